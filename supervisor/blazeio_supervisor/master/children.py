@@ -204,7 +204,7 @@ class ChildContext(Struct, frozen=True, kw_only=True):
     Attributes:
         loop: The master's.
         reaper: Watches its end.
-        tell: Takes what has become of it, as a fact for the planner.
+        put_fact: Takes what has become of it, as a fact for the planner.
         need_address: Binds the address that its app says.
         note_scheme: Learns whether its app speaks TLS.
         frames: Prints what its app raised.
@@ -215,7 +215,7 @@ class ChildContext(Struct, frozen=True, kw_only=True):
 
     loop: asyncio.AbstractEventLoop
     reaper: Reaper
-    tell: Callable[[Fact], None]
+    put_fact: Callable[[Fact], None]
     need_address: NeedAddress
     note_scheme: NoteScheme
     frames: FramesPrinter

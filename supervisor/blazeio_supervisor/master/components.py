@@ -126,7 +126,7 @@ def build_master(
         reloads=children.reloads,
         upgrades=upgrades,
         events=events,
-        tell=base.facts.tell,
+        put_fact=base.facts.put_fact,
         stop=base.shutdown.ask,
         started_at=state.started_at,
         naming=state.naming,
@@ -197,7 +197,7 @@ def _build_children(
     context = ChildContext(
         loop=base.loop,
         reaper=base.reaper,
-        tell=base.facts.tell,
+        put_fact=base.facts.put_fact,
         need_address=addresses.binding.need,
         note_scheme=addresses.banner.note_scheme,
         frames=frames,
@@ -205,7 +205,7 @@ def _build_children(
     )
     rows = RowAllocator(state.counted)
     workers = Workers(context, rows, state.listeners, state.workers)
-    reloads = Reloads(base.facts.tell, frames, state.settings)
+    reloads = Reloads(base.facts.put_fact, frames, state.settings)
     return _Children(
         context=context,
         workers=workers,
@@ -240,7 +240,7 @@ def _build_control_loop(
     children: _Children,
     upgrades: Upgrades,
 ) -> ControlLoop:
-    tell, listeners = base.facts.tell, state.listeners
+    put_fact, listeners = base.facts.put_fact, state.listeners
     orders, workers = children.orders, children.workers
     slots = SlotListeners(
         listeners, state.steerer, orders, workers, addresses.store, state.adopted
@@ -250,12 +250,12 @@ def _build_control_loop(
         planner=base.planner,
         live_settings=state.settings,
         upgrades=upgrades,
-        tell=tell,
+        put_fact=put_fact,
         forkservers=children.forkservers,
         orders=orders,
         stack_reports=StackReports(workers.records, orders, children.forkservers),
-        health_checks=HealthChecks(path, orders.connect, tell),
-        probes=Probes(orders.connect, tell),
+        health_checks=HealthChecks(path, orders.connect, put_fact),
+        probes=Probes(orders.connect, put_fact),
         slots=slots,
         binding=addresses.binding,
         reloads=children.reloads,
@@ -272,7 +272,7 @@ def _build_control_loop(
             slots,
             state.steerer,
             lambda: base.shutdown.is_final,
-            tell,
+            put_fact,
         ),
         ListenerModes(listeners),
     )

@@ -175,7 +175,7 @@ class ControlHandlers:
         count = (before if order.count is None else order.count) + order.change
         if not 1 <= count <= WORKER_LIMIT:
             raise RefusedError(f"{count} workers: expected 1 to {WORKER_LIMIT}", 400)
-        self._service.tell(ScaleAsked(count=count, by=name_client(r)))
+        self._service.put_fact(ScaleAsked(count=count, by=name_client(r)))
         return api.ScaleAnswer(before, count)
 
     async def recycle(
@@ -187,20 +187,20 @@ class ControlHandlers:
             raise RefusedError("the service is parked: there is no worker to replace")
         recycled = _choose_recycled(snapshot, order.slot)
         for each in recycled:
-            self._service.tell(RecycleAsked(each.slot, name_client(r)))
+            self._service.put_fact(RecycleAsked(each.slot, name_client(r)))
         return api.RecycleAnswer(recycled)
 
     async def park(self, _: api.Nothing, r: BlazeioServerProtocol) -> api.ParkAnswer:
         """Let nobody serve until it is resumed."""
         snapshot = self._look_at_living()
-        self._service.tell(ParkAsked(name_client(r)))
+        self._service.put_fact(ParkAsked(name_client(r)))
         waits_for = "reload" if snapshot.target is not None else ""
         return api.ParkAnswer(True, waits_for)
 
     async def resume(self, _: api.Nothing, r: BlazeioServerProtocol) -> api.ParkAnswer:
         """Serve again."""
         self._look_at_living()
-        self._service.tell(ResumeAsked(name_client(r)))
+        self._service.put_fact(ResumeAsked(name_client(r)))
         return api.ParkAnswer(False)
 
     async def stack(

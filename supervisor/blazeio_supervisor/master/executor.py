@@ -138,7 +138,7 @@ class ActionExecutor(Struct, frozen=True, kw_only=True):
     live_settings: LiveSettings
     reloads: Reloads
     upgrades: Upgrades
-    tell: Callable[[Fact], None]
+    put_fact: Callable[[Fact], None]
     banner: Banner
     notifier: SystemdNotifier
     shutdown: Shutdown
@@ -189,7 +189,7 @@ class ActionExecutor(Struct, frozen=True, kw_only=True):
             case ReportStatus():
                 _note_report(action)
             case Notify():
-                self.notifier.tell(action)
+                self.notifier.notify(action)
             case Exit(code, reason):
                 self.stack_reports.cancel()
                 self.shutdown.end(code, reason)
@@ -203,7 +203,7 @@ class ActionExecutor(Struct, frozen=True, kw_only=True):
         set_level(settings.log_level)
         name_master(settings)
         if settings.workers != before.workers:
-            self.tell(ScaleAsked(count=settings.workers, by="the new settings"))
+            self.put_fact(ScaleAsked(count=settings.workers, by="the new settings"))
         if ended.is_ok:
             self.banner.take(ended.generation, settings)
 

@@ -208,7 +208,7 @@ class Forkservers:
             own.close()
             asker.close()
             reason = f"cannot start {sys.executable}: {error.strerror}"
-            self._child_context.tell(
+            self._child_context.put_fact(
                 ForkserverExited(generation, ExitCode.CRASHED, reason)
             )
             return
@@ -256,7 +256,7 @@ class Forkservers:
             generation=record.generation,
             pid=record.pid,
         )
-        self._child_context.tell(ForkserverMisbehaved(record.generation, reason))
+        self._child_context.put_fact(ForkserverMisbehaved(record.generation, reason))
 
     def _watch(self, record: ForkserverRecord) -> None:
         self._child_context.child_faults.add(
@@ -368,15 +368,15 @@ class Forkservers:
         text = f"the app is imported {record.loading}"
         note("loaded", text, generation=record.generation)
 
-        def tell() -> None:
+        def put_fact() -> None:
             if self._records.get(record.generation) is record:
-                self._child_context.tell(ForkserverReady(record.generation))
+                self._child_context.put_fact(ForkserverReady(record.generation))
 
         if loaded.host is None:
-            tell()
+            put_fact()
         else:
             self._child_context.note_scheme(record.generation, is_tls=loaded.is_tls)
-            self._child_context.need_address(loaded.host, loaded.port, tell)
+            self._child_context.need_address(loaded.host, loaded.port, put_fact)
 
     def _note_unsafe(self, record: ForkserverRecord, unsafe: Unsafe) -> None:
         found = ", ".join(unsafe.findings)
@@ -431,7 +431,9 @@ class Forkservers:
             generation=record.generation,
             pid=record.pid,
         )
-        self._child_context.tell(ForkserverExited(record.generation, status, reason))
+        self._child_context.put_fact(
+            ForkserverExited(record.generation, status, reason)
+        )
 
 
 def _warn_of_late(settings: Settings, generation: int) -> None:

@@ -123,7 +123,7 @@ class ListenerWatch:
         slots: Know which worker has adopted which slot.
         steerer: Steers again.
         is_ending: Whether listeners are shut on purpose by now.
-        tell: Takes facts for the planner.
+        put_fact: Takes facts for the planner.
     """
 
     fault = "cannot look at listeners"
@@ -136,7 +136,7 @@ class ListenerWatch:
         slots: SlotListeners,
         steerer: Steerer,
         is_ending: Callable[[], bool],
-        tell: Callable[[ListenersDead | RecycleAsked], None],
+        put_fact: Callable[[ListenersDead | RecycleAsked], None],
     ) -> None:
         self._listeners = listeners
         self._workers = workers
@@ -144,7 +144,7 @@ class ListenerWatch:
         self._slots = slots
         self._steerer = steerer
         self._is_ending = is_ending
-        self._tell = tell
+        self._put_fact = put_fact
         self._next_at = 0.0
         self._failures: list[str] = []
         self._standing: dict[int, tuple[float, int]] = {}
@@ -186,7 +186,7 @@ class ListenerWatch:
             text = f"does not accept, and cannot be made anew: {each}; tries go on"
             note("listener_dead", text, "ERROR")
         self._failures = failures
-        self._tell(ListenersDead(tuple(failures)))
+        self._put_fact(ListenersDead(tuple(failures)))
 
     def _check_stuck(self, now: float) -> None:
         """Send a worker its listener again that accepts nothing from it."""
@@ -226,7 +226,9 @@ class ListenerWatch:
         if record.worker in self._renewed:
             text += "its listener was given again in vain, so it is replaced"
             record.note("worker_deaf", text, "ERROR")
-            self._tell(RecycleAsked(record.slot, "the supervisor, since it is deaf"))
+            self._put_fact(
+                RecycleAsked(record.slot, "the supervisor, since it is deaf")
+            )
         else:
             self._renewed.add(record.worker)
             record.note("worker_deaf", f"{text}it gets its listener again", "ERROR")

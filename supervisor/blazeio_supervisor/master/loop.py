@@ -52,7 +52,7 @@ class FactQueue:
         """Whether every fact was taken."""
         return not self._facts
 
-    def tell(self, *facts: Fact) -> None:
+    def put_fact(self, *facts: Fact) -> None:
         """Add facts for the planner, in this order."""
         if not self._facts and self._on_first is not None:
             self.loop.call_soon(self._on_first)
@@ -200,7 +200,7 @@ class ControlLoop:
         # What is told once must not be lost with what the fault is about.
         asked = [fact for fact in facts if isinstance(fact, StopAsked)]
         if asked:
-            self._facts.loop.call_later(AGAIN_S, self._facts.tell, *asked)
+            self._facts.loop.call_later(AGAIN_S, self._facts.put_fact, *asked)
         return []
 
     def _try(self, action: Action) -> None:
@@ -211,11 +211,13 @@ class ControlLoop:
             self._note_fault("action_failed", text[:MOST_CHARS])
             if isinstance(action, Spawn):
                 reason = f"{type(error).__name__}: {error}"
-                self._facts.tell(WorkerExited(action.worker, ExitCode.CRASHED, reason))
+                self._facts.put_fact(
+                    WorkerExited(action.worker, ExitCode.CRASHED, reason)
+                )
             elif isinstance(action, StartForkserver):
                 reason = f"{type(error).__name__}: {error}"
                 exited = ForkserverExited(action.generation, ExitCode.CRASHED, reason)
-                self._facts.tell(exited)
+                self._facts.put_fact(exited)
 
     def _note_fault(self, event: str, text: str) -> None:
         """Note each, and print one in ``QUIET_S``: a turn comes 20 times a second."""

@@ -238,7 +238,7 @@ class Master:
             self._components.shutdown.give_up(error, "pid_file_taken")
             return
         self._components.shutdown.has_begun = True
-        self._components.facts.tell(StartAsked(self._state.listeners.slot_count))
+        self._components.facts.put_fact(StartAsked(self._state.listeners.slot_count))
         # While the forkserver imports the app, this takes none of the start.
         self._loop.call_soon(self._components.upgrades.keep_image)
 
@@ -308,11 +308,11 @@ class Master:
         self._loop.call_later(_POLL_EVERY_S, self._poll_for, number, call)
 
     def _scale(self, change: int, by: str) -> None:
-        self._components.facts.tell(ScaleAsked(change=change, by=by))
+        self._components.facts.put_fact(ScaleAsked(change=change, by=by))
 
     def _park(self) -> None:
         if not is_in_foreground():  # else the window was resized
-            self._components.facts.tell(ParkAsked("SIGWINCH"))
+            self._components.facts.put_fact(ParkAsked("SIGWINCH"))
 
     async def _watch_code(self) -> None:
         """Have the code loaded anew whenever it changes, until cancelled."""

@@ -97,7 +97,7 @@ class HealthChecks:
     Args:
         path: What is asked for.
         connect: Returns a connection to a worker; None: it is gone.
-        tell: Takes the answer as a fact.
+        put_fact: Takes the answer as a fact.
 
     Attributes:
         path: As given; a reload may bring another one.
@@ -107,11 +107,11 @@ class HealthChecks:
         self,
         path: str,
         connect: Callable[[int], socket.socket | None],
-        tell: Callable[[Fact], None],
+        put_fact: Callable[[Fact], None],
     ) -> None:
         self.path = path
         self._connect = connect
-        self._tell = tell
+        self._put_fact = put_fact
         self._tasks: set[asyncio.Task[None]] = set()
 
     def begin(self, worker: int) -> None:
@@ -124,7 +124,7 @@ class HealthChecks:
 
     async def _ask(self, worker: int, sock: socket.socket) -> None:
         is_healthy, reason = await ask(sock, self.path)
-        self._tell(HealthChecked(worker, is_healthy, reason))
+        self._put_fact(HealthChecked(worker, is_healthy, reason))
 
 
 # Asking workers for a sign of life, over connections of the master's own.
@@ -139,16 +139,16 @@ class Probes:
 
     Args:
         connect: Returns a connection to a worker; None: it is gone.
-        tell: Takes the answer as a fact; silence is none.
+        put_fact: Takes the answer as a fact; silence is none.
     """
 
     def __init__(
         self,
         connect: Callable[[int], socket.socket | None],
-        tell: Callable[[Fact], None],
+        put_fact: Callable[[Fact], None],
     ) -> None:
         self._connect = connect
-        self._tell = tell
+        self._put_fact = put_fact
         self._open: dict[int, asyncio.Task[None]] = {}
 
     def begin(self, worker: int) -> None:
@@ -170,4 +170,4 @@ class Probes:
             del self._open[worker]
         # The end of a worker closes it too: then the news of that come first.
         await asyncio.sleep(NEWS_OF_DEATH_S)
-        self._tell(Answered(worker))
+        self._put_fact(Answered(worker))

@@ -57,15 +57,18 @@ class Reloads:
     """The reloads that are not over; which of them runs is decided by the planner.
 
     Args:
-        tell: Takes the fact that one was asked for.
+        put_fact: Takes the fact that one was asked for.
         frames: Knows what the app raised.
         live: The settings in force.
     """
 
     def __init__(
-        self, tell: Callable[[Fact], None], frames: FramesPrinter, live: LiveSettings
+        self,
+        put_fact: Callable[[Fact], None],
+        frames: FramesPrinter,
+        live: LiveSettings,
     ) -> None:
-        self._tell = tell
+        self._put_fact = put_fact
         self._frames = frames
         self._live = live
         self._tickets = 0
@@ -91,7 +94,7 @@ class Reloads:
             return outcome
         self._tickets += 1
         self._open[self._tickets] = Reload(by, time.monotonic(), trial, outcome)
-        self._tell(ReloadAsked(self._tickets, by))
+        self._put_fact(ReloadAsked(self._tickets, by))
         return outcome
 
     def begin(self, generation: int, ticket: int | None) -> Settings:

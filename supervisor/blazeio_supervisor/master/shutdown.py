@@ -56,7 +56,7 @@ class Shutdown:
         self._is_quick |= is_quick
         self.on_ask(is_quick)
         self.hold(CHANGES)
-        self._facts.tell(StopAsked(is_quick, by))
+        self._facts.put_fact(StopAsked(is_quick, by))
 
     def give_up(self, error: SupervisorError, event: str = "cannot_bind") -> None:
         """End at once: what the service needs cannot be had."""

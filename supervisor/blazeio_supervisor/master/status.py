@@ -45,7 +45,7 @@ class ServiceState(Struct, frozen=True, kw_only=True):
     """The parts of a master that can be seen, and what takes its orders.
 
     Attributes:
-        tell: Takes facts for the planner.
+        put_fact: Takes facts for the planner.
         stop: Begins to stop; True: quickly.
         reopen_logs: Opens every log file anew; why not, or "".
         started_at: Monotonic seconds.
@@ -62,7 +62,7 @@ class ServiceState(Struct, frozen=True, kw_only=True):
     reloads: Reloads
     events: EventRing
     upgrades: Upgrades
-    tell: Callable[[Fact], None]
+    put_fact: Callable[[Fact], None]
     stop: Callable[[bool, str], None]
     reopen_logs: Callable[[], str]
     started_at: float

@@ -156,7 +156,7 @@ class SystemdNotifier:
     def __init__(self, address: str | None, loop: asyncio.AbstractEventLoop) -> None:
         self.notifier = NotifySocket(address, loop)
 
-    def tell(self, notice: Notify) -> None:
+    def notify(self, notice: Notify) -> None:
         """Send one notice as one message, so that it is seen whole."""
         lines = [] if notice.stage is None else _describe_stage(notice.stage)
         if notice.status is not None:

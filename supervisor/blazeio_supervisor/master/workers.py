@@ -167,7 +167,7 @@ class Workers:
         record.channel.close()
         record.reason = f"it misbehaved: {reason}"
         record.note("misbehaved", f"it is ended: {reason}", "WARNING")
-        self._child_context.tell(WorkerMisbehaved(worker, reason))
+        self._child_context.put_fact(WorkerMisbehaved(worker, reason))
 
     def note_forked(
         self, worker: int, pid: int, generation: int, uid: int | None = None
@@ -197,7 +197,7 @@ class Workers:
         if self._child_context.captured is not None:
             self._child_context.captured.note_forked(worker, pid)
         record.note("worker_forked", "it boots", "DEBUG")
-        self._child_context.tell(WorkerForked(worker, pid))
+        self._child_context.put_fact(WorkerForked(worker, pid))
         if record.is_serving:  # its word was faster than the forkserver's
             self._note_ready(record)
 
@@ -226,7 +226,7 @@ class Workers:
         record = self.records.pop(worker)
         record.close()
         self._ledger.fold(record.row, record.slot)
-        self._child_context.tell(WorkerExited(worker, ExitCode.CRASHED, reason))
+        self._child_context.put_fact(WorkerExited(worker, ExitCode.CRASHED, reason))
 
     def forget_unanswered(self, generation: int) -> None:
         """Forget the workers that a forkserver never answered for: it is gone.
@@ -290,7 +290,7 @@ class Workers:
 
     def _note_ready(self, record: WorkerRecord) -> None:
         record.note("worker_ready", "it is ready to serve")
-        self._child_context.tell(WorkerReady(record.worker))
+        self._child_context.put_fact(WorkerReady(record.worker))
 
     def hand_listeners(self, slots: Container[int] | None) -> None:
         """Send workers the listeners of their slot as they are now.
@@ -339,7 +339,7 @@ class Workers:
         record.note(
             "worker_exited", f"it ended: {describe_exit(status, reason)}", level
         )
-        self._child_context.tell(WorkerExited(worker, status, reason))
+        self._child_context.put_fact(WorkerExited(worker, status, reason))
 
 
 # Dead children that are not watched: what an app has left behind.

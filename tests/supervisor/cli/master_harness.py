@@ -63,7 +63,7 @@ class MasterHarness:
         child_context = ChildContext(
             loop=loop,
             reaper=reaper,
-            tell=self.facts.append,
+            put_fact=self.facts.append,
             need_address=self._need_address,
             note_scheme=self._note_scheme,
             frames=self.frames,
@@ -93,7 +93,7 @@ class MasterHarness:
             ),
             started_at=time.monotonic(),
             reopen_logs=self._reopen_logs,
-            tell=self._tell,
+            put_fact=self._tell,
             stop=self._stop,
         )
 

@@ -18,7 +18,7 @@ async def test_a_child_is_heard_until_its_channel_ends_which_says_nothing() -> N
     child_context = ChildContext(
         loop=loop,
         reaper=Reaper(loop),
-        tell=lambda _: None,
+        put_fact=lambda _: None,
         need_address=lambda *_: None,
         note_scheme=lambda *_, **__: None,
         frames=FramesPrinter(),

@@ -52,7 +52,7 @@ class ForkserversHarness:
         self.child_context = ChildContext(
             loop=loop,
             reaper=self.reaper,
-            tell=self.facts.append,
+            put_fact=self.facts.append,
             need_address=self._need_address,
             note_scheme=self._note_scheme,
             frames=self.frames,

@@ -177,6 +177,6 @@ def test_nothing_begins_by_it(tmp_path: Path) -> None:
     with asyncio.Runner() as runner:
         components = make_crew(tmp_path, runner.get_loop())
         assert not components.state.listeners.is_bound
-        components.facts.tell(ScaleAsked(change=1))
+        components.facts.put_fact(ScaleAsked(change=1))
         runner.run(asyncio.sleep(0))
         assert not components.facts.is_settled  # nobody takes turns yet

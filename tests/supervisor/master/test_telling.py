@@ -21,7 +21,7 @@ class NotifierHarness:
     manager: ListeningManager
 
     def tell(self, notice: Notify) -> list[str]:
-        self.telling.tell(notice)
+        self.telling.notify(notice)
         (message,) = self.manager.read()
         return message.split("\n")
 

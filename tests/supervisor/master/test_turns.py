@@ -29,7 +29,7 @@ ASKED = ScaleAsked(change=1)
 
 async def test_facts_wait_until_somebody_takes_them() -> None:
     inbox = FactQueue(asyncio.get_running_loop())
-    inbox.tell(ASKED)
+    inbox.put_fact(ASKED)
     assert not inbox.is_settled
     taken: list[object] = []
     inbox.open(lambda: taken.append(inbox.take()))
@@ -42,8 +42,8 @@ async def test_facts_of_one_moment_are_taken_together() -> None:
     inbox = FactQueue(asyncio.get_running_loop())
     taken: list[object] = []
     inbox.open(lambda: taken.append(inbox.take()))
-    inbox.tell(ASKED)
-    inbox.tell(ASKED)
+    inbox.put_fact(ASKED)
+    inbox.put_fact(ASKED)
     await wait_until(lambda: taken)
     await asyncio.sleep(0)
     assert taken == [[ASKED, ASKED]]
@@ -91,9 +91,9 @@ class ControlLoopHarness:
 async def test_what_the_planner_wants_is_performed() -> None:
     loop_harness = ControlLoopHarness()
     loop_harness.turns.begin()
-    loop_harness.inbox.tell(StartAsked(1))
+    loop_harness.inbox.put_fact(StartAsked(1))
     await loop_harness.wait_for(StartForkserver)
-    loop_harness.inbox.tell(ForkserverReady(1))
+    loop_harness.inbox.put_fact(ForkserverReady(1))
     await loop_harness.wait_for(Spawn)
     await loop_harness.close()
 
@@ -103,9 +103,9 @@ async def test_a_spawn_that_fails_is_the_end_of_its_worker(
 ) -> None:
     loop_harness = ControlLoopHarness(OSError("no room"))
     loop_harness.turns.begin()
-    loop_harness.inbox.tell(StartAsked(1))
+    loop_harness.inbox.put_fact(StartAsked(1))
     await loop_harness.wait_for(StartForkserver)
-    loop_harness.inbox.tell(ForkserverReady(1))
+    loop_harness.inbox.put_fact(ForkserverReady(1))
     await loop_harness.wait_for(Spawn)
     assert loop_harness.inbox.take() == [WorkerExited(1, 1, "OSError: no room")]
     assert "event=action_failed a fault of the supervisor, at Spawn" in caplog.text
@@ -117,7 +117,7 @@ async def test_a_forkserver_that_cannot_be_started_has_ended(
 ) -> None:
     loop_harness = ControlLoopHarness(OSError("no room"), StartForkserver)
     loop_harness.turns.begin()
-    loop_harness.inbox.tell(StartAsked(1))
+    loop_harness.inbox.put_fact(StartAsked(1))
     await loop_harness.wait_for(StartForkserver)
     assert loop_harness.inbox.take() == [ForkserverExited(1, 1, "OSError: no room")]
     assert "event=action_failed a fault of the supervisor" in caplog.text
@@ -135,9 +135,9 @@ async def test_a_planner_that_fails_ends_nothing(
     with monkeypatch.context() as patch:
         patch.setattr(loop_harness.planner, "plan", fail)
         loop_harness.turns.begin()
-        loop_harness.inbox.tell(ASKED)
+        loop_harness.inbox.put_fact(ASKED)
         await wait_until(lambda: "event=planner_failed" in caplog.text)
-    loop_harness.inbox.tell(StartAsked(1))
+    loop_harness.inbox.put_fact(StartAsked(1))
     await loop_harness.wait_for(StartForkserver)
     await loop_harness.close()
 
@@ -156,7 +156,7 @@ async def test_turns_go_on_whatever_fails_in_one(
     monkeypatch.setattr(loop_harness.strangers, "look", fail)
     loop_harness.turns.begin()
     await wait_until(lambda: caplog.text.count(fault) >= 6)
-    loop_harness.inbox.tell(StartAsked(1))
+    loop_harness.inbox.put_fact(StartAsked(1))
     await loop_harness.wait_for(StartForkserver)
     await wait_until(lambda: caplog.text.count(fault) >= 8)
     levels = [r.levelname for r in caplog.records if fault in r.getMessage()]
@@ -181,7 +181,7 @@ async def test_an_order_to_stop_outlives_a_decision_that_fails(
     with monkeypatch.context() as patch:
         patch.setattr(loop_harness.planner, "plan", fail)
         loop_harness.turns.begin()
-        loop_harness.inbox.tell(StartAsked(1), StopAsked())
+        loop_harness.inbox.put_fact(StartAsked(1), StopAsked())
         await wait_until(lambda: len(calls) >= 4)
     span_s = calls[-1] - calls[0]
     assert span_s >= 0.1  # it does not turn on the spot
@@ -195,9 +195,9 @@ async def test_a_row_that_holds_no_number_disturbs_no_turn() -> None:
     for cell in range(16):
         loop_harness.harness.rows[0].cells[cell] = float("nan")
     loop_harness.turns.begin()
-    loop_harness.inbox.tell(StartAsked(1))
+    loop_harness.inbox.put_fact(StartAsked(1))
     await loop_harness.wait_for(StartForkserver)
-    loop_harness.inbox.tell(StopAsked())
+    loop_harness.inbox.put_fact(StopAsked())
     await loop_harness.wait_for(CloseListeners)
     await loop_harness.close()
 
@@ -213,7 +213,7 @@ async def test_after_the_end_no_fact_is_heard() -> None:
     loop_harness = ControlLoopHarness()
     loop_harness.turns.begin()
     loop_harness.turns.end()
-    loop_harness.inbox.tell(StartAsked(1))
+    loop_harness.inbox.put_fact(StartAsked(1))
     await wait_until(lambda: loop_harness.inbox.is_settled)
     assert not loop_harness.actions
     await loop_harness.close()

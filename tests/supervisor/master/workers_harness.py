@@ -62,7 +62,7 @@ class WorkersHarness:
         self.child_context = ChildContext(
             loop=loop,
             reaper=reaper,
-            tell=self.facts.append,
+            put_fact=self.facts.append,
             need_address=self._need_address,
             note_scheme=self._note_scheme,
             frames=self.frames,
