@@ -256,7 +256,8 @@ class HandlerTask:
         if self._successor is not None:
             self._successor.connection_lost()
         if self._task is None:
-            self._context.wheel.forget(self)
+            if self.entered_at != NEVER:
+                self._context.wheel.forget(self)
             return
         request = self.request
         self._context.detached.add(request)

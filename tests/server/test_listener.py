@@ -369,3 +369,15 @@ async def test_without_descriptors_it_rests_and_recovers(
     peer = RawPeer(sock)
     served.peers.append(peer)
     assert (await peer.exchange(GET)).endswith(b"hello")
+
+
+async def test_a_connection_neither_blocks_nor_waits_for_more_to_send(
+    serve: Serve,
+) -> None:
+    served = serve(hello)
+    peer = await served.connect()
+    await peer.exchange(GET)
+    (connection,) = served.connections
+    sock = connection.transport.get_extra_info("socket")
+    assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+    assert not os.get_blocking(sock.fileno())
