@@ -4,7 +4,7 @@
 """
 
 from blazeio.app.app import App
-from blazeio.app.deliver import Deliver, Prepare
+from blazeio.app.deliver import Deliver, EventStream, Prepare
 from blazeio.app.forms import Form, Upload
 from blazeio.app.middleware import Cors, security_headers
 from blazeio.app.request import Request
@@ -44,9 +44,7 @@ from blazeio.protocol.request import BlazeioServerProtocol
 from blazeio.protocol.toolset import ExtraToolset
 from blazeio.server.loop import use_loop
 from blazeio.server.tls import TlsSettings
-from blazeio.websocket.client_websocket import ClientWebSocket
-from blazeio.websocket.event_stream import EventStream
-from blazeio.websocket.websocket import WebSocket
+from blazeio.websocket.websocket import ClientWebSocket, WebSocket
 
 __all__ = [  # noqa: RUF022 - in the plain order of the alphabet
     "Abort",

@@ -1,1 +1,1 @@
-"""Connections that last: server-sent events and WebSockets."""
+"""WebSockets: messages both ways, on both sides of a connection."""

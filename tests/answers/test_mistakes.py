@@ -12,12 +12,11 @@ from typing import Any
 import pytest
 
 from blazeio.app.app import App
-from blazeio.app.deliver import Deliver, Prepare
+from blazeio.app.deliver import Deliver, EventStream, Prepare
 from blazeio.app.request import Request
 from blazeio.errors import Abort, ConfigurationError
 from blazeio.files.static_server import Simpleserve
 from blazeio.protocol.request import BlazeioServerProtocol
-from blazeio.websocket.event_stream import EventStream
 from tests.support.response import Response
 from tests.support.served import serialize_request, served
 

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from blazeio.app.deliver import serialize_event
 from blazeio.content.event_stream import EventStreamParser, ServerSentEvent
 from blazeio.errors import RemoteProtocolError
-from blazeio.websocket.event_stream import serialize_event
 
 Event = ServerSentEvent
 

@@ -11,13 +11,12 @@ from urllib.parse import urlencode
 import pytest
 
 from blazeio.app.app import App
-from blazeio.app.deliver import Deliver
+from blazeio.app.deliver import Deliver, EventStream
 from blazeio.client.session import Session
 from blazeio.errors import Abort
 from blazeio.protocol.request import BlazeioServerProtocol
 from blazeio.testing import TestServer
-from blazeio.websocket.client_websocket import ClientWebSocket
-from blazeio.websocket.event_stream import EventStream
+from blazeio.websocket.websocket import ClientWebSocket
 from tests.support.clock import scaled, wait_until
 from tests.support.tree import REPOSITORY
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
+from blazeio.app.deliver import serialize_event
 from blazeio.app.patterns import parse_pattern
 from blazeio.app.router import PatternTree
 from blazeio.client.auth import choose_digest
@@ -40,7 +41,6 @@ from blazeio.content.multipart import (
 from blazeio.content.representation import decide_ranges, parse_etags
 from blazeio.files.delivery import open_file
 from blazeio.limits import Limits
-from blazeio.websocket.event_stream import serialize_event
 from blazeio.wire.chunked import ChunkDecoder
 from blazeio.wire.headers import Headers
 from blazeio.wire.proxy_protocol import parse_proxy_header

@@ -10,12 +10,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
-from blazeio.app.deliver import Deliver
+from blazeio.app.deliver import Deliver, EventStream
 from blazeio.errors import ClientDisconnected, LocalProtocolError
 from blazeio.files.static_server import Simpleserve
 from blazeio.protocol.flow import CALL_BYTES, TURN_BYTES
 from blazeio.protocol.options import RouteOptions
-from blazeio.websocket.event_stream import EventStream
 from tests.protocol.serving import GET, Connect, R, Serve, Served, post, request
 from tests.support.clock import wait_until
 

@@ -25,8 +25,7 @@ from blazeio.errors import (
 )
 from blazeio.protocol.request import BlazeioServerProtocol
 from blazeio.server.tls import TlsSettings
-from blazeio.websocket.client_websocket import ClientWebSocket
-from blazeio.websocket.websocket import WebSocket
+from blazeio.websocket.websocket import ClientWebSocket, WebSocket
 from tests.support.clock import scaled, wait_until, within
 from tests.support.raw_server import RawServer, Visitor
 from tests.support.served import served

@@ -1,16 +1,24 @@
 import asyncio
+from collections.abc import Callable, Mapping
 
 import pytest
+import uvloop
 
 from blazeio.app.app import App
+from blazeio.app.deliver import EventStream, serialize_event
 from blazeio.errors import LocalProtocolError
 from blazeio.protocol.request import BlazeioServerProtocol
-from blazeio.websocket.event_stream import EventStream, serialize_event
 from tests.support.clock import scaled, wait_until
 from tests.support.served import served
 
 R = BlazeioServerProtocol
 GET = b"GET /events HTTP/1.1\r\nHost: a\r\nAccept: text/event-stream\r\n\r\n"
+
+
+def pytest_asyncio_loop_factories(
+    config: pytest.Config, item: pytest.Item
+) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
 
 
 @pytest.mark.parametrize(
