@@ -33,17 +33,18 @@ if TYPE_CHECKING:
     from blazeio.protocol.tls import TlsTransport
 
 RECEIVE_BUFFER_BYTES = 256 * 1024
-"""One buffer per loop, lent to whichever connection is read from. With 64 KiB
-chunked content takes 1.2x the CPU time."""
+"""There is one buffer per loop, which each connection reads into. With 64 KiB chunked
+content takes 1.2x the CPU time."""
 
 CIPHERTEXT_BUFFER_BYTES = 64 * 1024
-"""Likewise, for what is still enciphered: deciphered, and with the record that
-was begun before, it must fit into the other."""
+"""The buffer for enciphered octets, also one per loop. Deciphered, and with the record
+that was begun before, they must fit into the receive buffer."""
 
 KEPT_HEAP_BYTES = 2 * 1024 * 1024
-"""A freed allocation of this size has glibc keep twice as much of its heap."""
+"""After an allocation of this size was freed, glibc keeps twice as much of its heap."""
 
 TASK_NAME = "request"
+"""The name of the task of each handler, as a debugger shows it."""
 
 HTTP2_START = b"PRI * HTTP/2.0\r\n"
 """The first line of the preface of HTTP/2 (RFC 9113 section 3.4), by which it is
@@ -55,19 +56,19 @@ MakeHttp2 = Callable[["ConnectionOrigin | None"], asyncio.Protocol]
 
 
 class Recorder(Protocol):
-    """Who is told of each response when it is over, until it is closed."""
+    """Is told of each response when it is over: an access log, a counter."""
 
     def record(self, r: "BlazeioServerProtocol") -> None:
-        """``r`` still holds the request, and the answer to it."""
+        """Record a response; ``r`` still holds the request and the response."""
         ...
 
     def close(self) -> None:
-        """The server is closed."""
+        """Give back what it holds: the server is closed."""
         ...
 
 
 class _TwoRecorders:
-    """Two recorders: who has only one pays for one."""
+    """Two recorders as one, so that a server with one pays for one."""
 
     __slots__ = ("_first", "_second")
 
@@ -84,12 +85,12 @@ class _TwoRecorders:
 
 
 class ServerContext:
-    """Shared by the connections of one server on one loop.
+    """What the connections of one server on one loop share.
 
     Attributes:
-        handler: Called with ``r`` for each request; its task is the request's.
-        pid: Of the process that serves; one that a handler forks has another.
-        recorder: Told of each response; None: nobody wants to know.
+        handler: Called with ``r`` for each request, in a task of its own.
+        pid: Of the process that serves. A process that a handler forks has another.
+        recorder: Told of each response when it is over; None: there is none.
         on_begin: Called with each request as its handler's task is made; must not
             raise.
         make_http2: Makes the protocol of a connection of HTTP/2; None: it is not
@@ -98,11 +99,12 @@ class ServerContext:
             they come, no HTTP. None: HTTP is spoken.
         receive_view: The loop's receive buffer. No view of it may outlive one
             ``buffer_updated`` call.
-        ciphertext_view: Its buffer for what is still enciphered; likewise.
-        now: Tells the time of requests and deadlines, monotonic seconds.
+        ciphertext_view: The loop's buffer for enciphered octets. No view of it may
+            outlive one call either.
+        now: Returns the time of requests and deadlines, monotonic seconds.
         connections: Every open connection, over TLS once its handshake is done.
         handshakes: Those whose TLS handshake is not done.
-        detached: Those lost while their handler runs on.
+        detached: Requests whose connection is lost while their handler runs on.
         background: Tasks of handlers that run on after their responses, of apps of
             other interfaces.
         base: The contextvars that every request, and every call of the transport,
@@ -210,7 +212,7 @@ class ServerContext:
         self._starts: dict[int, bytes] = {}
 
     def run_outside(self, work: Callable[..., None], *arguments: object) -> None:
-        """Call something that must not see, or keep, what a handler has set.
+        """Call something outside of the running handler's contextvars.
 
         What registers with the event loop takes the caller's contextvars along:
         a reader that a handler's task adds runs in that task's context for ever,
@@ -220,10 +222,10 @@ class ServerContext:
         self.base.copy().run(work, *arguments)
 
     def begin_background(self, task: asyncio.Task[Any]) -> Callable[[], None]:
-        """Count a handler that runs on after its response, until its end is told.
+        """Count the task of a handler that runs on after its response.
 
         Returns:
-            To be called at its end.
+            A function to be called at the end of the task.
         """
         self.background.add(task)
         self.in_flight += 1
@@ -237,7 +239,7 @@ class ServerContext:
         return end
 
     def find_content_bound(self, head: RequestHead) -> int | None:
-        """Find the most octets of a request's content: of its route, or of all."""
+        """Return the most octets of a request's content: by its route, or by limits."""
         of_route = self.find_options(head.method, head.path).content_bytes
         return self.limits.content_bytes if of_route is None else of_route
 
@@ -260,30 +262,30 @@ class ServerContext:
         return True
 
     def record_responses(self, recorder: Recorder) -> None:
-        """Tell one more of each response; before the first connection."""
+        """Add a recorder; before the first connection."""
         if self.recorder is not None:
             recorder = _TwoRecorders(self.recorder, recorder)
         self.recorder = recorder
 
     def know_clients(self) -> None:
-        """Have each connection know its client; before the first one."""
+        """Let each connection find out its client; before the first connection."""
         if self.trust is None:
             self.trust = Trust()
 
     def head_start(self, status: int) -> bytes:
-        """Status line, Date and Server: made once a second per status.
+        """Return status line, Date and Server; made once a second per status.
 
         Raises:
             LocalProtocolError: ``status`` is not that of a final response.
         """
-        # Hot: runs once per response; time.time() costs 40 ns, a one-second
-        # timer would wake an idle process for ever.
+        # Hot: runs once per response. time.time() takes 40 ns; a timer of one
+        # second instead would wake an idle process for ever.
         if int(time.time()) != self._second:
             self._second = int(time.time())
             self._starts.clear()
         try:
             start = self._starts.get(status)
-        except TypeError:  # headers in its place, say
+        except TypeError:  # unhashable: a caller has given headers as the status
             start = None
         if start is None:
             if not is_final_status(status):
@@ -297,15 +299,15 @@ class ServerContext:
         return start
 
     def date_line(self) -> bytes:
-        """The field Date; nothing where no response has one."""
+        """Return the field line of Date; b"" where responses have none."""
         return b"Date: %b\r\n" % self.date() if self.heads.has_date else b""
 
     def date(self) -> bytes:
-        """IMF-fixdate of now (RFC 9110 section 5.6.7)."""
+        """Return the IMF-fixdate of now (RFC 9110 section 5.6.7)."""
         return formatdate(time.time(), usegmt=True).encode("ascii")
 
     def start_draining(self, idle_s: float) -> None:
-        """From now on each answer is the last of its connection.
+        """Make each response the last one of its connection from now on.
 
         Args:
             idle_s: How long an idle connection is still kept.
@@ -318,7 +320,7 @@ class ServerContext:
         self.idle_timeout_s = min(idle_s, self.idle_timeout_s)
 
     def close(self) -> None:
-        """Give back what the loop was lent."""
+        """Give back timers, epolls and the recorder."""
         self.is_closed = True
         self.wheel.close()
         self.hangups.close()
@@ -328,14 +330,13 @@ class ServerContext:
 
 
 def keep_heap() -> None:
-    """Have freed memory reused, not given back and asked for again.
+    """Let freed memory be used again, and not go back to the kernel each time.
 
     Each read of a large body is copied into a new object of up to
-    RECEIVE_BUFFER_BYTES. glibc maps such an object, or trims its heap when it
-    is freed, until a larger mapped object was freed once (mallopt(3),
-    M_MMAP_THRESHOLD is dynamic). Which of both happens is luck of the heap's
-    layout; at worst 200,000 page faults a GiB and a third of the throughput
-    (measured: 0.64 against 0.18 CPU seconds a GiB of chunks). Elsewhere it is
-    an allocation that nobody touches.
+    RECEIVE_BUFFER_BYTES. glibc maps such an object, or trims its heap when the object
+    is freed, until a larger mapped object was freed once (mallopt(3): M_MMAP_THRESHOLD
+    is dynamic). Without this it depends on the layout of the heap; at worst a GiB of
+    chunks takes 200,000 page faults and 0.64 CPU seconds instead of 0.18. With another
+    allocator this is one allocation that is never touched.
     """
     bytes(KEPT_HEAP_BYTES)

@@ -1,10 +1,8 @@
-"""What holds for one route, and what every response says.
+"""Options: of a route, and of the fields that each response has.
 
-The terms of a route are looked up only where they matter: for a request with
-content, and when a client goes away; a plain request never pays for them. Those
-of heads are written once a second.
-
-May import: blazeio.wire, blazeio.errors.
+The options of a route are looked up only where they matter: for a request with content,
+and when a client goes away. A plain request does not pay for them. The fields that each
+response has are serialized once a second.
 """
 
 from collections.abc import Callable, Container, Mapping
@@ -28,7 +26,7 @@ OnDisconnect = Literal["cancel", "finish"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RouteOptions:
-    """The terms of one route.
+    """The options of one route.
 
     Attributes:
         content_bytes: Most content of a request, octets; more: 413. None: as
@@ -64,7 +62,7 @@ class RouteOptions:
 
 
 class RouteOptionValues(TypedDict, total=False):
-    """The same by name, for type checkers and editors."""
+    """The fields of ``RouteOptions`` by name, for type checkers and editors."""
 
     content_bytes: int | None
     handler_timeout_s: float | None
@@ -78,7 +76,7 @@ FindOptions = Callable[[str, str], RouteOptions]
 
 
 def find_default_options(method: str, path: str) -> RouteOptions:
-    """Give the terms of a server that has no routes."""
+    """Return the options of a server that has no routes."""
     return DEFAULT_OPTIONS
 
 
@@ -87,7 +85,7 @@ NameHandler = Callable[[str, str], str]
 
 
 def name_no_handler(method: str, path: str) -> str:
-    """Name the handler of a server that has no routes."""
+    """Return the name of the handler of a server that has no routes."""
     return "the handler"
 
 
@@ -106,14 +104,14 @@ def make_no_url(name: str, params: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeaderConfig:
-    """What each response says beside its own fields.
+    """The fields of each response beside its own.
 
     Attributes:
-        has_date: It says when it was made, as RFC 9110 section 6.6.1 has it for
-            every server with a clock.
-        has_server: It says ``Server: blazeio``.
-        fields: Names and values. Where a handler gives a field of that name,
-            its own counts.
+        has_date: Each has a Date, as RFC 9110 section 6.6.1 wants it of every
+            server with a clock.
+        has_server: Each has ``Server: blazeio``.
+        fields: Names and values. A field that a handler gives replaces the one of
+            its name.
 
     Raises:
         ConfigurationError: A field is malformed, or one that each response has
@@ -135,16 +133,16 @@ class HeaderConfig:
                 raise ConfigurationError(str(error)) from None
 
     def under(self, other: "HeaderConfig") -> "HeaderConfig":
-        """The same with the fields of others, which count where both have one."""
+        """Return it with the fields of another, which replace those of their names."""
         names = {name.lower() for name, _ in other.fields}
         further = [each for each in self.fields if each[0].lower() not in names]
         return replace(self, fields=(*other.fields, *further))
 
     def write_lines(self, given: Container[str] = ()) -> bytes:
-        """Write Server and the fields, but for those that are given.
+        """Serialize Server and the fields, but for those that the handler gives.
 
         Args:
-            given: The names of a handler's fields, in small letters.
+            given: The names of the handler's fields, in lower case.
         """
         fields = self.fields
         if self.has_server and not any(n.lower() == "server" for n, _ in fields):

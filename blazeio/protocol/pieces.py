@@ -1,8 +1,8 @@
-"""Content that is given piece by piece: iterated over, and closed at the end.
+"""Content that is given piece by piece, by an iterable that is closed at the end.
 
-A generator that is left half-way is closed by the collector, some time later and
-in no task of its request; what it holds, a cursor or a file, stays open until
-then. So whoever takes one closes it, however the iteration ends.
+A generator that is left half-way is closed by Python's collector, some time later and
+in no task of its request. What it holds, a cursor or a file, stays open until then. So
+whoever iterates over one closes it, however the iteration ends.
 """
 
 from collections.abc import (
@@ -27,7 +27,7 @@ Pieces = AsyncIterable[Any] | Iterable[Any]
 
 
 class Cleaning(Protocol):
-    """Who cancels a handler."""
+    """The task of a handler, as far as cancellations are held back."""
 
     def cleaning(self) -> AbstractContextManager[None]:
         """Hold a cancellation back until the block is over."""
@@ -41,8 +41,8 @@ async def closed_at_end(pieces: object, owner: object = None) -> AsyncIterator[N
     Args:
         pieces: An async iterator with an ``aclose``, or a generator. Anything else,
             as a list or a file, is left as it is: it may be used again.
-        owner: ``r``, where its handler closes it: the loss of the connection does
-            not cancel the handler before it is closed.
+        owner: ``r``, where its handler iterates: the loss of the connection does not
+            cancel the handler before the generator is closed.
     """
     try:
         yield
@@ -61,17 +61,17 @@ async def closed_at_end(pieces: object, owner: object = None) -> AsyncIterator[N
 async def iterated(
     pieces: AsyncIterable[Any], owner: object = None
 ) -> AsyncIterator[AsyncIterator[Any]]:
-    """Begin to iterate; close what iterates at the end, as a generator of a class."""
+    """Iterate; at the end close the iterator, which a class may make by a generator."""
     iterator = aiter(pieces)
     async with closed_at_end(iterator, owner):
         yield iterator
 
 
 def check_pieces(pieces: object) -> None:
-    """Demand something that can be iterated over for content.
+    """Refuse what cannot be iterated over for content.
 
     Raises:
-        LocalProtocolError: It is not; the caller's fault.
+        LocalProtocolError: It cannot be; the caller's fault.
     """
     is_iterable = isinstance(pieces, AsyncIterable | Iterable)
     if not is_iterable or isinstance(pieces, Mapping):
@@ -79,7 +79,7 @@ def check_pieces(pieces: object) -> None:
 
 
 def name_kind(value: object) -> str:
-    """Name the kind of a value, and what is expected in its place."""
+    """Return the kind of a value, and what is expected in its place, for an error."""
     kind = type(value).__name__
     if isinstance(value, Mapping):
         return f"a {kind}: send it by Deliver.json, or give str or bytes"

@@ -1,11 +1,13 @@
-"""From a file to the peer; over plain TCP past the transport: sendfile(2).
+"""Files as content of responses, without a wait of the loop for a disk.
 
-The transport is made to pause its writers whenever it holds anything, so an
-open gate says that it holds nothing, and what we give to the socket meanwhile
-comes after all that it wrote. Over TLS octets have to be enciphered: they are
-read and written in chunks.
+Over plain TCP octets go from the file to the socket by sendfile(2), past the transport.
+Meanwhile the transport has a high watermark of 0: it pauses its writers whenever it
+holds anything. So an open gate says that it holds nothing, and octets that we give to
+the socket then come after all that the transport has written. Over TLS, and by carriers
+without a socket of their own, files are read and written in chunks.
 
-May import: asyncio and what the room may.
+What is in the page cache is read at once, which costs less than a thread would (4 KiB:
+1 us against 30). What is not, or where a file system cannot tell, is read in a thread.
 """
 
 import asyncio
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
 
 async def read_pages(file: int, first: int, size: int) -> bytes:
-    """Read a part of a file; less of it where the file ends.
+    """Read a part of a file; less than asked for where the file ends.
 
     Args:
         file: Descriptor of a regular file.
@@ -33,29 +35,30 @@ async def read_pages(file: int, first: int, size: int) -> bytes:
 
 
 async def bring_into_cache(file: int, first: int, size: int) -> None:
-    """See to it that a part of a file can be sent without a wait."""
+    """Read a part of a file into the page cache, so that it is sent without a wait."""
     if not is_cached(file, first, size):
         await asyncio.to_thread(os.pread, file, size, first)
 
 
 def is_cached(file: int, first: int, size: int) -> bool:
-    """Whether a part seems to be in the page cache: its first and last octet.
+    """Whether a part seems to be in the page cache: its first and last octet are.
 
-    Read-ahead fills what is between; where it did not, the loop waits once.
+    The kernel's read-ahead fills what is between. Where it did not, the loop waits for
+    the disk once.
     """
     octet = bytearray(1)
     try:
         os.preadv(file, [octet], first, os.RWF_NOWAIT)
         os.preadv(file, [octet], first + size - 1, os.RWF_NOWAIT)
-    except OSError:  # it is not, or nobody knows: tmpfs, network file systems
+    except OSError:  # not cached; or it cannot be told, as on tmpfs and over a network
         return False
     return True
 
 
 STEP_BYTES = 512 * 1024
-"""Most octets of one sendfile: so long others wait, about 0.1 ms."""
+"""The most octets of one sendfile(2): other connections wait for 0.1 ms meanwhile."""
 WHOLE_BYTES = 64 * 1024
-"""A part of no more than this is read, and leaves in one write with its head."""
+"""A part of at most this size is read, and leaves in one write with its head."""
 
 
 async def send_file(
@@ -67,11 +70,11 @@ async def send_file(
         r: The request; its response was prepared.
         file: Descriptor of a regular file.
         first: Offset of the first octet.
-        size: How many, within what is left of the Content-Length.
+        size: How many octets, within what is left of the Content-Length.
         chunk_bytes: Octets per read, where the file has to be read.
 
     Returns:
-        False where it ended short, since the file has shrunk.
+        False where the file has shrunk, and ended before.
 
     Raises:
         ClientDisconnected: The peer is gone.
@@ -130,7 +133,8 @@ async def _copy(connection: "Http1Connection", file: int, first: int, end: int) 
         except BlockingIOError:
             await _writable(connection, sock)
             continue
-        except (ConnectionError, TimeoutError) as error:  # the transport will see it
+        except (ConnectionError, TimeoutError) as error:
+            # The transport finds out by itself, in the next turn of the loop.
             await asyncio.sleep(0)
             raise ClientDisconnected("the client went away") from error
         if not count:
@@ -143,7 +147,7 @@ async def _copy(connection: "Http1Connection", file: int, first: int, end: int) 
             # The socket's buffer is full: another call would only say so.
             await _writable(connection, sock)
         else:
-            await asyncio.sleep(0)  # a peer as fast as we are is not the only one
+            await asyncio.sleep(0)  # others have their turn: the peer may be as fast
     return True
 
 

@@ -40,11 +40,11 @@ NEVER = float("inf")
 
 
 class Expiring(Protocol):
-    """What the wheel needs of a connection: both start as NEVER.
+    """Something with a deadline; both attributes start as NEVER.
 
     Attributes:
-        deadline_at: When to act; read and moved by the connection's owner.
-        entered_at: When the wheel looks next; the wheel's own.
+        deadline_at: When it has to act; set by itself or by ``DeadlineWheel.set``.
+        entered_at: When the wheel looks at it next; set by the wheel.
     """
 
     deadline_at: float
@@ -56,11 +56,12 @@ class Expiring(Protocol):
 
 
 def find_clock(loop: asyncio.AbstractEventLoop) -> Callable[[], float]:
-    """Find the shortest way to ``loop.time()``.
+    """Return the fastest function that tells ``loop.time()``.
 
-    asyncio's and uvloop's are ``time.monotonic``; uvloop's as of the beginning of
-    the turn. To ask asyncio's loop takes 67 ns, to read the clock 36. What was put
-    in its place (by freezegun, say) is no clock of uvloop.
+    That of asyncio and uvloop is ``time.monotonic``; uvloop's tells the time at which
+    the present turn of the loop has begun. A call of asyncio's loop takes 67 ns, a call
+    of the clock 36. A clock that a test has put in the place of ``time.monotonic``, as
+    freezegun does, is none of uvloop's.
     """
     is_known = type(loop).__module__ == "uvloop" or (
         getattr(type(loop), "time", None) is asyncio.BaseEventLoop.time
@@ -71,10 +72,10 @@ def find_clock(loop: asyncio.AbstractEventLoop) -> Callable[[], float]:
 
 
 class DeadlineWheel:
-    """Calls ``deadline_passed`` of connections whose deadline has passed.
+    """Calls ``deadline_passed`` of what was entered, once its deadline has passed.
 
     Attributes:
-        now: Tells the time that deadlines are on, monotonic seconds.
+        now: Returns the time that deadlines are compared with, monotonic seconds.
     """
 
     __slots__ = ("_base", "_due", "_entries", "_loop", "_timer", "_timer_at", "now")
@@ -95,7 +96,7 @@ class DeadlineWheel:
             self._enter(connection)
 
     def forget(self, connection: Expiring) -> None:
-        """The connection is over: keep no reference to it."""
+        """Keep no reference to a connection, which is over."""
         connection.deadline_at = NEVER
         entries = self._entries.get(connection.entered_at)
         if entries is not None:
@@ -125,12 +126,12 @@ class DeadlineWheel:
         if self._timer is not None:
             self._timer.cancel()
         self._timer_at = first_at
-        # armed by whichever handler comes first, it acts for all connections
+        # The timer acts for all connections, whichever handler has armed it.
         self._timer = self._loop.call_at(first_at, self._fire, context=self._base)
 
     def _fire(self) -> None:
         self._timer, self._timer_at = None, NEVER
-        # uvloop rounds its timers to milliseconds and may call a little early
+        # uvloop rounds its timers to milliseconds, and may call a little early.
         now = self._loop.time() + 0.001
         try:
             while self._due and self._due[0] <= now:
@@ -139,7 +140,7 @@ class DeadlineWheel:
                     self._visit(connections.pop(), now)
                 else:
                     del self._entries[heapq.heappop(self._due)]
-        finally:  # one that fails must not stop the others' deadlines for ever
+        finally:  # an error of one must not stop the deadlines of all others
             if self._due:
                 self._arm()
 
@@ -152,7 +153,7 @@ class DeadlineWheel:
             self._enter(connection)
 
     def close(self) -> None:
-        """Forget everything; no call follows."""
+        """Forget all deadlines; no call follows."""
         if self._timer is not None:
             self._timer.cancel()
         self._timer, self._timer_at = None, NEVER
@@ -161,10 +162,10 @@ class DeadlineWheel:
 
 
 class MinRate:
-    """At least ``least_bytes`` must move in each window.
+    """A least rate: so many octets must move in each window of time.
 
-    Pure: the caller says what time it is and how much has moved so far, on any
-    scale that only grows while octets move.
+    It is pure. The caller tells the time, and how much has moved so far, on any scale
+    that grows only while octets move.
 
     Args:
         window_s: Length of one window, seconds.
@@ -187,7 +188,7 @@ class MinRate:
         self.judged_at = now + window_s
 
     def keeps_up(self, now: float, moved_bytes: int) -> bool:
-        """Whether it does; at the end of a window the next one begins."""
+        """Whether octets move fast enough; after a window the next one begins."""
         if now < self.judged_at:
             return True
         moved = moved_bytes - self._mark

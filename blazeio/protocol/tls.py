@@ -1,9 +1,9 @@
 """TLS between the socket's transport and the connection that speaks HTTP.
 
-``TlsTransport`` is both: the protocol of the socket's transport, and the
-transport of the connection (``app``). It deciphers what arrives and hands it
-on, enciphers what is written, and keeps the promises of a plain transport, so
-that the connection needs to know of TLS almost nothing.
+``TlsTransport`` is both the protocol of the socket's transport, and the transport of
+the connection (``app``). It deciphers what arrives and hands it on, and enciphers what
+is written. It keeps the promises of a plain transport, so that the connection knows
+almost nothing of TLS.
 
     HANDSHAKE -> OPEN -> CLOSING -> LOST
         |         |                  |
@@ -11,25 +11,23 @@ that the connection needs to know of TLS almost nothing.
 
 Why not the event loops' own TLS (uvloop's and asyncio's are one design):
 
-* A close cannot be in stages: their shutdown ends at the first octet that the
-  client still sends, by a reset, and once its timeout is over they drop what
-  an honest slow reader has yet to read.
-* No half-close: after the client's closure alert they send nothing more, not
-  even the answer that is being made.
-* Memory: asyncio keeps a 256 KiB buffer per connection. Idle, one costs 283 KB
-  there (uvloop: 25 KB) and 20 KB here; see ``docs/tls.md``.
+* They cannot close in stages. Their shutdown ends with a reset at the first octet that
+  the client still sends, and after its timeout it drops what a slow client has yet to
+  read.
+* They know no half-close. After the client's closure alert they send nothing more, not
+  even the response that is being made.
+* They take more memory. asyncio keeps a buffer of 256 KiB per connection: an idle one
+  costs 283 KB there, 25 KB with uvloop, and 20 KB here; see ``docs/tls.md``.
 
-Closing, by us: ``close`` sends the closure alert and FIN and is over, as over
-plain TCP; it need not wait for the client's alert (RFC 9112 section 9.8).
-``write_eof`` is for a close in stages (section 9.6): what the client still sends
-is read and dropped, undeciphered, until its end, for at most
-``shutdown_timeout_s`` and ``Limits.linger_bytes``, so that it sees our last
-answer and no reset. Closing, by the client: its closure alert, or its FIN, is
-``eof_received``, and it can still be answered (RFC 8446 section 6.1); no request
-can be cut short unnoticed by a FIN without an alert, since each declares where
-it ends.
+A close by us: ``close`` sends the closure alert and FIN and is over, as over plain TCP;
+it need not wait for the client's alert (RFC 9112 section 9.8). ``write_eof`` is for a
+close in stages (section 9.6): what the client still sends is read and dropped,
+undeciphered, until its end, for at most ``shutdown_timeout_s`` and
+``Limits.linger_bytes``. So the client sees our last response and no reset.
 
-May import: asyncio, ssl and what the room may.
+A close by the client: its closure alert, or its FIN, is ``eof_received``, and the
+client can still be answered (RFC 8446 section 6.1). A FIN without an alert cannot cut a
+request short unnoticed, since each request declares where it ends.
 """
 
 import asyncio
@@ -51,15 +49,15 @@ if TYPE_CHECKING:
 
 
 class TlsConfig(Struct, frozen=True):
-    """What a listener needs to speak TLS; made before a fork, used after.
+    """What a listener needs to speak TLS; made before the fork, and used after it.
 
     Attributes:
         context: Certificates, ciphers and ticket keys; its
             ``sslobject_class`` is ``ServerSideTls``.
-        others: Further ones, that the first chooses by the name that is asked for.
+        others: Further contexts, which the first one chooses by the server name.
         handshake_timeout_s: From the accept to the end of the handshake.
-        shutdown_timeout_s: In a close in stages, how long the client's end is
-            awaited after ours.
+        shutdown_timeout_s: In a close in stages, how long we wait for the client's
+            end after ours.
     """
 
     context: ssl.SSLContext
@@ -81,8 +79,8 @@ class TlsFacts(Struct, frozen=True):
         cipher: OpenSSL's name of the cipher suite.
         server_name: The name that the client asked for (SNI), in lower case;
             None if it named none.
-        peer_certificate: Of the client, verified, as ``ssl.getpeercert`` gives
-            it, not to be changed; None if it sent none.
+        peer_certificate: Of the client, verified, as ``ssl.getpeercert`` returns
+            it; it is not to be changed. None if the client sent none.
     """
 
     version: str
@@ -92,7 +90,7 @@ class TlsFacts(Struct, frozen=True):
 
 
 class ServerSideTls(ssl.SSLObject):
-    """One connection's TLS; remembers the name that was asked for."""
+    """The TLS of one connection, and the server name that its client has asked for."""
 
     server_name: str | None = None
 
@@ -115,9 +113,9 @@ RECORD_BYTES = SLICE_BYTES + 256
 """The largest enciphered record (RFC 8446 section 5.2)."""
 
 RECORDS_PER_TURN = 256
-"""So many records of a connection are deciphered before the loop turns for the
-others: 0.5 ms of work, where each holds an octet. The rest of a read waits, still
-enciphered, and nothing more is read."""
+"""So many records of a connection are deciphered before the loop turns for the others:
+0.5 ms of work, where each record holds one octet. The rest of a read waits, enciphered,
+and nothing more is read."""
 
 PLAIN_HTTP = ("HTTP_REQUEST", "HTTPS_PROXY_REQUEST")
 """OpenSSL's names for a client that speaks HTTP without TLS."""
@@ -128,17 +126,18 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
 
     Args:
         context: Shared by the connections of the loop.
-        terms: Of the listener.
-        new_app: Makes the connection's protocol, when the handshake is done; given
-            what was agreed by ALPN.
+        config: Of the listener.
+        new_app: Makes the connection's protocol when the handshake is done; called
+            with what was agreed by ALPN.
 
     Attributes:
-        deadline_at: Of the handshake, and of a close; for the wheel.
-        entered_at: The wheel's own.
+        deadline_at: Of the handshake, and of a close; read by the wheel.
+        entered_at: Written by the wheel.
     """
 
     __slots__ = (
         "_app",
+        "_config",
         "_context",
         "_facts",
         "_has_peer_ended",
@@ -155,7 +154,6 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
         "_raw",
         "_ready_bytes",
         "_record_count",
-        "_terms",
         "_tls",
         "deadline_at",
         "entered_at",
@@ -166,12 +164,12 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
     def __init__(
         self,
         context: ServerContext,
-        terms: TlsConfig,
+        config: TlsConfig,
         new_app: Callable[[str | None], Any],
     ) -> None:
         super().__init__(NO_EXTRA)
         self._context = context
-        self._terms = terms
+        self._config = config
         self._new_app = new_app
         self._app: Any = None
         self._facts: TlsFacts | None = None
@@ -179,7 +177,7 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
         self._outgoing = ssl.MemoryBIO()
         self._tls = cast(
             ServerSideTls,
-            terms.context.wrap_bio(self._incoming, self._outgoing, server_side=True),
+            config.context.wrap_bio(self._incoming, self._outgoing, server_side=True),
         )
         self._phase = HANDSHAKE
         self._is_paused = self._is_reading_on = self._is_writing_paused = False
@@ -208,7 +206,7 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
         return self._facts
 
     def _count_held_bytes(self) -> int:
-        """Octets that have arrived and were not handed on: at the most these.
+        """Return the most octets that have arrived and were not handed on.
 
         OpenSSL does not tell how much it has of a record that is not whole.
         """
@@ -218,7 +216,7 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
     # As the transport of the connection
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """Of the socket's transport; and ``ssl_object``, ``tls_facts``."""
+        """Return a fact of the socket's transport, or one of TLS."""
         if name == "ssl_object":
             return self._tls
         if name == "tls_facts":
@@ -228,37 +226,37 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
         return self._raw.get_extra_info(name, default)
 
     def is_closing(self) -> bool:
-        """Whether the app can still write."""
+        """Whether nothing more can be written."""
         return self._phase != OPEN or self._raw.is_closing()
 
     def close(self) -> None:
         """Send what was written, the closure alert and FIN; then it is over."""
         if self._phase in (OPEN, CLOSING):
-            self._say_goodbye()
+            self._send_closure_alert()
             self._context.wheel.forget(self)
             self._raw.close()
 
     def can_write_eof(self) -> bool:
-        """Yes, though it reads no more then."""
+        """Return True; after ``write_eof`` nothing more is handed on."""
         return True
 
     def write_eof(self) -> None:
         """Send what was written, the closure alert and FIN.
 
-        What the client still sends is dropped, undeciphered, until its end;
-        it is neither handed on nor told.
+        What the client still sends is dropped, undeciphered, until its end: it is not
+        handed on, and neither is its end.
         """
         if self._phase == OPEN:
-            self._say_goodbye()
+            self._send_closure_alert()
             self._end(CLOSING)
 
-    def _say_goodbye(self) -> None:
+    def _send_closure_alert(self) -> None:
         if self._phase == OPEN:
             self._phase = CLOSING
             try:
                 self._tls.unwrap()
             except ssl.SSLError:
-                pass  # it waits for theirs, or met data instead; ours is made
+                pass  # OpenSSL wants their alert, or has met data; ours is made
             self._flush()
 
     def abort(self) -> None:
@@ -297,21 +295,21 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
         for start in range(0, len(view), SLICE_BYTES):
             self._tls.write(view[start : start + SLICE_BYTES])
             records.append(self._outgoing.read())
-        # not writelines: asyncio's of 3.12.1 never pauses whoever writes
+        # Not writelines: asyncio's of Python 3.12.1 never pauses its writers.
         self._raw.write(b"".join(records))
 
     def writelines(
         self, list_of_data: Iterable[bytes | bytearray | memoryview]
     ) -> None:
-        """Write them, one after the other."""
+        """Write pieces, one after the other."""
         self.write(b"".join(list_of_data))
 
     def get_write_buffer_size(self) -> int:
-        """Octets that wait here for the kernel, enciphered."""
+        """Return how many enciphered octets wait here for the kernel."""
         return self._raw.get_write_buffer_size()
 
     def get_write_buffer_limits(self) -> tuple[int, int]:
-        """Low and high watermark."""
+        """Return the low and the high watermark."""
         return self._raw.get_write_buffer_limits()
 
     def set_write_buffer_limits(
@@ -323,13 +321,13 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
     # As the protocol of the socket's transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """A client has connected; its handshake is awaited."""
+        """A client has connected; its handshake comes next."""
         self._raw = cast(asyncio.Transport, transport)
         self._context.handshakes.add(self)
-        self._end_in(self._terms.handshake_timeout_s)
+        self._end_in(self._config.handshake_timeout_s)
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        """Lend the loop's buffer for what is still enciphered."""
+        """Return the loop's buffer for enciphered octets."""
         return self._context.ciphertext_view
 
     def buffer_updated(self, nbytes: int) -> None:
@@ -361,7 +359,7 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
             self._context.loop.call_soon(self._read_on, context=base)
 
     def _read_on(self) -> None:
-        """The next turn: what has arrived, then more."""
+        """In the next turn, decipher what has arrived; then let more come."""
         octets, self._next_turn = self._next_turn, b""
         self._record_count = 0
         self._is_reading_on = False
@@ -404,10 +402,10 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
             self._app.resume_writing()
 
     def deadline_passed(self, now: float) -> None:
-        """For the wheel: the handshake, or the client's end, did not come."""
+        """Called by the wheel: the handshake, or the client's end, has not come."""
         if self._phase == CLOSING and self._raw.get_write_buffer_size():
-            # the client still reads our last answer; how fast, the app judges
-            self._end_in(self._terms.shutdown_timeout_s)
+            # The client still reads our last response; the app judges how fast.
+            self._end_in(self._config.shutdown_timeout_s)
             return
         if self._phase == HANDSHAKE:
             self._log_failure("it took too long")
@@ -443,11 +441,11 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
         self._decipher()
 
     def silence_s(self, now: float) -> float:
-        """Say for how long the handshake has not been over."""
-        return now - self.deadline_at + self._terms.handshake_timeout_s
+        """Return for how long the handshake has been under way."""
+        return now - self.deadline_at + self._config.handshake_timeout_s
 
     def close_silent(self) -> None:
-        """Make room for somebody else."""
+        """Close it as if the time for a handshake were over."""
         self.abort()
 
     def _log_failure(self, reason: str) -> None:
@@ -457,9 +455,10 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
     # Receiving
 
     def _decipher(self) -> None:
-        """Decipher what has arrived, behind what is ready to be handed on.
+        """Decipher what has arrived, into the loop's buffer.
 
-        The buffer is the loop's: it is handed on before we return to the loop.
+        It is appended to what is ready there, and is handed on before we return to the
+        loop, whose buffer is used by the next connection then.
         """
         # Hot: runs once per read of up to SLICE_BYTES.
         tls, incoming = self._tls, self._incoming
@@ -491,10 +490,10 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
             self._app.data_received(self._context.receive_view[:nbytes].tobytes())
 
     def _answer_for_tls(self) -> None:
-        """Send what TLS itself wants sent: in TLS 1.2, "no new handshake".
+        """Send what TLS itself has to send: in TLS 1.2, "no new handshake".
 
-        A client that asks again and again without reading would have us keep
-        any amount; one that only reads slowly does not ask.
+        A client that asks for one again and again, and does not read, would make us
+        keep any amount of refusals. A client that only reads slowly does not ask.
         """
         if self._is_writing_paused:
             self.abort()
@@ -502,36 +501,36 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
             self._flush()
 
     def _peer_ended(self) -> None:
-        """Its closure alert, or its FIN; whichever comes first."""
+        """Tell the app of the closure alert or the FIN, whichever comes first."""
         if not self._has_peer_ended and self._app is not None:
             self._has_peer_ended = True
             self._app.eof_received()
 
     def _drop(self, nbytes: int) -> None:
-        """Octets that nobody will decipher; only so many."""
+        """Drop octets, up to a bound."""
         self._late_bytes += nbytes
         if self._late_bytes > self._context.limits.linger_bytes:
             self.abort()
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
-        """Tell another of what comes from now on."""
+        """Hand what comes from now on to another protocol."""
         self._app = cast("Http1Connection | Handover", protocol)
 
     # Ending
 
     def _fail(self) -> None:
-        """TLS was broken: send its alert, then end."""
+        """Send the alert of TLS, then end: TLS was broken."""
         self._flush()
         self._end(FAILED)
 
     def _end(self, phase: int) -> None:
-        """End our side; drop what comes until the end of theirs, for a while."""
+        """End our side; drop what comes until their end, for a while."""
         self._phase = phase
         if self._raw.is_closing():
-            return  # cut by then
+            return  # it was cut meanwhile
         self._raw.write_eof()
         self._raw.resume_reading()  # where it was paused
-        self._end_in(self._terms.shutdown_timeout_s)
+        self._end_in(self._config.shutdown_timeout_s)
 
     def _end_in(self, span_s: float) -> None:
         wheel = self._context.wheel

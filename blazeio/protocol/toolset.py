@@ -1,4 +1,7 @@
-"""``ExtraToolset``: compression, cookies, addresses ..., for ``r``. Stateless."""
+"""``ExtraToolset``: compression, cookies, addresses and more, for ``r``.
+
+It has no state of its own: it reads and changes that of the request and its response.
+"""
 
 import asyncio
 from typing import TYPE_CHECKING, Any
@@ -19,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class ExtraToolset:
-    """What a handler often needs beside streaming."""
+    """What handlers often need beside streaming."""
 
     __slots__ = ()
 
@@ -63,15 +66,15 @@ class ExtraToolset:
         )
 
     def add_header(self, name: str, value: str, *, unless_given: bool = False) -> None:
-        """Add a field to the head that was not sent yet, whatever is answered.
+        """Add a field to the head that was not sent yet, whatever the response is.
 
-        Also an error of the handler has it, 404, a file or a stream: so a
-        middleware says something of all responses.
+        Errors, 404, files and streams have it as well. So a middleware adds a field to
+        all responses.
 
         Args:
             name: Of the field.
             value: Latin-1, without control characters.
-            unless_given: Only where the response has no field of its name.
+            unless_given: Add it only where the response has no field of its name.
 
         Raises:
             LocalProtocolError: The head has been prepared, or the field is
@@ -84,25 +87,25 @@ class ExtraToolset:
             fields.add(name, value)
 
     def on_head(self, hook: HeadHook) -> None:
-        """Call a function when the head is composed: it gives further fields.
+        """Call a function for further fields when the head is composed.
 
         Args:
-            hook: Called with the status; gives fields as ``prepare`` takes them, or
-                None. Of this request alone. What it raises fails the answer.
+            hook: Called with the status; returns fields as ``prepare`` takes them, or
+                None. It holds for this request alone. What it raises is an error of the
+                handler.
 
         Raises:
             LocalProtocolError: The head has been prepared.
         """
         self.response.add_fields("on_head").add_hook(hook)
 
-    # Who asks: the peer of the connection, or whoever a trusted proxy told of
+    # The client: the peer of the connection, or whom a trusted proxy names
 
     @property
     def client(self) -> Endpoint:
         """The client's address and port.
 
-        ``("", 0)`` over a unix socket; the port is 0 where a proxy kept it to
-        itself.
+        ``("", 0)`` over a unix socket; the port is 0 where a proxy does not tell it.
         """
         if self.carrier.origin is None:
             return find_peer(self.transport)
@@ -111,14 +114,14 @@ class ExtraToolset:
 
     @property
     def scheme(self) -> str:
-        """``http`` or ``https``: how the client asked."""
+        """The scheme by which the client asked: ``http`` or ``https``."""
         if self.carrier.origin is None:
             return find_scheme(self.transport)
         return self.carrier.origin.find_client(self.headers).scheme
 
     @property
     def root_path(self) -> str:
-        """What a proxy took away in front of ``path``; a link begins with it."""
+        """What a proxy has taken away in front of ``path``; links begin with it."""
         return self.context.root_path
 
     def url_for(self, name: str, /, **params: Any) -> str:
@@ -126,8 +129,8 @@ class ExtraToolset:
 
         Args:
             name: As given to ``add_route``; else the name of the handler.
-            params: A value for each parameter of the path; what is none of them is
-                the query.
+            params: A value for each parameter of the path; the others become the
+                query.
 
         Raises:
             LocalProtocolError: There is no such route, or several; a parameter is
@@ -137,7 +140,7 @@ class ExtraToolset:
 
     @property
     def is_secure(self) -> bool:
-        """Whether the client asked over TLS: us, or a trusted proxy."""
+        """Whether the client has asked over TLS, us or a trusted proxy."""
         return self.scheme == "https"
 
     @property

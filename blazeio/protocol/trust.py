@@ -1,10 +1,8 @@
-"""Whose word is taken for who the client is, and who it then is.
+"""Who the client is, where trusted proxies say so.
 
-Two kinds of word: the fields of a request (X-Forwarded-*, Forwarded) and a
-header before everything else on the connection (the PROXY protocol). Each is
-believed from its own list of peers, and from nobody by default.
-
-May import: blazeio.content, blazeio.wire.
+They say it in two ways: in fields of a request (X-Forwarded-*, Forwarded), and in a
+header before everything else on the connection (the PROXY protocol). Each is believed
+from its own list of peers, and from nobody by default.
 """
 
 import asyncio
@@ -56,11 +54,11 @@ def make_trust(
 class ConnectionOrigin:
     """Where the requests of one connection come from.
 
-    There only where somebody is trusted; else the transport says it all.
+    It exists only where a proxy may be trusted. Else the transport knows the client.
 
     Args:
-        trust: Who is believed.
-        header: What the peer said by the PROXY protocol, if it spoke it.
+        trust: Which peers are believed.
+        header: Of the PROXY protocol, if the peer has sent one.
     """
 
     __slots__ = ("_allowed", "_client", "_header", "_headers", "_peer")
@@ -74,7 +72,7 @@ class ConnectionOrigin:
         self._client: Client | None = None
 
     def connect(self, transport: asyncio.BaseTransport) -> None:
-        """Learn who has connected.
+        """Find out who has connected.
 
         The fields of a request are judged by the address that the PROXY
         protocol told, if it did: it is that of whoever wrote them.
@@ -101,18 +99,18 @@ class ConnectionOrigin:
 
 
 def find_peer(transport: asyncio.BaseTransport) -> Endpoint:
-    """Give the other end of a connection; ``("", 0)`` over a unix socket."""
+    """Return the other end of a connection; ``("", 0)`` over a unix socket."""
     peer = transport.get_extra_info("peername")
     return Endpoint(peer[0], peer[1]) if isinstance(peer, tuple) else Endpoint("", 0)
 
 
 def find_scheme(transport: asyncio.BaseTransport) -> str:
-    """Give the scheme that a connection is for."""
+    """Return the scheme that a connection is for."""
     return "http" if transport.get_extra_info("ssl_object") is None else "https"
 
 
 def find_authority(method: str, target: str, headers: Headers) -> str:
-    """Give ``host[:port]`` as the request names it; "" where it does not.
+    """Return ``host[:port]`` as the request names it; "" where it does not.
 
     RFC 9112 section 3.3: that of the target, where it has one, overrides Host.
     """
