@@ -17,8 +17,7 @@ class StartForkserver(Struct, frozen=True):
     """Start the forkserver of a new generation; answer ForkserverReady/Exited.
 
     Attributes:
-        ticket: Of the reload with whose settings it is loaded; None: with those in
-            force.
+        ticket: The reload whose settings it is loaded with; None: those in force.
     """
 
     generation: int
@@ -41,9 +40,9 @@ class Spawn(Struct, frozen=True):
     """Fork a worker for a slot; answer WorkerForked, then Ready or Exited.
 
     Attributes:
-        worker: Serial number of this life, given out here, never used again.
-        is_canary: It must not accept from its slot until it is told
-            ``AdmitWorker`` (the health check comes first).
+        worker: The serial number of the new worker, never used again.
+        is_canary: It must not accept from its slot before ``AdmitWorker``, since the
+            health check comes first.
     """
 
     worker: int
@@ -94,10 +93,10 @@ class ReportBoot(Struct, frozen=True):
     """Report that a process boots for long, and where it stands.
 
     Attributes:
-        generation: Whose code it imports.
+        generation: The generation whose code it imports.
         worker: The worker that boots; None: the forkserver, which imports.
-        boot_s: So long it has booted.
-        timeout_s: So long it may.
+        boot_s: How long it has booted.
+        timeout_s: How long it may boot.
     """
 
     generation: int
@@ -119,7 +118,7 @@ class AdoptQueue(Struct, frozen=True):
     only to a worker that lives.
 
     Attributes:
-        by: Serial number of the adopting worker (a life, not a slot).
+        by: The serial number of the adopting worker, not its slot.
     """
 
     slot: int
@@ -158,8 +157,8 @@ class ReloadEnded(Struct, frozen=True):
     """A reload is over, for all who have asked for it.
 
     Attributes:
-        tickets: Of those, also of the superseded ones.
-        generation: The one that was to be spread.
+        tickets: One for each who has asked, also of superseded reloads.
+        generation: The generation that was loaded for it.
         reason: Why it was not; "" when it was.
         superseded: Tickets whose place a later one has taken; they end as that does.
         is_reported: There is an event of its failure by now.
@@ -178,7 +177,7 @@ class ReportStatus(Struct, frozen=True):
 
     Attributes:
         event: A stable word: ``ready``, ``worker_failed``, ``crash_loop`` ...
-        text: The sentence for a person: what, why, what next; not whom.
+        text: The sentence for a person: what, why, and what comes next.
         level: A ``logging`` level name: INFO, WARNING or ERROR.
         worker: The worker that it is about, if there is one.
         slot: The slot, if there is one.
@@ -212,9 +211,8 @@ class Notify(Struct, frozen=True):
     Attributes:
         stage: The new one; None: as before.
         status: The new line for ``systemctl status``; None: as before.
-        is_alive: A worker has served since this was last said: feed the
-            watchdog.
-        extend_s: Do not give up on us for so long; None: nothing is long.
+        is_alive: A worker has served since the last such notice: feed the watchdog.
+        extend_s: Ask the manager to wait so long (EXTEND_TIMEOUT_USEC); None: no need.
     """
 
     stage: Stage | None = None

@@ -34,7 +34,7 @@ class Boot(Struct):
         is_asked: The master has bound its sockets.
         has_served: A worker has accepted connections.
         is_given_up: While an app is developed: what was started is ended, or gone.
-        tickets: Of the reload that has caused this boot.
+        tickets: The tickets of the reload that has caused this boot.
     """
 
     is_asked: bool = False
@@ -47,7 +47,7 @@ class Boot(Struct):
 
         Args:
             context: The present turn.
-            rollout: Has who asks for a reload meanwhile.
+            rollout: Knows who asks for a reload meanwhile.
         """
         asked = [fact for fact in context.facts if isinstance(fact, StartAsked)]
         if asked and not self.is_asked:

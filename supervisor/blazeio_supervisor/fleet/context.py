@@ -15,10 +15,10 @@ class Failure(Struct):
     """A process that was wanted has failed: it died, or was late and is ended.
 
     Attributes:
-        who: Its handle.
+        who: The process.
         reason: Why, in words.
         status: Its exit status; None when it was late.
-        is_of_reload: The rollout answers for it, not the slot's backoff.
+        is_of_reload: The reload fails by it; the backoff of the slot does not count it.
         cause: Why it is ended: ``late`` (to be ready), ``blocked``, ``misbehaved``.
     """
 

@@ -30,7 +30,7 @@ class ForkserverExited(Struct, frozen=True):
 
     Attributes:
         status: Exit code, or minus the signal's number.
-        reason: The last of what it said, for whoever asked; "" when unknown.
+        reason: Why it ended, by its last message; "" when unknown.
     """
 
     generation: int
@@ -56,7 +56,7 @@ class WorkerExited(Struct, frozen=True):
 
     Attributes:
         status: Exit code, or minus the signal's number.
-        reason: The last of what it said; "" when unknown.
+        reason: Why it ended, by its last message; "" when unknown.
     """
 
     worker: int

@@ -28,7 +28,7 @@ class WatchdogFeed(Struct):
     """Decides when the watchdog is fed, once the service is ready.
 
     Attributes:
-        is_shown: Somebody has served since it was last fed.
+        is_shown: A worker has served since it was last fed.
         fed_at: Steady time; None before the first turn of a ready service.
         probed_at: When the workers were last asked.
     """
@@ -41,9 +41,9 @@ class WatchdogFeed(Struct):
         """Return whether to feed it now; have the workers probed without requests.
 
         Args:
-            context: The present one.
+            context: The present turn.
             fresh: Requests that were begun since the last turn.
-            is_excused: Nobody is to serve now.
+            is_excused: The service is parked: no worker has to serve.
         """
         watchdog_s = context.policy.watchdog_s
         if watchdog_s is None:

@@ -21,7 +21,7 @@ class Policy(Struct, frozen=True, kw_only=True):
         boot_timeout_s: From StartForkserver to ForkserverReady, and from Spawn
             to WorkerReady; then it counts as failed and is ended. Who boots for
             a third of it is reported, with where it stands.
-        boot_stack_s: At the end of that time: for it to say where it stands.
+        boot_stack_s: At the end of that time, for it to report its stacks.
         grace_s: A draining worker has this long, then TERM.
         quick_grace_s: The same in a quick stop.
         drain_delay_s: Between a gentle stop and the first drain: no longer

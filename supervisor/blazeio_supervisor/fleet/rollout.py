@@ -102,8 +102,8 @@ class Canary(Struct):
         reason: Why it failed; "" while it did not. That the canary died or
             was late is a ``Failure`` of the turn, and not said here.
         until: When this phase is over, steady time.
-        proven_from: When a probation may be over earlier, likewise.
-        error_share: Of the answers of the old code, those that are 5xx.
+        proven_from: When a probation may be over earlier, steady time.
+        error_share: The share of 5xx among the answers of the old code.
     """
 
     handle: WorkerHandle
@@ -195,17 +195,17 @@ class Rollout(Struct):
         target: The generation that it spreads.
         previous: The generation that it can go back to.
         failure: Why the last one came to nothing; "" once one succeeds.
-        step: Where it is, but for what ``canary`` knows.
+        step: Where it is; during the trial ``canary.phase`` says it.
         canary: The trial, in its three phases.
         asked: Who has asked for it.
         superseded: Who had asked for it before it began anew.
         waiting: Those who have asked for the next one.
         held_at: When the hold is over, steady time.
-        proven_from: When it may be over earlier, likewise.
-        error_share: Of the answers of the code before, those that are 5xx.
-        deadline_at: Of the whole, or of the whole way back.
+        proven_from: When the hold may be over earlier, steady time.
+        error_share: The share of 5xx among the answers of the code before.
+        deadline_at: When the reload, or the way back, must be over.
         reason: Why it is rolled back.
-        backoff: Of reloads that nobody asked for.
+        backoff: The failures of reloads that nobody has asked for.
     """
 
     target: int = 0
@@ -255,9 +255,7 @@ class Rollout(Struct):
         return asked
 
     def abort(self, context: PlanContext, reason: str) -> None:
-        """End the reload for all who asked: the service ends. The canary is stopped;
-        others end the rest.
-        """
+        """End the reload for all who asked, since the service ends; stop the canary."""
         self.asked += self.hand_over()
         self._answer(context, reason)
         if self.canary is not None:

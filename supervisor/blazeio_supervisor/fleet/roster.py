@@ -25,12 +25,12 @@ class WorkerHealth(Struct, eq=False):
     """The health of one worker's loop.
 
     Attributes:
-        beat: The newest; None before the first.
+        beat: The newest beat; None before the first.
         beat_at: Steady time of that beat, as far as the master witnessed it.
-        good_beats: In a row: fresh when read, and not full.
-        load: Smoothed; comparable between workers only.
-        is_late: By the last round alone. Never chosen to adopt.
-        is_avoided: Gets no new connections, until three good beats.
+        good_beats: How many beats in a row were fresh when read, and not full.
+        load: The smoothed load; comparable between workers only.
+        is_late: It was late in the last round: it is not chosen as an adopter.
+        is_avoided: It gets no new connections, until three good beats.
         needs_adopter: Its queue is adopted, until three good beats.
         dumped_at: When its stacks were last dumped.
         stalled_s: How long its loop has stood still, once that was dumped; 0: it
@@ -76,13 +76,13 @@ class WorkerHandle(Struct, eq=False):
     """A worker as the planner knows it; the master has a ``WorkerRecord`` of it.
 
     Attributes:
-        worker: Serial number of this life.
+        worker: Its serial number.
         deadline_at: When its present state must have ended; None: no bound.
         kill_at: When its grace period and what is added to it are over; None:
             it was not told to drain.
         boot_reports: How often it was reported that it boots for long.
         ready_at: When it began to serve.
-        chance: Drawn once, 0 to 1: its share of every jitter.
+        chance: A number from 0 to 1, drawn once: its share of every jitter.
         retire_reason: Why it shall be replaced; "" while it shall not.
     """
 
@@ -153,12 +153,12 @@ class Slot(Struct, eq=False):
         owner: The wanted worker of this slot; it may still be booting.
         successor: Boots while the owner serves, then takes its place.
         adopter: The worker that accepts from the slot's queue for the owner.
-        backoff: Of its failures.
+        backoff: The waits after its failures.
         deaths_serving: How many of its failures in a row were of workers that had
             got ready.
         failed_at: When the last of them was; None: there is none that counts.
         failure: What it was, in words.
-        renewals: Of workers that were over a limit soon after they began.
+        renewals: The waits after workers that were over a limit soon after their start.
     """
 
     index: int

@@ -97,7 +97,7 @@ class Parking(Struct):
 
     Attributes:
         is_asked: It shall be parked.
-        is_active: It is.
+        is_active: It is parked.
         by: Who has asked for it.
     """
 

@@ -36,7 +36,7 @@ class SlotView(Struct, frozen=True):
     Attributes:
         owner: Its wanted worker, None while there is none.
         successor: Boots to take the owner's place.
-        adopted_by: Serial number of the worker that covers for the owner.
+        adopted_by: Serial number of the worker that has adopted its queue.
         weight: Its share of new connections; 100 is an even one; 0: none, or
             the kernel shares them out.
         failures: In a row; 0 when all is well, or proved to be so again.
@@ -71,7 +71,7 @@ class Snapshot(Struct, frozen=True):
     Attributes:
         generation: The one that new workers are forked from.
         target: The one that a running reload spreads; None without a reload.
-        is_parked: Nobody serves, until it is resumed.
+        is_parked: No worker serves, until the service is resumed.
         will_park: It shall be parked, when what is under way is over.
         is_leaving: It will drain soon, and serves until then.
         is_stopping: It drains.

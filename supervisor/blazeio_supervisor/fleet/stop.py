@@ -54,7 +54,7 @@ class Stopping(Struct):
         """Begin to stop, or stop harder, when the facts ask for it.
 
         Args:
-            has_served: Somebody may be told that it leaves.
+            has_served: A worker serves: load balancers have to notice the end.
         """
         for fact in context.facts:
             if isinstance(fact, StopAsked):

@@ -72,9 +72,9 @@ class Reaper:
         Safe against a child that is dead already: unreaped, it keeps its pid.
 
         Args:
-            pid: Perhaps as told by foreign code.
+            pid: Perhaps from a message of foreign code.
             on_exit: Called once.
-            uid: Whom it must run as; None: that does not matter.
+            uid: The user that it must run as; None: any.
 
         Raises:
             NotOurChildError: There is no such child, or it is watched already.
@@ -202,15 +202,16 @@ class ChildContext(Struct, frozen=True, kw_only=True):
     """What every child of the master needs.
 
     Attributes:
-        loop: The master's.
+        loop: The event loop of the master.
         reaper: Watches its end.
-        put_fact: Takes what has become of it, as a fact for the planner.
-        need_address: Binds the address that its app says.
-        note_scheme: Learns whether its app speaks TLS.
+        put_fact: Takes what happens to a child, as a fact for the planner.
+        need_address: Binds the address of the app.
+        note_scheme: Takes whether the app speaks TLS.
         frames: Prints what its app raised.
-        captured: Reads what it prints; None: nobody does.
-        oom_kills: Tell a kill by the kernel from any other.
-        child_faults: Finds whose a process is that speaks in the name of another.
+        captured: Reads what it prints; None: that is not captured.
+        oom_kills: Knows which deaths were kills for lack of memory.
+        child_faults: Finds the child whose process has written to the channel of
+            another.
     """
 
     loop: asyncio.AbstractEventLoop
@@ -238,8 +239,8 @@ class ChildContext(Struct, frozen=True, kw_only=True):
         Args:
             channel: The master's end.
             parse: Reads one message.
-            on_message: Takes it, with the pid that has sent it.
-            on_fault: Takes what the child did that none does, once.
+            on_message: Called with each message and the pid of its sender.
+            on_fault: Called once, with what the child did that none of ours does.
             on_closed: Called ``CLOSED_S`` after it has closed its end.
             find_pid: Returns its pid; None while that is not known.
             most_unread: Orders that may wait for it.
@@ -292,8 +293,8 @@ def end_orphans_of(loop: asyncio.AbstractEventLoop, title: str) -> None:
     """End the orphans whose title begins with ``title``, and what they leave behind.
 
     Args:
-        loop: The master's.
-        title: Of ``name_children_of``.
+        loop: The event loop of the master.
+        title: From ``name_children_of``.
     """
     _send_to_children_of(title, signal.SIGTERM)
     loop.call_later(KILL_AFTER_S, _send_to_children_of, title, signal.SIGKILL)

@@ -49,7 +49,7 @@ class Components(Struct, frozen=True, kw_only=True):
 
     Attributes:
         state: All that the master knows.
-        captured: None: nobody reads what the children print.
+        captured: Reads what the children print; None: that is not captured.
     """
 
     state: MasterState

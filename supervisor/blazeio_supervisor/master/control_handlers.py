@@ -51,7 +51,7 @@ class ControlHandlers:
     """The handlers, one for each endpoint.
 
     Args:
-        service: What is shown, and what is ordered about.
+        service: What is shown, and takes the orders.
         exposition: Writes the metrics.
         lasting: Counts the requests whose answer is not whole for a while.
     """

@@ -55,8 +55,8 @@ class ControlState(Struct):
     """Where verbs are answered.
 
     Attributes:
-        place: None: nowhere.
-        sock: That listens there; it may be that of the service's name.
+        place: Where it listens; None: it does not.
+        sock: The listening socket; it may be that of the service's name.
         identity: Of the file, so that a later one is not removed in its place.
     """
 
@@ -69,7 +69,7 @@ class ControlServer:
     """Answers on the control socket.
 
     Args:
-        service: What is shown and ordered.
+        service: What is shown, and takes the orders.
         exposition: Writes the metrics.
         state: Of the image before, or blank; it is shared with this object.
     """
@@ -174,7 +174,7 @@ class ControlServer:
         """Accept the user of the service and root, by what the kernel says of a peer.
 
         Raises:
-            StrangerError: It is somebody else.
+            PeerNotAllowedError: It is another user.
         """
         peer = read_peer(connection)
         if peer.uid in (0, self._uid):

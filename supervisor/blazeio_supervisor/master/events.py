@@ -26,7 +26,7 @@ class EventHistory(Struct):
     """The last events, and counts of all.
 
     Attributes:
-        seq: Of the last event.
+        seq: The number of the last event.
         events: The last ones, the oldest first.
         counts: How often each event was noted, by event and reason.
     """
@@ -145,8 +145,8 @@ class Banner:
     """Prints the line once the addresses and the scheme are known.
 
     Args:
-        settings: What the operator asked for.
-        listeners: Learn their scheme here.
+        settings: The settings in force.
+        listeners: Their scheme is set here.
     """
 
     def __init__(self, settings: Settings, listeners: Listeners) -> None:

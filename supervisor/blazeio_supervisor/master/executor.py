@@ -57,8 +57,8 @@ class StackReports:
 
     Args:
         records: Of the workers.
-        orders: Ask them.
-        forkservers: Ask one by its generation.
+        orders: Ask a worker for its stacks.
+        forkservers: Ask a forkserver by its generation.
     """
 
     def __init__(

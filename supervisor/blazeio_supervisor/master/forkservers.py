@@ -103,7 +103,7 @@ class ForkserverRecord(Struct):
 
     Attributes:
         is_preload: It imports the app; else its workers do.
-        loading: Who imports the app, and why, in words.
+        loading: Which process imports the app, and why, in words.
         is_importing: It runs code of the app.
         has_loaded: It forks by now.
         has_failed: It has sent ``Failed``, its last message.
@@ -137,7 +137,7 @@ class ForkserverRecord(Struct):
         """Note that this message has come, and whether it may come.
 
         Raises:
-            ChildFault: A forkserver says no such thing, or not now.
+            ChildFault: A forkserver sends no such message, or not now.
         """
         is_over = self.has_failed or self.is_unsafe
         match message:
@@ -162,7 +162,7 @@ class Forkservers:
     Args:
         child_context: What every child needs.
         settings_of: Returns the settings that a generation is loaded with.
-        workers: Where what they fork is recorded.
+        workers: Keep the workers that they fork.
         records: Of the image before, by generation; they are shared with this object.
     """
 

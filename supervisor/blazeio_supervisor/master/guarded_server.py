@@ -52,7 +52,7 @@ class Occupant(Struct, frozen=True):
     """A connection that is open.
 
     Attributes:
-        peer: Whose it is: a user id, or an address.
+        peer: The peer: a user id, or an address.
         is_silent: No request of it is being answered.
     """
 
@@ -75,13 +75,13 @@ def find_victim(
     Args:
         shares: The bounds.
         occupants: The open connections, the oldest first.
-        peer: Whose the new one is.
+        peer: The peer of the new connection.
 
     Returns:
         The index of an occupant; None: there is room.
 
     Raises:
-        NoPlaceError: None of those that could give way is silent.
+        NoPlaceError: Each connection that could be closed is being answered.
     """
     counts = Counter(each.peer for each in occupants)
     if counts[peer] >= shares.peer_count:
@@ -119,7 +119,7 @@ class GuardedServer:
     Args:
         app: What answers; its own bound of connections is not reached.
         shares: How many may be connected.
-        judge: Says whose a connection is.
+        judge: Returns the peer of a connection.
         loop: The running one.
     """
 
@@ -220,7 +220,7 @@ class GuardedServer:
         """Close a silent connection, if the new one needs its place.
 
         Raises:
-            NoPlaceError: None of those that could is silent.
+            NoPlaceError: Each connection that could be closed is being answered.
         """
         connections = self._list_open()
         occupants = [
@@ -305,7 +305,7 @@ class RefusedError(Exception):
     """An order is not carried out.
 
     Args:
-        reason: One line for whoever gave it.
+        reason: One line for the client.
         status: 400 when the order is wrong in itself, 503 when there are too many
             of its kind, else 409.
     """

@@ -32,10 +32,10 @@ class SlotListeners:
 
     Args:
         listeners: The sockets of every slot.
-        steerer: Shares new connections out.
-        orders: Tells workers to take from another slot's queue.
-        workers: Say which slots have one that accepts.
-        store: Keeps the sockets of new slots too.
+        steerer: Distributes new connections.
+        orders: Orders workers to accept from another slot's queue.
+        workers: Know which slots have a worker that accepts.
+        store: Stores the sockets of new slots too.
         adopted: As below, of the image before; it is shared with this object.
 
     Attributes:
@@ -117,12 +117,12 @@ class ListenerWatch:
     """Looks at every listener.
 
     Args:
-        listeners: Those.
-        workers: Get them again.
-        readings: Say what each worker does.
-        slots: Know which worker has adopted which slot.
-        steerer: Steers again.
-        is_ending: Whether listeners are shut on purpose by now.
+        listeners: What is looked at.
+        workers: Are sent a listener again.
+        readings: What each worker does.
+        slots: Which worker has adopted which slot.
+        steerer: Distributes new connections, again after a repair.
+        is_ending: Returns whether listeners are shut on purpose by now.
         put_fact: Takes facts for the planner.
     """
 

@@ -36,7 +36,7 @@ class FactQueue:
     """Facts that wait for the next turn of the planner.
 
     Args:
-        loop: The master's.
+        loop: The event loop of the master.
 
     Attributes:
         loop: As given.
@@ -86,7 +86,7 @@ class ControlLoop:
 
     Args:
         facts: Where they come from.
-        planner: Decides.
+        planner: Decides what is done.
         execute: Carries out one action; what it raises is noted.
         readings: Looked at once for each beat.
         watches: Looked at whenever the timer is due.

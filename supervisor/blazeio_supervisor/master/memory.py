@@ -109,7 +109,7 @@ class MemorySampler:
 
     Args:
         list_pids: The workers that live: pid by serial number.
-        note: Takes a measurement of a worker.
+        note: Called with a measurement of a worker.
         is_limited: An operator relies on it (``--max-memory``): that it cannot
             be done is a warning.
     """
@@ -180,7 +180,7 @@ async def _measure_aside(pid: int) -> Memory | None:
 
     Raises:
         OSError: As by ``read_memory``.
-        RuntimeError: There is no thread to be had.
+        RuntimeError: No thread can be started.
     """
     loop = asyncio.get_running_loop()
     measured: asyncio.Future[Memory | None] = loop.create_future()

@@ -316,7 +316,7 @@ class Health(msgspec.Struct, frozen=True):
     """The answer of ``/livez`` and ``/readyz``.
 
     Attributes:
-        reason: Why not; "" when all is well.
+        reason: Why the service is not ready; "" when it is.
     """
 
     ok: bool
@@ -329,8 +329,8 @@ class MetricsState(msgspec.Struct):
     """Where the metrics are answered.
 
     Attributes:
-        sockets: That listen; none before ``MetricsServer.open``.
-        path: Of a unix socket, and which file that is.
+        sockets: The listening sockets; none before ``MetricsServer.open``.
+        path: The path of a unix socket, and which file that is.
     """
 
     sockets: list[socket.socket] = []
@@ -341,7 +341,7 @@ class MetricsServer:
     """Answers on one address of its own.
 
     Args:
-        service: What is told.
+        service: What is measured.
         exposition: Writes the figures.
         state: Of the image before, or blank; it is shared with this object.
     """
@@ -362,7 +362,7 @@ class MetricsServer:
         """Begin to answer.
 
         Raises:
-            BindError: It cannot be had.
+            BindError: The address cannot be opened.
         """
         try:
             self._bind(address)

@@ -147,7 +147,7 @@ class CapturedOutput:
     """Reads and logs what all processes print.
 
     Args:
-        loop: The master's.
+        loop: The event loop of the master.
         terms: How the log is written.
         readers: Of the image before; the list is shared with this object.
 
@@ -300,7 +300,7 @@ def open_log_file(path: str) -> LogFile:
     """Open the log file, and put it in the place of standard error.
 
     Raises:
-        UsageError: It cannot be opened.
+        UsageError: The file cannot be opened.
     """
     try:
         log_file = LogFile(path, open_to_append(path, _MODE))

@@ -47,8 +47,8 @@ def pid_written(path: str, *, waits: bool = False) -> Iterator[Callable[[], None
 
     Args:
         path: Of the file; its folder may belong to another user.
-        waits: It is written when what this gives is called, which raises like
-            this; else at once.
+        waits: Write the file only when the yielded function is called, which raises the
+            same errors; else at once.
 
     Raises:
         UsageError: It cannot be written, or belongs to a service that runs.

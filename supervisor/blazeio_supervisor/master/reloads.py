@@ -26,7 +26,7 @@ class ReloadOutcome(Struct, frozen=True):
     Attributes:
         output: What the app raised in the new processes; "" when it is ok.
         needs_restart: Settings that have changed, and not in this service.
-        is_superseded: A later ask took its place before it was over: this is how
+        is_superseded: A later reload took its place before it was over: this is how
             that one ended.
     """
 
@@ -43,7 +43,7 @@ class Reload(Struct, frozen=True):
     """A reload that somebody has asked for.
 
     Attributes:
-        at: When, monotonic seconds.
+        at: When it was asked for, monotonic seconds.
         trial: The settings that were read for it.
     """
 
@@ -79,7 +79,7 @@ class Reloads:
         """Ask for a reload; settings that cannot be fail it at once.
 
         Args:
-            by: Who, for the log.
+            by: Who asks, for the log.
 
         Returns:
             Its outcome, which nobody has to await.

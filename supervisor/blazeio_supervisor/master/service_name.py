@@ -36,7 +36,7 @@ class Home(Struct, frozen=True):
 
     Attributes:
         pid_namespace: As ``/proc/self/ns/pid`` has it; "" where that is hidden.
-        root: Device and inode of its root directory; "" likewise.
+        root: Device and inode of its root directory; "" where that is hidden.
     """
 
     pid_namespace: str = ""
@@ -101,7 +101,7 @@ class Naming(Struct):
         """Return the socket that is bound to the name; the caller does not close it.
 
         Raises:
-            OSError: There is none.
+            OSError: No name could be bound.
         """
         if not self.sockets:
             raise OSError(0, "no abstract name can be bound here")

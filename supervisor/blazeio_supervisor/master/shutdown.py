@@ -20,15 +20,15 @@ class Shutdown:
     """The end of the service: who has asked for it, and how it comes.
 
     Args:
-        facts: The planner learns here that the end is wanted.
-        notifier: The service manager learns here why, if something is wrong.
+        facts: Takes the fact that the end was asked for.
+        notifier: Reports to the service manager why the service fails.
 
     Attributes:
-        has_begun: The planner was told to start: so it must end the service.
+        has_begun: The planner has begun: so it must end the service.
         is_asked: It shall end.
         is_final: No connection may begin any more.
         is_forced: It ends though there are processes left.
-        hold: Has signals wait until the process ends; by default it does nothing.
+        hold: Blocks signals until the process ends; by default it does nothing.
         on_ask: Called with whether a quick end was asked for, each time.
     """
 
@@ -129,10 +129,9 @@ class LastResort:
 
     Args:
         loop: The master's.
-        reaper: Has every child.
-        planner: Has the times as they are now.
-        shutdown: Has the grace period as it is now; it ends the master, though there
-            are children left.
+        reaper: Kills every child.
+        planner: Its policy has the times.
+        shutdown: Knows the grace period, and ends the master though children are left.
     """
 
     def __init__(

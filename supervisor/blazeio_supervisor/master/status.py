@@ -46,10 +46,10 @@ class ServiceState(Struct, frozen=True, kw_only=True):
 
     Attributes:
         put_fact: Takes facts for the planner.
-        stop: Begins to stop; True: quickly.
-        reopen_logs: Opens every log file anew; why not, or "".
+        stop: Stops the service; True: quickly.
+        reopen_logs: Opens every log file anew; returns why that failed, or "".
         started_at: Monotonic seconds.
-        naming: Its names.
+        naming: The names of the service.
     """
 
     live_settings: LiveSettings

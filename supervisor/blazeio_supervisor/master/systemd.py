@@ -37,9 +37,9 @@ class NotifySocket:
     """Sends messages to the service manager, or to nobody.
 
     Args:
-        address: As ``connect`` takes it; None: there is no manager, and every
-            message is void.
-        loop: Tells when a full manager has room again.
+        address: As ``connect`` takes it; None: there is no manager, and nothing is
+            sent.
+        loop: Calls back when a full manager has room again.
     """
 
     def __init__(self, address: str | None, loop: asyncio.AbstractEventLoop) -> None:
@@ -63,8 +63,8 @@ class NotifySocket:
 
         Args:
             lines: Variables, ``READY=1``.
-            fds: Go with it; at most ``FDS_PER_MESSAGE``. They may be closed as
-                soon as this returns.
+            fds: Descriptors to send with it, at most ``FDS_PER_MESSAGE``. They may be
+                closed as soon as this returns.
         """
         if self._address is not None and lines:
             octets = "\n".join(lines).encode("utf-8", "backslashreplace")
@@ -216,8 +216,8 @@ class FdStore:
     """The listeners in the file descriptor store of the service manager.
 
     Args:
-        notifier: Speaks with the manager.
-        listeners: What is kept.
+        notifier: Sends messages to the manager.
+        listeners: What is stored.
         room: For how many descriptors it has room; 0: there is no store.
     """
 

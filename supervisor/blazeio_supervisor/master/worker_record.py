@@ -50,7 +50,7 @@ class WorkerRecord(Struct):
     """What the master has of one worker, also of one that is asked for.
 
     Attributes:
-        pid: None until the forkserver answered.
+        pid: None until the forkserver has answered.
         is_serving: It is ready, and not ordered to drain.
         reason: Why it failed, by its last message or its fault.
         sender: The pid that has sent messages on its channel so far.
@@ -60,7 +60,7 @@ class WorkerRecord(Struct):
         has_failed: It has sent ``Failed``, its last message.
         said_count: The events that it has sent.
         has_misbehaved: It did what none of ours does, and is being ended.
-        memory: As last measured.
+        memory: Its memory as last measured.
         measured_at: When that was, monotonic seconds.
         is_killed: The master has killed it.
         is_told_to_end: The master has ordered it to end, in any way.
@@ -91,7 +91,7 @@ class WorkerRecord(Struct):
         """Note that this message has come, and whether it may come.
 
         Raises:
-            ChildFault: A worker says no such thing, or not now.
+            ChildFault: A worker sends no such message, or not now.
         """
         match message:
             case _ if self.has_failed:
@@ -203,9 +203,9 @@ class WorkerOrders:
     """Sends orders to workers.
 
     Args:
-        records: Of the workers.
-        reaper: Sends the signals: it knows for certain whose a pid is.
-        listeners: What is adopted.
+        records: One for each worker.
+        reaper: Sends the signals, by pidfd.
+        listeners: The queues that are adopted.
     """
 
     def __init__(self, records: Records, reaper: Reaper, listeners: Listeners) -> None:

@@ -175,13 +175,14 @@ class Workers:
         """Note that the forkserver of this generation has forked a worker.
 
         Args:
-            worker: As it said.
-            pid: As it said.
-            generation: Its own.
-            uid: Whom its workers run as; None: as the master.
+            worker: From its message.
+            pid: From its message.
+            generation: The generation of the forkserver.
+            uid: The user that its workers run as; None: that of the master.
 
         Raises:
-            ChildFault: It was not asked for that worker, or the pid is another's.
+            ChildFault: It was not asked for that worker, or the pid is that of another
+                process.
         """
         record = self._find_unanswered(worker, generation)
         if record.sender not in (None, pid):
@@ -296,7 +297,7 @@ class Workers:
         """Send workers the listeners of their slot as they are now.
 
         Args:
-            slots: Whose; None: of all.
+            slots: The slots; None: all.
         """
         for record in list(self.records.values()):
             if record.is_serving and (slots is None or record.slot in slots):
@@ -356,8 +357,8 @@ class OrphanReaper:
     """Reaps processes now and then that nobody has asked for.
 
     Args:
-        reaper: Knows which are ours.
-        workers: Say whether one may be ours that nobody knows yet.
+        reaper: Knows which children are watched.
+        workers: Know whether a child may live whose pid is not known yet.
         oom_kills: Count kills of other processes too; kept fresh on the way.
     """
 
@@ -394,8 +395,8 @@ class WorkerReadings:
     Args:
         records: Of the workers.
         ledger: Knows what the dead ones have counted.
-        report_fault: Takes the number of a worker whose row holds what none means, and
-            what that is; whoever looks gets what is left of it.
+        report_fault: Called with a worker whose row holds an impossible value, and
+            which that is; the value is read as 0.
     """
 
     def __init__(

@@ -38,8 +38,8 @@ class UpgradeRun(msgspec.Struct, frozen=True, kw_only=True):
     """The upgrade itself.
 
     Attributes:
-        number: Of this upgrade, from 1 on.
-        by: Who asked.
+        number: The number of this upgrade, from 1 on.
+        by: Who has asked for it.
         began_at: Monotonic seconds.
         signal_mask: What was blocked before everything was; for an exec.
     """
@@ -54,10 +54,10 @@ class UpgradeOutcome(Struct, frozen=True):
     """What became of an upgrade, or of its rehearsal.
 
     Attributes:
-        number: Of the upgrade; 0: none was begun.
+        number: The number of the upgrade; 0: none was begun.
         is_over: False: the exec is about to happen.
         reason: Why it failed; the old code goes on.
-        output: What the new code raised, where nobody foresaw it.
+        output: The traceback of an unforeseen exception in the new code.
         program: The version that took over, or would.
         took_s: From the order on.
     """
@@ -84,7 +84,7 @@ class RehearsalError(Exception):
 
     Args:
         reason: Why, in one line.
-        frames: A traceback, of what nobody foresaw.
+        frames: The traceback of an unforeseen exception.
     """
 
     def __init__(self, reason: str, frames: str = "") -> None:
@@ -99,9 +99,9 @@ async def rehearse(
 
     Args:
         reaper: Watches the child.
-        launch: What is started; it was told of ``pipe``.
+        launch: What is started; it has the descriptor of ``pipe``.
         pipe: Its result comes here; closed in the end.
-        fds: What the child inherits, by the same numbers.
+        fds: The descriptors that the child inherits, by the same numbers.
 
     Raises:
         RehearsalError: It failed, or took too long.
@@ -177,8 +177,8 @@ class Upgrades:
         timeout_s: For a rehearsal, and for the next image to begin.
 
     Attributes:
-        timeout_s: As given; a reload may bring another one.
-        last: What became of the newest; at first: of none.
+        timeout_s: As given; a reload may change it.
+        last: The outcome of the last upgrade.
     """
 
     def __init__(
@@ -214,11 +214,11 @@ class Upgrades:
         """Report what became of the upgrade that has started this image.
 
         Args:
-            run: Of that upgrade.
-            left: The image that had left.
-            workers: How many were taken over.
-            failure: Why no other image came instead: this is the one that had
-                left.
+            run: That upgrade.
+            left: The image before.
+            workers: The number of workers that were taken over.
+            failure: Why the new image did not take over, if this is the old one again;
+                else "".
         """
         program = left.program if failure else find_version()
         self.last = UpgradeOutcome(

@@ -56,7 +56,7 @@ class KeptImage(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         archive_fd: The sources as a zip file, stage 0 among them.
-        interpreter_fd: The running one.
+        interpreter_fd: The running interpreter.
         extensions: C extensions by the module's full name.
         home: Where that interpreter's standard library is.
         program: The version of blazeio.
@@ -178,7 +178,7 @@ class Launch(Struct, frozen=True):
     """One start of stage 0, for an exec or a child.
 
     Attributes:
-        interpreter: A path: that of the installed one, or of the kept one.
+        interpreter: A path: of the installed interpreter, or of the kept one.
         timeout_s: Until it must have begun.
     """
 
@@ -198,10 +198,10 @@ class Launch(Struct, frozen=True):
         """Return the start of the image on the disk; ``image`` is the way back.
 
         Args:
-            image: The one that leaves.
-            state_fd: Of a ``State``.
+            image: The running image.
+            state_fd: The descriptor of an ``UpgradeState``.
             timeout_s: Until it has begun.
-            result_fd: Only rehearse, and say there how it went.
+            result_fd: Only rehearse, and write the result there.
         """
         orders, environment = _compose(NEW, image, state_fd, timeout_s, result_fd)
         return cls(sys.executable, orders, environment, timeout_s)

@@ -45,7 +45,7 @@ def rehearse(state_fd: int) -> str:
     """Do all but take over; return the version of this image.
 
     Raises:
-        SystemExit: It could not take over; says why, in one line.
+        SystemExit: It could not take over, with the reason in one line.
     """
     state, _ = _read(state_fd)
     master = _make_master(state, asyncio.Runner().get_loop())
@@ -57,9 +57,9 @@ def resume(state_fd: int, failure: str) -> Callable[[], int]:
     """Take over, up to the point of no return.
 
     Args:
-        state_fd: Of a ``UpgradeState``.
-        failure: Why the image that should have taken over did not: this is
-            the one that had left.
+        state_fd: The descriptor of an ``UpgradeState``.
+        failure: Why the new image did not take over, if this is the old one again; else
+            "".
 
     Returns:
         A function that serves until the end of the service and returns the exit
@@ -104,9 +104,9 @@ def _let_go(state_fd: int, fds: Sequence[int], kept: Sequence[int]) -> None:
     """Close what there are copies of.
 
     Args:
-        state_fd: Of the state.
+        state_fd: The descriptor of the state.
         fds: Every descriptor that is named there.
-        kept: Those of an image that came back: it goes on to live from them.
+        kept: Those that this image goes on to use, since it is the old one again.
     """
     for fd in (state_fd, *fds):
         if fd in kept:

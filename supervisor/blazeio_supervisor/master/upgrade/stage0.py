@@ -35,7 +35,7 @@ class KeptExtensions:
     """Finds the C extensions of the old image by the descriptors kept of them.
 
     Args:
-        fds: By the module's full name.
+        fds: Their descriptors, by the module's full name.
     """
 
     def __init__(self, fds: dict[str, int]) -> None:

@@ -47,13 +47,13 @@ class MasterState(Struct, kw_only=True):
     """All that a master knows; each of its parts works on its own piece.
 
     Attributes:
-        settings: As they are; nothing is read anew.
+        settings: Those in force; nothing is read anew.
         started_at: Monotonic seconds: the age of the service.
         adopted: By which worker, for each such slot.
         counted: By slot, what its earlier workers have counted.
         workers: By serial number.
         forkservers: By generation.
-        captured: Of each process whose output is read.
+        captured: One for each process whose output is read.
     """
 
     settings: LiveSettings
