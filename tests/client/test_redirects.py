@@ -58,6 +58,11 @@ def test_content_and_what_is_said_of_it_go_with_its_method() -> None:
     assert {"content-type", "content-length", "transfer-encoding"} <= redirect.dropped
 
 
+def test_what_goes_with_the_content_and_what_is_the_proxys_are_both_dropped() -> None:
+    dropped = decide(303, method="POST").dropped
+    assert {"content-type", "proxy-authorization"} <= dropped
+
+
 def test_content_is_sent_again_where_the_method_stays() -> None:
     redirect = decide(307, method="POST")
     assert redirect.keeps_content
@@ -150,6 +155,14 @@ def test_a_location_is_resolved(location: str, url: str) -> None:
 def test_a_location_that_leads_nowhere_is_an_error(location: str) -> None:
     with pytest.raises(RedirectError, match="is no URL that can be followed"):
         resolve_location("ws://a.example/", location)
+
+
+def test_a_location_that_leads_nowhere_is_shown_without_credentials() -> None:
+    with pytest.raises(RedirectError) as caught:
+        decide(location="http://user:secret@[bad/")
+    assert "secret" not in str(caught.value)
+    with pytest.raises(RedirectError, match=r"^Location 'http://\[bad/' is no URL"):
+        decide(location="http://[bad/")
 
 
 @given(st.text(st.characters(max_codepoint=255), max_size=30))

@@ -19,7 +19,9 @@ def test_the_date_of_the_rfc_is_written_as_the_rfc_writes_it() -> None:
 
 
 def test_a_fraction_of_a_second_is_cut_off() -> None:
-    assert serialize_http_date(NOVEMBER_1994 + 0.999) == "Sun, 06 Nov 1994 08:49:37 GMT"
+    for part in (0.999, 0.9999999):
+        text = serialize_http_date(NOVEMBER_1994 + part)
+        assert text == "Sun, 06 Nov 1994 08:49:37 GMT"
 
 
 @pytest.mark.parametrize("seconds", [1e20, -1e20, float("nan"), float("inf")])
@@ -73,6 +75,13 @@ def test_a_year_of_two_digits_is_never_more_than_50_years_ahead() -> None:
     assert in_77 == datetime(1977, 11, 6, 8, 49, 37, tzinfo=UTC).timestamp()
 
 
+def test_a_year_of_two_digits_is_of_the_present_century() -> None:
+    in_2005 = datetime(2005, 6, 1, tzinfo=UTC).timestamp()
+    assert parse_http_date("Sunday, 06-Nov-05 08:49:37 GMT", in_2005) == (
+        datetime(2005, 11, 6, 8, 49, 37, tzinfo=UTC).timestamp()
+    )
+
+
 @given(st.integers(min_value=-62_135_596_800, max_value=253_402_300_799))
 def test_what_is_written_is_read_back(seconds: int) -> None:
     assert parse_http_date(serialize_http_date(seconds), NOW) == seconds
@@ -91,6 +100,7 @@ def test_what_is_written_is_read_back(seconds: int) -> None:
         ("soon", None),
         ("Sun, 06 Nov 1994 08:49:37 GMT", 37.0),
         ("Sun, 06 Nov 1994 08:48:00 GMT", 0.0),
+        ("Sunday, 06-Nov-94 08:49:37 GMT", 37.0),
     ],
 )
 def test_retry_after_is_seconds_or_a_date(text: str, seconds: float | None) -> None:

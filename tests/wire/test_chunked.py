@@ -4,7 +4,13 @@ import pytest
 
 from blazeio.errors import RemoteProtocolError
 from blazeio.limits import Limits
-from blazeio.wire.chunked import LAST_CHUNK, ChunkDecoder, serialize_chunk
+from blazeio.wire.chunked import (
+    DROPPED_TRAILERS,
+    LAST_CHUNK,
+    REFUSED_TRAILERS,
+    ChunkDecoder,
+    serialize_chunk,
+)
 from tests.wire.feeding import cut
 
 LIMITS = Limits()
@@ -250,3 +256,55 @@ def test_a_user_agent_reads_a_folded_trailer(size: int) -> None:
 def test_other_folds_are_refused(octets: bytes, unfolds: bool) -> None:
     with pytest.raises(RemoteProtocolError):
         ChunkDecoder(LIMITS, unfolds=unfolds).decode(octets, 0, [])
+
+
+def test_decoding_pauses_at_so_many_pieces_and_goes_on_there() -> None:
+    octets = b"2\r\nab\r\n10\r\n" + b"c" * 16 + b"\r\n1\r\nd\r\n0\r\n\r\nnext"
+    decoder = ChunkDecoder(LIMITS)
+    content: list[bytes] = []
+    at = decoder.decode(octets, 0, content, 1)
+    assert content == [b"ab"]
+    at = decoder.decode(octets, at, content, 2)
+    assert content == [b"ab", b"c" * 16]
+    assert not decoder.is_complete
+    at = decoder.decode(octets, at, content, 3)
+    assert content[2:] == [b"d"]
+    at = decoder.decode(octets, at, content, 4)
+    assert decoder.is_complete
+    assert octets[at:] == b"next"
+    assert decoder.content_bytes == 19
+
+
+def test_content_that_looks_like_the_next_chunk_is_content() -> None:
+    decoder, content, rest = decode([b"a\r\nab\r\n3", b"\r\n3\r\n\r\n0\r\n\r\nx"])
+    assert b"".join(content) == b"ab\r\n3\r\n3\r\n"
+    assert decoder.is_complete
+    assert rest == b"x"
+
+
+def test_a_cr_that_ends_a_piece_must_be_followed_by_lf() -> None:
+    decoder = ChunkDecoder(LIMITS)
+    decoder.decode(b"1\r", 0, [])
+    with pytest.raises(RemoteProtocolError, match="bare CR or LF in the chunk line"):
+        decoder.decode(b"0\r\nx\r\n0\r\n\r\n", 0, [])
+
+
+def test_a_field_that_nobody_may_read_there_is_dropped() -> None:
+    name = next(iter(DROPPED_TRAILERS))
+    trailers = f"{name}: x\r\nX: y\r\n".encode()
+    decoder, _, _ = decode([b"0\r\n" + trailers + b"\r\n"])
+    assert decoder.trailers is not None
+    assert decoder.trailers.pairs == [("x", "y")]
+
+
+def test_a_refused_trailer_is_named() -> None:
+    name = next(iter(REFUSED_TRAILERS))
+    status, text = refusal_of(f"0\r\n{name}: secret\r\n\r\n".encode())
+    assert status == 400
+    assert text == f"field {name!r} in the trailer section"
+
+
+def test_a_bad_chunk_size_is_shown_in_part() -> None:
+    with pytest.raises(RemoteProtocolError) as caught:
+        ChunkDecoder(LIMITS).decode(b"z" * 30, 0, [])
+    assert str(caught.value).count("z") == 21  # of "size" and of what is shown
