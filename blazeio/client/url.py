@@ -12,7 +12,7 @@ from blazeio.client.proxy import (
     strip_zone,
 )
 from blazeio.errors import InvalidUrl
-from blazeio.wire.headers import Memo
+from blazeio.wire.headers import BoundedCache
 from blazeio.wire.serializer import serialize_field
 
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
@@ -136,9 +136,9 @@ class Url:
 
 # A server may redirect to a new URL of 8 KiB each time: caching 512 of them would take
 # 16 MiB.
-_LONGEST_KEPT_CHARS: Final = 1024
+_LONGEST_CACHED_CHARS: Final = 1024
 # Programs use the same URLs again and again: 0.05 us instead of 12.
-_kept_urls: Final[Memo[str | Url, Url]] = Memo(256)
+_cached_urls: Final[BoundedCache[str | Url, Url]] = BoundedCache(256)
 
 
 def parse_url(text: str | Url) -> Url:
@@ -152,7 +152,7 @@ def parse_url(text: str | Url) -> Url:
     """
     # Hot: runs once per request.
     try:
-        url = _kept_urls.recent.get(text) or _kept_urls.recall(text)
+        url = _cached_urls.recent.get(text) or _cached_urls.recall(text)
     except TypeError:  # not hashable, so no str
         url = None
     if url is None:
@@ -162,8 +162,8 @@ def parse_url(text: str | Url) -> Url:
             message = f"a URL is a str, not {type(text).__name__}: give str(url)"
             raise InvalidUrl(message)
         url = _parse(text)
-        if len(text) <= _LONGEST_KEPT_CHARS:
-            _kept_urls.keep(text, url)
+        if len(text) <= _LONGEST_CACHED_CHARS:
+            _cached_urls.keep(text, url)
     return url
 
 

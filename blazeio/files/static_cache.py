@@ -198,14 +198,14 @@ class FileCache:
 SUFFIXES = {"br": ".br", "zstd": ".zst", "gzip": ".gz"}
 """Where the file of each content coding is looked for, best first."""
 
-LONGEST_KEPT_BYTES = 256
+LONGEST_CACHED_BYTES = 256
 
 
 def choose(accept_encoding: str | None, available: tuple[str, ...]) -> str | None:
     """Do the same as ``choose_coding``, with a cache."""
     if accept_encoding is None:
         return None
-    if len(accept_encoding) > LONGEST_KEPT_BYTES:
+    if len(accept_encoding) > LONGEST_CACHED_BYTES:
         return choose_coding(accept_encoding, available)
     return _choose(accept_encoding, available)
 

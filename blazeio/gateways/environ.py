@@ -4,12 +4,12 @@ from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
 from blazeio.gateways.scope import RequestFacts, find_raw_path, is_below
-from blazeio.wire.headers import Headers, Memo
+from blazeio.wire.headers import BoundedCache, Headers
 
 SERVER_SOFTWARE: Final = "blazeio"
 
 # From a name in lower case to its variable; "" for one that must not become one.
-_kept_names: Final[Memo[str, str]] = Memo(256)
+_cached_names: Final[BoundedCache[str, str]] = BoundedCache(256)
 _LONGEST_NAME_BYTES: Final = 64
 
 
@@ -60,7 +60,7 @@ def move_prefix(environ: dict[str, Any], prefix: str) -> None:
 
 def _add_fields(environ: dict[str, Any], headers: Headers) -> None:
     """Repeated fields are joined by a comma, cookies as RFC 6265 section 5.4 has it."""
-    recent = _kept_names.recent
+    recent = _cached_names.recent
     for name, value in headers.iter_pairs():
         variable = recent.get(name)
         if variable is None:
@@ -74,7 +74,7 @@ def _add_fields(environ: dict[str, Any], headers: Headers) -> None:
 
 
 def _find_variable(name: str) -> str:
-    known = _kept_names.recall(name)
+    known = _cached_names.recall(name)
     if known is None:
         known = name.upper().replace("-", "_")
         if "_" in name:
@@ -82,7 +82,7 @@ def _find_variable(name: str) -> str:
         elif name not in ("content-type", "content-length"):
             known = "HTTP_" + known
         if len(name) <= _LONGEST_NAME_BYTES:
-            _kept_names.keep(name, known)
+            _cached_names.keep(name, known)
     return known
 
 

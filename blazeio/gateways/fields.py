@@ -18,7 +18,7 @@ from msgspec import Struct
 
 from blazeio.errors import LocalProtocolError
 from blazeio.wire.grammar import CONTENT_LENGTH, TOKEN, quote
-from blazeio.wire.headers import SHARED_NAMES, Headers, Memo
+from blazeio.wire.headers import SHARED_NAMES, BoundedCache, Headers
 from blazeio.wire.serializer import CONNECTION_SPECIFIC, FieldBlock
 
 Pair = tuple[bytes, bytes]
@@ -27,7 +27,7 @@ _CONSISTS_OF: Final = bytes([9, *range(32, 127), *range(128, 256)])
 """RFC 9110 section 5.5: HTAB, SP, visible characters and obs-text."""
 
 # From a shared pair to its octets; the pairs are those that the parser keeps.
-_kept_pairs: Final[Memo[tuple[str, str], Pair]] = Memo(1024)
+_cached_pairs: Final[BoundedCache[tuple[str, str], Pair]] = BoundedCache(1024)
 
 USUAL, LENGTH, CONNECTION, DROPPED, OF_SERVER = range(5)
 """What a field of a response is to us: nothing, the length, an option of the
@@ -35,7 +35,7 @@ connection, one that only we can say, one that we would say as well."""
 
 _LONGEST_NAME_BYTES: Final = 64
 # From a name as an app writes it to the beginning of its line, and what it is to us.
-_kept_names: Final[Memo[bytes, tuple[bytes, int]]] = Memo(256)
+_cached_names: Final[BoundedCache[bytes, tuple[bytes, int]]] = BoundedCache(256)
 
 
 def encode_fields(headers: Headers) -> list[Pair]:
@@ -45,7 +45,7 @@ def encode_fields(headers: Headers) -> list[Pair]:
     if known is not None:
         return known.copy()
     pairs = headers.as_tuple()
-    encoded: list[Any] = list(map(_kept_pairs.recent.get, pairs))
+    encoded: list[Any] = list(map(_cached_pairs.recent.get, pairs))
     if all(encoded):
         headers.keep_octets(encoded)
         return encoded.copy()
@@ -56,12 +56,12 @@ def encode_fields(headers: Headers) -> list[Pair]:
 
 
 def _encode_pair(pair: tuple[str, str]) -> Pair:
-    known = _kept_pairs.recall(pair)
+    known = _cached_pairs.recall(pair)
     if known is None:
         name, value = pair
         known = name.encode("ascii"), value.encode("latin-1")
         if name in SHARED_NAMES:
-            _kept_pairs.keep(pair, known)
+            _cached_pairs.keep(pair, known)
     return known
 
 
@@ -114,7 +114,7 @@ def write_fields(pairs: Iterable[Any]) -> ResponseFields:
             Content-Lengths are declared.
     """
     # Hot: runs once per response; see the measurements in tests/bench.
-    recent = _kept_names.recent
+    recent = _cached_names.recent
     lines: list[bytes] = []
     unusual: list[tuple[int, bytes]] | None = None
     length: int | None = None
@@ -149,7 +149,7 @@ def _read_name(name: object) -> tuple[bytes, int]:
     if not isinstance(name, bytes):
         kind = type(name).__name__
         raise LocalProtocolError(f"field name {name!r:.80} is a {kind}, not bytes")
-    known = _kept_names.recall(name)
+    known = _cached_names.recall(name)
     if known is not None:
         return known
     text = name.decode("latin-1")
@@ -157,7 +157,7 @@ def _read_name(name: object) -> tuple[bytes, int]:
         raise LocalProtocolError(f"field name {quote(text)} is no token")
     known = name + b": ", _KINDS.get(text.lower(), USUAL)
     if len(name) <= _LONGEST_NAME_BYTES:
-        _kept_names.keep(name, known)
+        _cached_names.keep(name, known)
     return known
 
 

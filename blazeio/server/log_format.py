@@ -32,7 +32,7 @@ VALUE_CHARS: Final = 1000
 that the kernel writes to a pipe as a whole (pipe(7))."""
 
 _LONGEST_ESCAPE: Final = len("\\ud83d\\ude00")
-_KEPT_CHARS, _KEPT_COUNT = 256, 1024
+_CACHED_CHARS, _CACHED_COUNT = 256, 1024
 _MONTHS: Final = (
     "JanFebMarAprMayJunJulAugSepOctNovDec"  # strftime depends on the locale
 )
@@ -65,8 +65,8 @@ class Escaped(dict[str, str]):
         escaped = self._escape(_cut(value, VALUE_CHARS))
         if len(escaped) > VALUE_CHARS + len('"..."'):
             escaped = self._escape(_cut(value, VALUE_CHARS // _LONGEST_ESCAPE))
-        if len(value) <= _KEPT_CHARS:
-            if len(self) >= _KEPT_COUNT:
+        if len(value) <= _CACHED_CHARS:
+            if len(self) >= _CACHED_COUNT:
                 self.clear()
             self[value] = escaped
         return escaped

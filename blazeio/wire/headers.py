@@ -150,7 +150,7 @@ _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
 
 
-class Memo(Generic[_Key, _Value]):
+class BoundedCache(Generic[_Key, _Value]):
     """A bounded cache of computed values, in two generations.
 
     When the recent generation is full, it becomes the former one and a new one begins;
@@ -234,14 +234,14 @@ SHARED_NAMES: Final = frozenset(
     x-powered-by x-requested-with
     """.split()  # noqa: SIM905 - a table reads better as text
 )
-_LONGEST_KEPT_BYTES: Final = 256
+_LONGEST_CACHED_BYTES: Final = 256
 
 # Two generations of 1,024 lines: at most 2,048 lines of 256 octets a process. A line
 # found here takes 0.03 us, one that must be read 0.5.
-kept_lines: Final[Memo[bytes, Field]] = Memo(1024)
+cached_lines: Final[BoundedCache[bytes, Field]] = BoundedCache(1024)
 
 # Names as sent to lower-case names. A name is no secret; 64 octets bound it.
-_kept_names: Final[Memo[bytes, str]] = Memo(512)
+_cached_names: Final[BoundedCache[bytes, str]] = BoundedCache(512)
 _LONGEST_NAME_BYTES: Final = 64
 
 
@@ -253,7 +253,7 @@ def read_field_line(line: bytes) -> Field:
             the colon) and 5.2 (obs-fold), RFC 9110 section 5.5; for a Host also RFC
             9112 section 3.2.
     """
-    known = kept_lines.recall(line)
+    known = cached_lines.recall(line)
     if known is not None:
         return known
     pair = parse_field_line(line)
@@ -262,8 +262,8 @@ def read_field_line(line: bytes) -> Field:
     if decides and name == "host" and value and not is_host(value):
         raise RemoteProtocolError(f"malformed Host: {quote(value)}")
     field = pair, decides
-    if name in SHARED_NAMES and len(line) <= _LONGEST_KEPT_BYTES:
-        kept_lines.keep(line, field)
+    if name in SHARED_NAMES and len(line) <= _LONGEST_CACHED_BYTES:
+        cached_lines.keep(line, field)
     return field
 
 
@@ -275,7 +275,7 @@ def parse_field_line(line: bytes) -> tuple[str, str]:
     """
     # Hot: runs for each line that was not cached; see tests/bench/wire_parser.py.
     raw_name, colon, rest = line.partition(b":")
-    name = _kept_names.recent.get(raw_name)
+    name = _cached_names.recent.get(raw_name)
     if name is None:
         name = _read_name(raw_name, line)
     value = str(rest, "latin-1").strip(" \t")
@@ -288,7 +288,7 @@ def parse_field_line(line: bytes) -> tuple[str, str]:
 
 
 def _read_name(raw_name: bytes, line: bytes) -> str:
-    kept = _kept_names.recall(raw_name)
+    kept = _cached_names.recall(raw_name)
     if kept is not None:
         return kept
     name = str(raw_name, "latin-1")
@@ -296,7 +296,7 @@ def _read_name(raw_name: bytes, line: bytes) -> str:
         _refuse_field_line(line)
     name = name.lower()
     if len(name) <= _LONGEST_NAME_BYTES:
-        _kept_names.keep(raw_name, name)
+        _cached_names.keep(raw_name, name)
     return name
 
 

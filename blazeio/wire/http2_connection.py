@@ -50,9 +50,9 @@ from blazeio.wire.http2_frames import (
 )
 from blazeio.wire.http2_sending import DATA_EARNS, ConnectionUser, StreamState
 
-_KEPT_ENDED: Final = 256
+_CACHED_ENDED: Final = 256
 """Numbers of streams that the peer has ended, the last of them."""
-_KEPT_RESET: Final = 1024
+_CACHED_RESET: Final = 1024
 """Those that we have reset, likewise: what is under way for them is ignored."""
 _DIFFER: Final = "DATA and content-length differ"
 _MOST_BLOCK_TIMES: Final = 4
@@ -88,7 +88,7 @@ class Multiplexer(Controlling):
         super().__init__(user, limits)
         self._has_preface = False
         self.running = 0
-        self._ended: deque[int] = deque(maxlen=_KEPT_ENDED)
+        self._ended: deque[int] = deque(maxlen=_CACHED_ENDED)
         self._block: list[bytes] = []
         self._block_id = self._block_flags = self._block_size = self._block_count = 0
         self._fault: Http2StreamError | None = None
@@ -109,7 +109,7 @@ class Multiplexer(Controlling):
         if self.streams.pop(stream.stream_id, None) is None:
             return
         self._put(serialize_reset(stream.stream_id, code))
-        if len(self._reset) >= _KEPT_RESET:
+        if len(self._reset) >= _CACHED_RESET:
             del self._reset[next(iter(self._reset))]
         self._reset[stream.stream_id] = stream.receive_window
         _close(stream)
@@ -411,7 +411,7 @@ class Multiplexer(Controlling):
         if stream is None:
             self._put(serialize_reset(stream_id, fault.code))
             self._reset[stream_id] = self._stream_window
-            if len(self._reset) > _KEPT_RESET:
+            if len(self._reset) > _CACHED_RESET:
                 del self._reset[next(iter(self._reset))]
         else:
             self.reset(stream, fault.code)

@@ -23,19 +23,19 @@ from blazeio.limits import Limits
 from blazeio.wire.chunked import DROPPED_TRAILERS, REFUSED_TRAILERS
 from blazeio.wire.framing import parse_content_length
 from blazeio.wire.grammar import FIELD_VALUE, TCHAR, decode_path, is_host, quote
-from blazeio.wire.headers import Headers, Memo
+from blazeio.wire.headers import BoundedCache, Headers
 from blazeio.wire.hpack import FIELD_OVERHEAD_BYTES, HeaderDecoder, Pair
 from blazeio.wire.http2_frames import ErrorCode, Http2ConnectionError, Http2StreamError
 from blazeio.wire.request import USUAL_METHODS, RequestHead, check_method
 
-_KEPT_HEADS: Final = 16
-_KEPT_SECTIONS: Final = 8
-_LONGEST_KEPT_BYTES: Final = 1024
+_CACHED_HEADS: Final = 16
+_CACHED_SECTIONS: Final = 8
+_LONGEST_CACHED_BYTES: Final = 1024
 
 # RFC 9113 section 8.2.1: names are in lower case.
 _NAME: Final = re.compile(rf"[{TCHAR.replace('A-Z', '')}]++")
 _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*+")
-_kept_names: Final[Memo[str, bool]] = Memo(512)
+_cached_names: Final[BoundedCache[str, bool]] = BoundedCache(512)
 _LONGEST_NAME_BYTES: Final = 64
 
 _PSEUDO: Final = frozenset((":method", ":scheme", ":authority", ":path", ":protocol"))
@@ -88,8 +88,10 @@ class HeadReader:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self.decoder = HeaderDecoder(limits.head_bytes, limits.header_table_bytes)
-        self._heads: Memo[bytes, RequestHead] = Memo(_KEPT_HEADS)
-        self._sections: Memo[tuple[str | None, bytes], _Section] = Memo(_KEPT_SECTIONS)
+        self._heads: BoundedCache[bytes, RequestHead] = BoundedCache(_CACHED_HEADS)
+        self._sections: BoundedCache[tuple[str | None, bytes], _Section] = BoundedCache(
+            _CACHED_SECTIONS
+        )
 
     def accept_settings(self) -> None:
         """Our SETTINGS were acknowledged."""
@@ -125,7 +127,7 @@ class HeadReader:
         if section is None:
             section = self._read_section(block, at, authority)
         head = self._make_head(front, pseudo, section)
-        if len(block) <= _LONGEST_KEPT_BYTES and self.decoder.version == version:
+        if len(block) <= _LONGEST_CACHED_BYTES and self.decoder.version == version:
             self._heads.keep(block, head)
         return head
 
@@ -170,7 +172,7 @@ class HeadReader:
         version = self.decoder.version
         pairs = self._decode(block, at)
         section = read_section(pairs, authority, self._limits)
-        if self.decoder.version == version and len(block) <= _LONGEST_KEPT_BYTES:
+        if self.decoder.version == version and len(block) <= _LONGEST_CACHED_BYTES:
             self._sections.keep(key, section)
         return section
 
@@ -294,7 +296,7 @@ def _sort_fields(
 
 def _check_field(name: str, value: str) -> None:
     """RFC 9113 section 8.2: names, values, and fields of a connection."""
-    if not (_kept_names.recent.get(name) or _kept_names.recall(name)):
+    if not (_cached_names.recent.get(name) or _cached_names.recall(name)):
         _check_name(name)
     # As in ``fields.line``: the pattern is left with HTAB and obs-text.
     is_plain = value.isascii() and value.isprintable()
@@ -314,7 +316,7 @@ def _check_name(name: str) -> None:
     if name in _OF_CONNECTIONS:
         raise _malformed(f"connection-specific field {name}")
     if len(name) <= _LONGEST_NAME_BYTES:
-        _kept_names.keep(name, True)
+        _cached_names.keep(name, True)
 
 
 def _asks_to_continue(fields: list[Pair]) -> bool:

@@ -11,7 +11,7 @@ client's own (a cookie, a place to go to) is encoded anew each time.
 
 from typing import Final
 
-from blazeio.wire.headers import Memo
+from blazeio.wire.headers import BoundedCache
 from blazeio.wire.hpack import encode_field
 
 _DROPPED: Final = frozenset(
@@ -38,11 +38,11 @@ _SHARED_NAMES: Final = frozenset(
     x-xss-protection
     """.split()
 )
-_LONGEST_KEPT_BYTES: Final = 256
-_kept_lines: Final[Memo[bytes, bytes]] = Memo(512)
+_LONGEST_CACHED_BYTES: Final = 256
+_cached_lines: Final[BoundedCache[bytes, bytes]] = BoundedCache(512)
 # The usual answer, until its Date is another: 0.1 us, not 1.5.
-_kept_heads: Final[Memo[bytes, tuple[int, bytes]]] = Memo(64)
-_LONGEST_KEPT_HEAD_BYTES: Final = 512
+_cached_heads: Final[BoundedCache[bytes, tuple[int, bytes]]] = BoundedCache(64)
+_LONGEST_CACHED_HEAD_BYTES: Final = 512
 
 _LENGTH_START: Final = encode_field("content-length", b"0")[:-2]
 _MOST_SHORT_DIGITS: Final = 126
@@ -63,7 +63,7 @@ def encode_head(head: bytes) -> tuple[int, bytes]:
         The status, and the header block.
     """
     # Hot: runs once per response.
-    kept = _kept_heads.recent.get(head)
+    kept = _cached_heads.recent.get(head)
     if kept is not None:
         return kept
     start, *lines = head.rstrip(b"\r\n").split(b"\r\n")
@@ -71,14 +71,14 @@ def encode_head(head: bytes) -> tuple[int, bytes]:
     blocks = [encode_status(status)]
     are_known = True
     for line in lines:
-        block = _kept_lines.recent.get(line)
+        block = _cached_lines.recent.get(line)
         if block is None:
             block = encode_line(line)
             are_known = are_known and _may_be_kept(line)
         blocks.append(block)
     encoded = status, b"".join(blocks)
-    if are_known and len(head) <= _LONGEST_KEPT_HEAD_BYTES:
-        _kept_heads.keep(head, encoded)
+    if are_known and len(head) <= _LONGEST_CACHED_HEAD_BYTES:
+        _cached_heads.keep(head, encoded)
     return encoded
 
 
@@ -94,7 +94,7 @@ def encode_lines(lines: bytes) -> bytes:
 
 def encode_line(line: bytes) -> bytes:
     """Translate one field line, without its CRLF; b"" for one of the connection."""
-    kept = _kept_lines.recall(line)
+    kept = _cached_lines.recall(line)
     if kept is not None:
         return kept
     raw_name, _, value = line.partition(b":")
@@ -102,8 +102,8 @@ def encode_line(line: bytes) -> bytes:
     if name == b"content-length" and len(value) <= _MOST_SHORT_DIGITS:
         return b"%b%c%b" % (_LENGTH_START, len(value), value)
     block = b"" if name in _DROPPED else encode_field(str(name, "ascii"), value)
-    if _may_be_kept(line) and len(line) <= _LONGEST_KEPT_BYTES:
-        _kept_lines.keep(line, block)
+    if _may_be_kept(line) and len(line) <= _LONGEST_CACHED_BYTES:
+        _cached_lines.keep(line, block)
     return block
 
 

@@ -24,7 +24,7 @@ from msgspec import Struct
 
 from blazeio.errors import RemoteProtocolError
 from blazeio.limits import Limits
-from blazeio.wire.fields import kept_sections, read_header_section
+from blazeio.wire.fields import cached_sections, read_header_section
 from blazeio.wire.grammar import (
     TOKEN,
     VERSION,
@@ -33,7 +33,7 @@ from blazeio.wire.grammar import (
     parse_target,
     quote,
 )
-from blazeio.wire.headers import NO_HEADERS, Headers, Memo, parse_field_line
+from blazeio.wire.headers import NO_HEADERS, BoundedCache, Headers, parse_field_line
 
 # The head as values
 
@@ -120,8 +120,8 @@ USUAL_METHODS: Final = frozenset(
 )
 # Heads by their octets, of HTTP/1.1 requests whose header section is cached, so never a
 # secret of a field; nor one of a query. 0.1 us instead of 0.8.
-kept_heads: Final[Memo[bytes, RequestHead]] = Memo(256)
-_LONGEST_KEPT_BYTES: Final = 1024
+cached_heads: Final[BoundedCache[bytes, RequestHead]] = BoundedCache(256)
+_LONGEST_CACHED_BYTES: Final = 1024
 
 # How lines begin that differ from client to client, or from request to request, and so
 # are never cached. As browsers and most clients write them; and as node does, and
@@ -168,7 +168,7 @@ def parse_head(
     """
     # Hot: runs once per request; see tests/bench/wire_parser.py.
     if len(octets) < _SHORT_BYTES or start or (at := octets.find(COOKIE_MARK)) < 0:
-        kept = kept_heads.recent.get(octets)
+        kept = cached_heads.recent.get(octets)
         if kept is not None and kept.limits is limits and not start:
             return kept
     else:
@@ -204,7 +204,7 @@ def _recall_around_cookie(octets: bytes, at: int, limits: Limits) -> RequestHead
     # Hot: runs for each head with a Cookie.
     line_end = octets.find(b"\r\n", at + 2)
     behind = octets[line_end:]
-    kept = kept_heads.recent.get(octets[:at] + behind)
+    kept = cached_heads.recent.get(octets[:at] + behind)
     value = str(octets[at + len(COOKIE_MARK) : line_end], "latin-1").strip(" \t")
     if (
         kept is None
@@ -240,7 +240,7 @@ def _parse_around_private(octets: bytes, limits: Limits) -> RequestHead | None:
             line_end = rest.find(b"\r\n", at + 2)
             cut.append((rest.count(b"\r\n", 0, at), rest[at + 2 : line_end]))
             rest = rest[:at] + rest[line_end:]
-            kept = kept_heads.recent.get(rest)
+            kept = cached_heads.recent.get(rest)
             if kept is not None:
                 break
     if not cut:
@@ -331,7 +331,7 @@ def _parse_lines(
     if size > limits.head_bytes:
         _refuse_size(limits)
 
-    section = kept_sections.recent.get(fields) if minor else None
+    section = cached_sections.recent.get(fields) if minor else None
     is_known = section is not None and section.limits is limits
     if section is None or not is_known:
         section = read_header_section(fields, minor, limits)
@@ -366,8 +366,8 @@ def _parse_lines(
         end,
         limits,
     )
-    if is_known and len(octets) == end <= _LONGEST_KEPT_BYTES:
-        kept_heads.keep(octets, head)
+    if is_known and len(octets) == end <= _LONGEST_CACHED_BYTES:
+        cached_heads.keep(octets, head)
     return head
 
 

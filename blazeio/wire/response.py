@@ -21,7 +21,7 @@ from msgspec import Struct
 from blazeio.errors import RemoteProtocolError
 from blazeio.limits import Limits
 from blazeio.wire.fields import (
-    LONGEST_KEPT_BYTES,
+    LONGEST_CACHED_BYTES,
     DecidingPairs,
     decide_persistence,
     group_values,
@@ -30,7 +30,7 @@ from blazeio.wire.fields import (
     split_list,
 )
 from blazeio.wire.grammar import VERSION, has_bare_line_end, quote
-from blazeio.wire.headers import Headers, Memo
+from blazeio.wire.headers import BoundedCache, Headers
 
 # The head as values
 
@@ -138,7 +138,7 @@ _LONGEST_LINE_BYTES: Final = 8 * 1024
 
 # Heads by their octets, where each of their lines may be cached: never one with a
 # Set-Cookie. A server's Date makes an entry last a second: 0.2 us instead of 3.
-kept_response_heads: Final[Memo[bytes, ResponseHead]] = Memo(256)
+cached_response_heads: Final[BoundedCache[bytes, ResponseHead]] = BoundedCache(256)
 
 
 def parse_response_head(
@@ -167,7 +167,7 @@ def parse_response_head(
         _judge_partial_head(octets, limits, scanned)
         return None
     whole = octets[: end + 4]
-    head = kept_response_heads.recent.get(whole)
+    head = cached_response_heads.recent.get(whole)
     # Found by its octets, so its checks are the same, but for the limits.
     if head is not None and head.limits is limits:
         return head
@@ -198,8 +198,8 @@ def _parse_whole(whole: bytes, limits: Limits) -> ResponseHead:
         size=len(whole),
         limits=limits,
     )
-    if is_known and len(whole) <= LONGEST_KEPT_BYTES:
-        kept_response_heads.keep(whole, head)
+    if is_known and len(whole) <= LONGEST_CACHED_BYTES:
+        cached_response_heads.keep(whole, head)
     return head
 
 

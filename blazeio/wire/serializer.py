@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from blazeio.errors import FieldInput, InvalidArgument, LocalProtocolError
 from blazeio.wire.grammar import CONTENT_LENGTH, FIELD_VALUE, TOKEN, quote
-from blazeio.wire.headers import Headers, Memo
+from blazeio.wire.headers import BoundedCache, Headers
 
 # RFC 9110 section 7.6.1: connection-specific fields are set by this package only.
 CONNECTION_SPECIFIC: Final = frozenset(
@@ -38,7 +38,7 @@ _NEWER_REASONS: Final = {
 
 _LONGEST_NAME_BYTES: Final = 64
 # Validated names as octets and in lower case, by the caller's own spelling.
-_kept_names: Final[Memo[str, tuple[bytes, str]]] = Memo(256)
+_cached_names: Final[BoundedCache[str, tuple[bytes, str]]] = BoundedCache(256)
 
 # Names whose values are written by a program, not by its users: only blocks of these
 # alone are cached, so never a Set-Cookie, a Location or a token.
@@ -55,7 +55,7 @@ _SHARED_NAMES: Final = frozenset(
     x-xss-protection
     """.split()  # noqa: SIM905 - a table reads better as text
 )
-_LONGEST_KEPT_BYTES: Final = 1024
+_LONGEST_CACHED_BYTES: Final = 1024
 
 
 class FieldBlock(Struct, frozen=True):
@@ -102,7 +102,7 @@ class FieldBlock(Struct, frozen=True):
 NO_FIELDS: Final = FieldBlock(b"", None, False, frozenset())
 """The block without fields."""
 # A handler writes the same dict each time: 0.2 us instead of 2.2 for three fields.
-_kept_blocks: Final[Memo[tuple[object, ...], FieldBlock]] = Memo(128)
+_cached_blocks: Final[BoundedCache[tuple[object, ...], FieldBlock]] = BoundedCache(128)
 
 
 def serialize_status_line(status: int) -> bytes:
@@ -145,14 +145,14 @@ def _check_name(name: str | bytes) -> tuple[bytes, str]:
         text = str(name, "latin-1")
     else:
         _refuse_name(name)
-    known = _kept_names.recent.get(text) or _kept_names.recall(text)
+    known = _cached_names.recent.get(text) or _cached_names.recall(text)
     if known is not None:
         return known
     if TOKEN.fullmatch(text) is None:
         raise LocalProtocolError(f"field name {quote(name)} is no token")
     known = text.encode("ascii"), text.lower()
     if len(text) <= _LONGEST_NAME_BYTES:
-        _kept_names.keep(text, known)
+        _cached_names.keep(text, known)
     return known
 
 
@@ -201,7 +201,7 @@ def serialize_fields(fields: FieldInput | Headers | None) -> FieldBlock:
     # Two equal dicts in another order are two keys: the order of fields is kept.
     key = tuple(fields.items())
     try:
-        kept = _kept_blocks.recent.get(key) or _kept_blocks.recall(key)
+        kept = _cached_blocks.recent.get(key) or _cached_blocks.recall(key)
     except TypeError:  # a list is not hashable
         return _serialize_pairs(list_field_pairs(fields), None)
     return kept or _serialize_pairs(key, key)
@@ -235,8 +235,8 @@ def _serialize_pairs(
     )
     # Cached by the caller's own values, in a cache of all connections: see
     # ``_SHARED_NAMES`` for why only some names may be in it.
-    if key and seen <= _SHARED_NAMES and len(block.lines) <= _LONGEST_KEPT_BYTES:
-        _kept_blocks.keep(key, block)
+    if key and seen <= _SHARED_NAMES and len(block.lines) <= _LONGEST_CACHED_BYTES:
+        _cached_blocks.keep(key, block)
     return block
 
 

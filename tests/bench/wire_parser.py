@@ -19,8 +19,8 @@ import httptools
 
 from blazeio.limits import Limits
 from blazeio.wire.chunked import ChunkDecoder
-from blazeio.wire.fields import kept_directives, kept_sections
-from blazeio.wire.headers import kept_lines
+from blazeio.wire.fields import cached_directives, cached_sections
+from blazeio.wire.headers import cached_lines
 from blazeio.wire.request import parse_head
 
 LIMITS = Limits()
@@ -99,9 +99,9 @@ def parse(octets: bytes) -> None:
 
 
 def parse_unseen(octets: bytes) -> None:
-    kept_lines.clear()
-    kept_sections.clear()
-    kept_directives.clear()
+    cached_lines.clear()
+    cached_sections.clear()
+    cached_directives.clear()
     parse_head(octets, LIMITS)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from blazeio.files.delivery import open_file
-from blazeio.files.static_cache import LONGEST_KEPT_BYTES, choose, open_variant
+from blazeio.files.static_cache import LONGEST_CACHED_BYTES, choose, open_variant
 
 Answer = tuple[bytes, str | None, bool]
 
@@ -72,5 +72,5 @@ def test_a_sibling_outside_is_none(
 
 
 def test_a_long_wish_is_heard_and_not_kept() -> None:
-    likes = "gzip," + "x," * LONGEST_KEPT_BYTES
+    likes = "gzip," + "x," * LONGEST_CACHED_BYTES
     assert choose(likes, ("br", "gzip")) == "gzip"

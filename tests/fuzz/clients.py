@@ -33,10 +33,10 @@ from blazeio.protocol.request import BlazeioServerProtocol
 from blazeio.websocket.frames import STEP_FRAMES, FrameEndpoint
 from blazeio.websocket.websocket import WebSocket
 from blazeio.wire.chunked import ChunkDecoder
-from blazeio.wire.fields import kept_sections
-from blazeio.wire.headers import Headers, kept_lines
+from blazeio.wire.fields import cached_sections
+from blazeio.wire.headers import Headers, cached_lines
 from blazeio.wire.proxy_protocol import V2_BYTES, parse_proxy_header
-from blazeio.wire.request import kept_heads, parse_head
+from blazeio.wire.request import cached_heads, parse_head
 from tests.fuzz import runner
 from tests.support.transport import FakeTransport
 
@@ -72,7 +72,7 @@ def mutate(seeds: Sequence[bytes], chance: random.Random) -> bytes:
 
 def forget() -> None:
     """Nothing is known from before."""
-    for memo in (kept_heads, kept_sections, kept_lines):
+    for memo in (cached_heads, cached_sections, cached_lines):
         cast("Any", memo).clear()
 
 

@@ -49,7 +49,7 @@ from blazeio.errors import (
 )
 from blazeio.limits import Limits
 from blazeio.wire.chunked import ChunkDecoder
-from blazeio.wire.response import kept_response_heads, parse_response_head
+from blazeio.wire.response import cached_response_heads, parse_response_head
 from blazeio.wire.serializer import serialize_field
 from tests.fuzz import runner
 from tests.support.clock import scaled
@@ -79,7 +79,7 @@ def mutate(seeds: Sequence[bytes], chance: random.Random) -> bytes:
 
 def read_head(octets: bytes, chance: random.Random) -> None:
     """Heads of responses, interim ones too."""
-    kept_response_heads.clear()
+    cached_response_heads.clear()
     try:
         whole = parse_response_head(octets, LIMITS)
     except RemoteProtocolError:
@@ -88,7 +88,7 @@ def read_head(octets: bytes, chance: random.Random) -> None:
         return
     assert 100 <= whole.status <= 999
     assert not re.search(r"[\r\n\0]", f"{whole.headers.pairs}{whole.reason}")
-    kept_response_heads.clear()
+    cached_response_heads.clear()
     have, scanned = b"", 0
     for piece in runner.cut(octets[: whole.size], chance):
         have += piece

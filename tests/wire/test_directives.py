@@ -6,7 +6,7 @@ from blazeio.errors import RemoteProtocolError
 from blazeio.wire.fields import (
     DecidingPairs,
     Directives,
-    kept_directives,
+    cached_directives,
     read_directives,
 )
 
@@ -80,20 +80,20 @@ def test_the_error_says_what_is_wrong(
 
 
 def test_what_was_decided_is_kept_for_1_1_alone() -> None:
-    kept_directives.clear()
+    cached_directives.clear()
     pairs = (HOST, ("connection", "close"))
     read_directives(pairs, 0)
-    assert pairs not in kept_directives.recent
+    assert pairs not in cached_directives.recent
     decided = read_directives(pairs, 1)
-    assert kept_directives.recent[pairs] is decided
+    assert cached_directives.recent[pairs] is decided
     assert read_directives(pairs, 0) is not decided
 
 
 def test_what_long_values_decide_is_not_kept() -> None:
-    kept_directives.clear()
+    cached_directives.clear()
     for size in (511, 512):
         read_directives((HOST, ("connection", "x" * size)), 1)
-    assert [pairs[1][1] for pairs in kept_directives.recent] == ["x" * 511]
+    assert [pairs[1][1] for pairs in cached_directives.recent] == ["x" * 511]
 
 
 def test_what_was_decided_comes_back_from_the_former_generation() -> None:
@@ -101,4 +101,4 @@ def test_what_was_decided_comes_back_from_the_former_generation() -> None:
     for number in range(256):
         read_directives((("host", str(number)),), 1)
     assert read_directives((HOST,), 1) is decided
-    assert len(kept_directives) <= 512
+    assert len(cached_directives) <= 512

@@ -2,8 +2,8 @@ from hpack import Decoder
 
 from blazeio.wire.http2_response import (
     NO_TABLE,
-    _kept_heads,
-    _kept_lines,
+    _cached_heads,
+    _cached_lines,
     encode_head,
     encode_lines,
 )
@@ -36,8 +36,8 @@ def test_a_head_is_kept_where_it_is_nobodys_own() -> None:
     own = HEAD[:-2] + b"Set-Cookie: a=b\r\n\r\n"
     assert encode_head(own) is not encode_head(own)
     assert ("set-cookie", "a=b") in decode(encode_head(own)[1])
-    assert not [key for key in _kept_heads.recent if b"Cookie" in key]
-    assert not [key for key in _kept_lines.recent if b"Cookie" in key]
+    assert not [key for key in _cached_heads.recent if b"Cookie" in key]
+    assert not [key for key in _cached_lines.recent if b"Cookie" in key]
 
 
 def test_fields_of_a_connection_are_left_out() -> None:
@@ -72,5 +72,5 @@ def test_values_of_any_length_and_octets() -> None:
 def test_what_is_kept_is_bounded() -> None:
     for number in range(2000):
         encode_head(b"HTTP/1.1 200 OK\r\nServer: %d\r\n" % number)
-    assert len(_kept_heads) <= 128
-    assert len(_kept_lines) <= 1024
+    assert len(_cached_heads) <= 128
+    assert len(_cached_lines) <= 1024

@@ -3,12 +3,12 @@
 import pytest
 
 from blazeio.errors import RemoteProtocolError
-from blazeio.wire.headers import kept_lines, parse_field_line, read_field_line
+from blazeio.wire.headers import cached_lines, parse_field_line, read_field_line
 
 
 def is_kept(line: bytes) -> bool:
     read_field_line(line)
-    return line in kept_lines.recent
+    return line in cached_lines.recent
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_an_error_never_shows_a_value() -> None:
 def test_a_malformed_host_is_shown() -> None:
     with pytest.raises(RemoteProtocolError, match="malformed Host: 'a b'"):
         read_field_line(b"Host: a b")
-    assert b"Host: a b" not in kept_lines.recent
+    assert b"Host: a b" not in cached_lines.recent
 
 
 @pytest.mark.parametrize("times", [1, 2])
@@ -91,7 +91,7 @@ def test_a_long_line_is_not_kept() -> None:
 def test_endless_distinct_lines_do_not_grow_what_is_kept() -> None:
     for number in range(5_000):
         read_field_line(b"Accept: %d" % number)
-    assert len(kept_lines) <= 2_048
+    assert len(cached_lines) <= 2_048
 
 
 def test_a_line_in_use_is_kept_among_endless_distinct_ones() -> None:

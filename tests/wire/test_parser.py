@@ -4,7 +4,7 @@ import pytest
 
 from blazeio.errors import ConfigurationError, RemoteProtocolError
 from blazeio.limits import Limits
-from blazeio.wire.request import RequestHead, kept_heads, parse_head
+from blazeio.wire.request import RequestHead, cached_heads, parse_head
 from tests.wire.feeding import cut, read_every_way, read_messages
 
 LIMITS = Limits()
@@ -262,7 +262,7 @@ class TestKeptHeads:
     def test_equal_octets_are_one_head(self) -> None:
         kept = self.read(self.AGAIN)
         assert parse_head(self.AGAIN, LIMITS) is kept
-        assert kept_heads.recent[self.AGAIN] is kept
+        assert cached_heads.recent[self.AGAIN] is kept
 
     @pytest.mark.parametrize(
         "octets",
@@ -278,7 +278,7 @@ class TestKeptHeads:
     )
     def test_what_is_secret_long_or_unusual_is_not_kept(self, octets: bytes) -> None:
         self.read(octets)
-        assert octets not in kept_heads.recent
+        assert octets not in cached_heads.recent
 
     def test_other_limits_judge_anew(self) -> None:
         self.read(self.AGAIN)
@@ -294,7 +294,7 @@ class TestKeptHeads:
     def test_endless_others_do_not_grow_it(self) -> None:
         for number in range(2_000):
             self.read(b"GET /%d HTTP/1.1\r\nHost: h\r\n\r\n" % number)
-        assert len(kept_heads) <= 512
+        assert len(cached_heads) <= 512
 
 
 def read() -> RequestHead:

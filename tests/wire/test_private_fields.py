@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from blazeio.errors import RemoteProtocolError
 from blazeio.limits import Limits
-from blazeio.wire.fields import kept_directives, kept_sections
-from blazeio.wire.headers import kept_lines
-from blazeio.wire.request import PRIVATE_MARKS, kept_heads, parse_head
+from blazeio.wire.fields import cached_directives, cached_sections
+from blazeio.wire.headers import cached_lines
+from blazeio.wire.request import PRIVATE_MARKS, cached_heads, parse_head
 
 LIMITS = Limits()
 SHARED = [
@@ -24,7 +24,7 @@ PRIVATE = [mark[2:] + b"the secret" for mark in PRIVATE_MARKS]
 
 
 def forget() -> None:
-    for memo in (kept_heads, kept_sections, kept_lines, kept_directives):
+    for memo in (cached_heads, cached_sections, cached_lines, cached_directives):
         memo.clear()
 
 
@@ -90,8 +90,8 @@ def test_no_secret_is_kept() -> None:
     for private in PRIVATE:
         warm(join([*SHARED, private]), join([SHARED[0], private, *SHARED[1:]]))
     warm(join([*SHARED[:2], *PRIVATE, *SHARED[2:]]))
-    assert kept_heads.recent
-    for memo in (kept_heads, kept_sections, kept_lines):
+    assert cached_heads.recent
+    for memo in (cached_heads, cached_sections, cached_lines):
         assert not [key for key in memo.recent if b"secret" in key]
 
 

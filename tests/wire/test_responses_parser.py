@@ -6,7 +6,7 @@ from blazeio.errors import RemoteProtocolError
 from blazeio.limits import Limits
 from blazeio.wire.response import (
     ResponseHead,
-    kept_response_heads,
+    cached_response_heads,
     parse_response_head,
 )
 
@@ -15,7 +15,7 @@ LIMITS = Limits()
 
 def parse(octets: bytes, limits: Limits = LIMITS) -> ResponseHead:
     """The head that ``octets`` are, however they arrive."""
-    kept_response_heads.clear()
+    cached_response_heads.clear()
     head = parse_response_head(octets + b"HTTP/1.1 2", limits)
     assert head is not None
     assert head.size == len(octets)
@@ -27,7 +27,7 @@ def parse(octets: bytes, limits: Limits = LIMITS) -> ResponseHead:
 
 def refuse(octets: bytes, limits: Limits = LIMITS) -> str:
     """Why ``octets`` are no head; octet by octet they are refused as well."""
-    kept_response_heads.clear()
+    cached_response_heads.clear()
     with pytest.raises(RemoteProtocolError) as caught:
         parse_response_head(octets, limits)
     with pytest.raises(RemoteProtocolError):

@@ -2,24 +2,24 @@ import pytest
 
 from blazeio.errors import RemoteProtocolError
 from blazeio.limits import Limits
-from blazeio.wire.fields import kept_sections, read_header_section
-from blazeio.wire.headers import kept_lines
+from blazeio.wire.fields import cached_sections, read_header_section
+from blazeio.wire.headers import cached_lines
 
 LIMITS = Limits()
 
 
 @pytest.fixture(autouse=True)
 def nothing_kept() -> None:
-    kept_lines.clear()
-    kept_sections.clear()
+    cached_lines.clear()
+    cached_sections.clear()
 
 
 def test_a_section_is_kept_once_each_of_its_lines_was_seen() -> None:
     octets = b"Host: h\r\nAccept: a"
     first = read_header_section(octets, 1, LIMITS)
-    assert octets not in kept_sections.recent
+    assert octets not in cached_sections.recent
     second = read_header_section(octets, 1, LIMITS)
-    assert octets in kept_sections.recent
+    assert octets in cached_sections.recent
     assert second is not first
     assert second.headers == first.headers
     assert second.directives is first.directives
@@ -29,7 +29,7 @@ def test_a_section_with_a_secret_is_never_kept() -> None:
     octets = b"Host: h\r\nCookie: a=b"
     for _ in range(3):
         read_header_section(octets, 1, LIMITS)
-    assert not kept_sections.recent
+    assert not cached_sections.recent
 
 
 def test_a_long_section_is_not_kept() -> None:
@@ -37,7 +37,7 @@ def test_a_long_section_is_not_kept() -> None:
     for _ in range(3):
         read_header_section(b"Host: h" + line * 4, 1, LIMITS)
         read_header_section(b"Host: h" + line * 5, 1, LIMITS)
-    assert list(kept_sections.recent) == [b"Host: h" + line * 4]
+    assert list(cached_sections.recent) == [b"Host: h" + line * 4]
 
 
 def test_what_was_kept_under_other_limits_is_judged_anew() -> None:
@@ -61,24 +61,24 @@ def test_a_section_in_use_is_found_among_endless_others() -> None:
     used = b"Host: h\r\nAccept: used"
     for _ in range(2):
         read_header_section(used, 1, LIMITS)
-    kept = kept_sections.recent[used]
+    kept = cached_sections.recent[used]
     for number in range(2_000):
         for _ in range(2):
             read_header_section(b"Host: h\r\nAccept: %d" % number, 1, LIMITS)
         if number % 100 == 0:
-            again = kept_sections.recent.get(used) or kept_sections.recall(used)
+            again = cached_sections.recent.get(used) or cached_sections.recall(used)
             assert again is kept
-    assert len(kept_sections) <= 512
+    assert len(cached_sections) <= 512
 
 
 def test_a_section_of_the_former_generation_is_taken_as_it_is() -> None:
     used = b"Host: h\r\nAccept: used"
     for _ in range(2):
         read_header_section(used, 1, LIMITS)
-    kept = kept_sections.recent[used]
+    kept = cached_sections.recent[used]
     for number in range(256):
-        kept_sections.keep(b"%d" % number, kept)
-    assert used not in kept_sections.recent
+        cached_sections.keep(b"%d" % number, kept)
+    assert used not in cached_sections.recent
     assert read_header_section(used, 1, LIMITS) is kept
 
 

@@ -8,7 +8,7 @@ from blazeio.errors import FieldInput, LocalProtocolError
 from blazeio.wire.headers import Headers
 from blazeio.wire.serializer import (
     FieldBlock,
-    _kept_blocks,
+    _cached_blocks,
     serialize_error,
     serialize_field,
     serialize_fields,
@@ -219,17 +219,17 @@ def test_a_kept_block_comes_back_from_the_former_generation() -> None:
     for number in range(128):
         serialize_fields({"Server": str(number)})
     assert serialize_fields({"Server": "kept"}) is block
-    assert len(_kept_blocks) <= 256
+    assert len(_cached_blocks) <= 256
 
 
 @pytest.mark.parametrize(
     "name", ["Set-Cookie", "Location", "Authorization", "X-Token", "ETag", "Link"]
 )
 def test_a_block_with_a_clients_own_value_is_never_kept(name: str) -> None:
-    before = len(_kept_blocks)
+    before = len(_cached_blocks)
     for _ in range(2):
         serialize_fields({name: "secret", "Server": "s"})
-    assert len(_kept_blocks) == before
+    assert len(_cached_blocks) == before
 
 
 def test_a_long_block_is_not_kept() -> None:

@@ -1,19 +1,19 @@
-from blazeio.wire.headers import Memo
+from blazeio.wire.headers import BoundedCache
 
 
-def look_up(memo: Memo[str, int], key: str) -> int | None:
+def look_up(memo: BoundedCache[str, int], key: str) -> int | None:
     return memo.recent.get(key) or memo.recall(key)
 
 
 def test_what_was_kept_is_found() -> None:
-    memo: Memo[str, int] = Memo(2)
+    memo: BoundedCache[str, int] = BoundedCache(2)
     memo.keep("a", 1)
     assert look_up(memo, "a") == 1
     assert look_up(memo, "b") is None
 
 
 def test_it_never_holds_more_than_two_generations() -> None:
-    memo: Memo[str, int] = Memo(10)
+    memo: BoundedCache[str, int] = BoundedCache(10)
     for number in range(1_000):
         memo.keep(str(number), number + 1)
         assert len(memo) <= 20
@@ -22,7 +22,7 @@ def test_it_never_holds_more_than_two_generations() -> None:
 
 
 def test_what_is_used_survives_endless_other_keys() -> None:
-    memo: Memo[str, int] = Memo(10)
+    memo: BoundedCache[str, int] = BoundedCache(10)
     memo.keep("used", 1)
     for number in range(1_000):
         memo.keep(str(number), number + 1)
@@ -31,7 +31,7 @@ def test_what_is_used_survives_endless_other_keys() -> None:
 
 
 def test_what_is_recalled_is_in_the_recent_generation_again() -> None:
-    memo: Memo[str, int] = Memo(1)
+    memo: BoundedCache[str, int] = BoundedCache(1)
     memo.keep("a", 1)
     memo.keep("b", 2)
     assert "a" not in memo.recent
@@ -41,7 +41,7 @@ def test_what_is_recalled_is_in_the_recent_generation_again() -> None:
 
 
 def test_clear_forgets_both_generations() -> None:
-    memo: Memo[str, int] = Memo(1)
+    memo: BoundedCache[str, int] = BoundedCache(1)
     memo.keep("a", 1)
     memo.keep("b", 2)
     memo.clear()
