@@ -4,6 +4,7 @@
 """
 
 from blazeio.app.app import App
+from blazeio.app.as_asgi import asgi
 from blazeio.app.deliver import Deliver, EventStream, Prepare
 from blazeio.app.forms import Form, Upload
 from blazeio.app.middleware import Cors, security_headers
@@ -93,6 +94,7 @@ __all__ = [  # noqa: RUF022 - in the plain order of the alphabet
     "TooManyRedirects",
     "Upload",
     "WebSocket",
+    "asgi",
     "security_headers",
     "use_loop",
 ]

@@ -351,7 +351,8 @@ class HttpExchange:
     async def _send_other(self, kind: str, message: Message) -> None:
         """Take a message of an extension."""
         if kind == "http.response.early_hint":
-            self._send_early_hint(write_early_hint(message))
+            lines = write_early_hint(message)
+            self._r.carrier.send_interim(103, lines)
         elif kind == "http.response.trailers":
             lines = read_trailers(message)
             self._send_trailers(lines, is_last=not message.get("more_trailers"))
@@ -360,10 +361,6 @@ class HttpExchange:
         else:
             part = read_file_part(message)
             await self._send_file_part(part, is_last=not message.get("more_body"))
-
-    def _send_early_hint(self, lines: bytes) -> None:
-        """RFC 8297."""
-        self._r.carrier.send_interim(103, lines)
 
     def _send_trailers(self, lines: bytes, *, is_last: bool) -> None:
         self._trailers = (self._trailers or b"") + lines
