@@ -259,7 +259,7 @@ def _duplicate(sockets: Sequence[Sendable]) -> list[Sendable]:
     """Duplicate all of them, or none.
 
     Raises:
-        OSError: There is no room for so many.
+        OSError: The process cannot have so many descriptors.
     """
     dups: list[Sendable] = []
     try:
@@ -339,7 +339,7 @@ def receive_octets(sock: socket.socket, most: int) -> tuple[bytes, int | None] |
 
     Args:
         sock: The master's end.
-        most: Octets.
+        most: The most octets to receive.
 
     Returns:
         The octets, and the pid of who sent them where the socket passes that;
@@ -446,7 +446,7 @@ class ChildChannel(LoopChannel, Generic[FromChildT]):
                 raise ``ChildFault``.
             on_fault: Called once, with what the child did; nothing more is read.
             on_end: Called once, when the child closed its end or died.
-            is_sender: Tells whether this pid is the child's; True while its pid is
+            is_sender: Returns whether this pid is the child's; True while its pid is
                 not known. What others have sent is dropped.
             on_foreign: Called with the pid of such another one, of many the first.
             most_unread: See ``MOST_UNREAD``.

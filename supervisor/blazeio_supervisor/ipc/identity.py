@@ -38,7 +38,7 @@ class NoSuchIdentityError(ValueError):
 
     Args:
         of: ``user`` or ``group``.
-        reason: What is not there.
+        reason: What does not exist.
     """
 
     def __init__(self, of: str, reason: str) -> None:
@@ -50,11 +50,11 @@ def find_identity(user: str, group: str) -> Identity:
     """Find a user and a group by names or numbers.
 
     Args:
-        user: A number needs no entry in the system's list of users.
+        user: Name or number; a number needs no entry in the system's list of users.
         group: "": the user's own.
 
     Raises:
-        NoSuchIdentityError: The operator's fault; says what is not there.
+        NoSuchIdentityError: The operator's fault: it does not exist.
     """
     entry = _find_user(user)
     gid = _find_group(group) if group else None
@@ -105,9 +105,9 @@ def take_on(identity: Identity, *, has_secrets: bool = False) -> None:
     write there. Clears the parent death signal.
 
     Args:
-        identity: Whom to become.
-        has_secrets: What only root may read is in memory: no other process of
-            this user may look into this one then.
+        identity: The user to become.
+        has_secrets: What only root may read is in memory: then no other process of this
+            user may read the memory of this one.
 
     Raises:
         OSError: The kernel refuses; the process must end, as it may be half

@@ -59,8 +59,8 @@ def unpack(
     """Read what ``pack`` has written.
 
     Args:
-        octets: By that.
-        kind: What is to be read.
+        octets: What ``pack`` has returned.
+        kind: The type of the value.
         read: Returns a part of a type that is no value, from what stands for it.
 
     Raises:
@@ -170,7 +170,7 @@ class GatewayConfig(msgspec.Struct, frozen=True):
     """What an app of another interface is served with.
 
     Attributes:
-        interface: What the app is; auto: told by its arguments.
+        interface: What the app is; auto: found by its arguments.
         lifespan: Whether an ASGI app has to have one.
         threads: Requests of a WSGI app that one worker runs at once.
         sends_paths: Announce ``http.response.pathsend``.
@@ -189,15 +189,15 @@ class Load(_Message, frozen=True):
 
     Attributes:
         folder: The working directory, as typed.
-        log: How its processes write their lines of it.
+        log: How its processes write the log.
         is_preload: Import the app here, once; else each worker does it.
         loop: The kind of event loop, whatever the app says; None: the app may choose.
         is_forced: Fork after the import, whatever it has left behind.
-        identity: Whom to become before the import; None: stay who we are.
-        umask: Of the files that the app makes; None: as the master's.
+        identity: The user to become before the import; None: that of the master.
+        umask: The umask of the app; None: that of the master.
         is_factory: The attribute must be a function that makes the App.
         cpus: The worker of slot n is bound to the nth of them, round and round.
-        master_pid: Whose death its children watch for.
+        master_pid: The pid of the master, whose death its children watch for.
         overrides: What wins over the App's own settings.
         gateway: What the app is served with, if it is no App.
     """
@@ -228,10 +228,9 @@ class Fork(_Message, frozen=True):
     where it prints if that is captured, then its listeners.
 
     Attributes:
-        is_canary: It accepts from its slot only once it is told ``Admit``.
-        is_bound: The listeners are here; else the worker asks for them by
-            saying the App's own address.
-        terms: Of each listener, in order.
+        is_canary: It accepts from its slot only after ``Admit``.
+        is_bound: The listeners are here; else the worker asks for them by ``Address``.
+        terms: One for each listener, in order.
     """
 
     worker: int
@@ -368,9 +367,9 @@ class Drain(_Message, frozen=True):
     """Stop accepting, answer what is in flight, exit 0.
 
     Attributes:
-        grace_s: For all of it.
-        is_final: The service ends: nobody comes after, so take the whole
-            queue first, then refuse new connections.
+        grace_s: How long that may take.
+        is_final: The service ends and no worker follows: accept the whole queue first,
+            then refuse new connections.
     """
 
     grace_s: float

@@ -142,7 +142,7 @@ def end_processes(pids: Iterable[int], span_s: float) -> None:
     """End processes: SIGTERM, then SIGKILL.
 
     Args:
-        pids: Children of this process, or below them.
+        pids: Descendants of this process.
         span_s: Seconds between the two signals, if a process takes so long to end.
     """
     pidfds = {pid: fd for pid in pids if (fd := _open(pid)) is not None}
@@ -266,8 +266,8 @@ def files_made_as(uid: int, gid: int) -> Iterator[None]:
     what is made belongs to that user. Only for root. Clears the parent death signal.
 
     Args:
-        uid: Of the user.
-        gid: Of its group; the supplementary groups stay ours.
+        uid: The user.
+        gid: Its group; the supplementary groups do not change.
 
     Raises:
         PermissionError: The kernel does not let us.

@@ -89,7 +89,7 @@ class Tally(Struct, frozen=True):
     """What was counted; ``a + b`` is what both have.
 
     Attributes:
-        cells: As they lie in a row.
+        cells: The cells in the order of a row.
     """
 
     cells: tuple[float, ...] = (0.0,) * CELL_COUNT
@@ -237,9 +237,9 @@ class Row:
         fd: From ``make_row_memory``; owned by this object.
 
     Attributes:
-        cells: All of them; a worker says at ``IN_FLIGHT`` how many requests are.
-        counted: Those that only grow, in the order of ``tally``.
-        fault: What a reader has found in it that no worker means; "" at first.
+        cells: All cells; the one at ``IN_FLIGHT`` has how many requests are in flight.
+        counted: The cells that only grow, in the order of ``Tally``.
+        fault: The impossible value that a reader has found in it; "" at first.
     """
 
     __slots__ = ("_fd", "_memory", "_octets", "cells", "counted", "fault")
@@ -304,7 +304,7 @@ class Row:
         """Write which request begins.
 
         Args:
-            number: Of requests that have begun with it, from 1 on.
+            number: How many requests have begun with this one.
             text: Method and target.
         """
         # Hot: runs once per request whose target differs from the one before. One

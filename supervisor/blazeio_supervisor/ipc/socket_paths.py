@@ -26,7 +26,7 @@ class Peer(Struct, frozen=True):
     """A process at the moment of its ``connect`` or ``listen``.
 
     Attributes:
-        pid: 0 when it lives where our pids do not reach (a container).
+        pid: 0 when it is in a PID namespace that we do not see (a container).
     """
 
     pid: int
@@ -69,7 +69,7 @@ class Listening(Struct, frozen=True):
 
     Attributes:
         name: ``@name``.
-        uid: Whose socket it is; None: the kernel does not say.
+        uid: The owner of the socket; None: the kernel does not tell.
     """
 
     name: str
@@ -191,8 +191,8 @@ class SocketPath(Struct, frozen=True):
         who may make files there is the folder's matter.
 
         Args:
-            server: Who answers.
-            uid: Who asks.
+            server: The process that answers.
+            uid: The user that asks.
 
         Raises:
             OSError: The path is gone.
@@ -233,7 +233,7 @@ def choose_places(
     """Choose where the master makes its socket: the first that it can make.
 
     Args:
-        given: By ``--control``.
+        given: The value of ``--control``.
         runtime_directory: That systemd made for the unit, or "".
         own: The abstract name of this service; None: there is none.
     """
@@ -274,9 +274,9 @@ def search(
     service, whichever others run.
 
     Args:
-        given: By ``--control``.
+        given: The value of ``--control``.
         runtime_directory: Of the unit that the verb runs in, or "".
-        uid: Who asks.
+        uid: The user that asks.
         list_names: Returns the abstract names that are listened on.
         is_named: One is meant by its name, which may be another unit's.
     """

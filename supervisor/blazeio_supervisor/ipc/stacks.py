@@ -32,7 +32,8 @@ class Stacks(Struct, frozen=True):
 
     Attributes:
         text: "" when it said nothing.
-        is_whole: With its tasks; else C code computes in it, or it is stopped.
+        is_whole: It has the tasks too; else C code runs in the worker, or it is
+            stopped.
     """
 
     text: str
@@ -62,8 +63,8 @@ class StackCall:
 
         Args:
             loop: The running loop.
-            on_fault: Called when the worker sends what none sends; nothing more is
-                read here.
+            on_fault: Called with what the worker has sent that is no answer; nothing
+                more is read here.
         """
         self._loop = loop
         self._on_fault = on_fault
@@ -80,7 +81,7 @@ class StackCall:
 
         Args:
             signal_it: Sends ``STACK_SIGNAL`` to the worker.
-            timeout_s: For all of it.
+            timeout_s: The longest wait.
         """
         answer = self.begin(signal_it)
         await asyncio.wait((answer,), timeout=timeout_s)

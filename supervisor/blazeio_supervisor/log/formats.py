@@ -28,10 +28,11 @@ class LogConfig(msgspec.Struct, frozen=True):
     Attributes:
         level: The least that is printed.
         is_json: Each line is an object; else text.
-        has_color: A person reads it on a terminal.
+        has_color: It goes to a terminal, and is coloured.
         is_journal: systemd's journal reads it: it wants priorities, and has the
             time by itself.
-        config: For ``logging.config.dictConfig``, which then says all; None: none.
+        config: A dictionary for ``logging.config.dictConfig``, which then decides all;
+            None: there is none.
     """
 
     level: str = "INFO"
@@ -45,7 +46,7 @@ class StandardError(Struct, frozen=True):
     """What standard error is.
 
     Attributes:
-        has_color: A terminal, and nobody said NO_COLOR.
+        has_color: It is a terminal, and NO_COLOR is not set.
         is_journal: The journal, as $JOURNAL_STREAM says by device and inode.
     """
 
@@ -251,8 +252,8 @@ def make_formatter(
     """Return the formatter that was asked for.
 
     Args:
-        terms: Say which.
-        origin: Of all lines of this process; None: it is the master.
+        terms: How the log is written.
+        origin: The process, for each of its lines; None: it is the master.
     """
     if terms.is_json:
         return JsonFormatter(origin)

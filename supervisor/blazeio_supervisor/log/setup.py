@@ -116,7 +116,7 @@ class LineHandler(logging.Handler):
     """A logging handler that writes to a descriptor by its number.
 
     Args:
-        fd: Of the log.
+        fd: The descriptor of the log.
         is_journal: Each line begins with its priority, ``<3>``: the journal takes
             it, and would else give the level of the stream to all.
     """
@@ -253,7 +253,7 @@ def configure_logs(
 
     Args:
         terms: How they are written.
-        fd: Where to.
+        fd: The descriptor that the log goes to.
         origin: Which process this is; None: the master.
     """
     logger = logging.getLogger(ROOT)
@@ -270,7 +270,7 @@ def apply_config(terms: LogConfig) -> None:
     """Configure all of logging as the operator's file says, if there is one.
 
     Raises:
-        LoggingError: It cannot be so; says why in one line.
+        LoggingError: The file cannot be used.
     """
     if terms.config is None:
         return
@@ -292,7 +292,7 @@ def _examine_files(config: Mapping[str, Any]) -> None:
     They open it by its name, and follow links: now, and when they rotate.
 
     Raises:
-        OSError: Such a file; says which.
+        OSError: There is such a file.
     """
     for name, handler in dict(config.get("handlers") or {}).items():
         filename = handler.get("filename")
@@ -364,7 +364,7 @@ class FramesPrinter:
 
         Args:
             frames: A traceback; "": the same failure may be noted again.
-            generation: Whose code raised.
+            generation: The generation whose code raised it.
         """
         if frames and (frames, generation) != self._last:
             text = "the app raised while it was imported or started"

@@ -32,7 +32,7 @@ class AddressInUseError(BindError):
     """The address is in use; another try in a moment may succeed.
 
     Attributes:
-        pid: Who listens, where the kernel has said so; 0: not known.
+        pid: The process that listens there; 0: not known.
     """
 
     pid = 0
@@ -60,7 +60,7 @@ def open_sibling(first: socket.socket, backlog: int = BACKLOG) -> socket.socket:
     """Join the group of ``open_first`` with one more queue.
 
     Raises:
-        BindError: The kernel refused, which it has no reason for.
+        BindError: The kernel refused, for no reason that we know.
     """
     host, port = first.getsockname()[:2]
     endpoint = TcpEndpoint(first.family, host, port)
@@ -88,12 +88,12 @@ def open_unix(
 
     Args:
         address: Its path.
-        mode: It has that from the first moment on, so that no client comes in
-            by a wider one before.
-        owner: User and group that get the path; None: who we are.
+        mode: The mode of the socket file from the first moment on, so that no client
+            can connect before it is set.
+        owner: User and group of the path; None: those of this process.
 
     Raises:
-        BindError: Somebody answers there, or the path is not ours to make.
+        BindError: Another process listens there, or the path cannot be made.
     """
     try:
         with walked(address.path, follows_last=False) as place:
@@ -154,9 +154,9 @@ def _give(path: str, owner: tuple[int, int], *, is_sure: bool) -> None:
     """Change the owner of a socket file, whatever its name is by now.
 
     Args:
-        path: Of the socket.
+        path: The path of the socket.
         owner: User and group.
-        is_sure: Nobody else can have exchanged it.
+        is_sure: No other user can have exchanged it.
     """
     fd = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
@@ -263,8 +263,8 @@ class InheritedSocket(Struct, frozen=True):
     """A socket that this process was started with.
 
     Attributes:
-        place: Where it listens, by its own word.
-        is_stored: We made it, in an earlier life.
+        place: The address that it listens on.
+        is_stored: It was made by an earlier start of the service, and stored.
     """
 
     sock: socket.socket

@@ -54,10 +54,10 @@ class TcpGroup(Struct):
 
     Attributes:
         endpoint: Where it listens; the port that was picked, not 0.
-        kept_count: So many of them, the first ones, outlive us.
-        is_fixed: None can be added.
-        is_ordered: The kernel numbers them as we do, so that it can steer.
-        scheme: What is spoken there; "": as everywhere.
+        kept_count: How many of them, the first ones, outlive the service.
+        is_fixed: No socket can be added.
+        is_ordered: Their order in the kernel is known, so that it can steer.
+        scheme: The scheme of this address; "": that of all.
         ranks: The place in ``sockets`` of each that listens, as the kernel numbers
             them; empty: in the same order.
     """
@@ -162,9 +162,10 @@ class UnixListener(Struct):
     """The one socket of a unix address.
 
     Attributes:
-        identity: Of its path, so that a later service's is not removed.
-        is_kept: It outlives us, and so does its path.
-        scheme: What is spoken there; "": as everywhere.
+        identity: The identity of its path, so that that of a later service is not
+            removed.
+        is_kept: It outlives the service, and so does its path.
+        scheme: The scheme of this address; "": that of all.
     """
 
     address: UnixAddress
@@ -182,11 +183,11 @@ class Listeners(Struct):
 
     Attributes:
         slot_count: Slots that have sockets; only grows.
-        scheme: What is spoken there, for whoever types an address.
-        unix_mode: Of unix sockets.
-        unix_owner: User and group of their paths; None: the master's.
-        backlog: Of each queue that is made here.
-        stored: Of an earlier life, by address, until that is opened again.
+        scheme: The scheme of the addresses, as they are shown.
+        unix_mode: The mode of unix sockets.
+        unix_owner: User and group of their paths; None: those of the master.
+        backlog: The backlog of each queue.
+        stored: Sockets of an earlier start, by address, until that is opened again.
     """
 
     slot_count: int
@@ -289,7 +290,7 @@ class Listeners(Struct):
         """Yield the sockets that are not kept yet, and mark them as kept.
 
         Args:
-            room: So many sockets can be kept in all; the others are not given.
+            room: How many sockets can be kept in all; no more are yielded.
         """
         room -= sum(group.kept_count for group in self.groups if not group.is_fixed)
         room -= sum(listener.is_kept for listener in self.unix)
@@ -334,7 +335,7 @@ class Listeners(Struct):
         attach a filter, and the workers may have dropped that.
 
         Raises:
-            OSError: The kernel refuses us too.
+            OSError: The kernel refuses it to the master too.
         """
         for group in self.groups:
             for sock in group.own:
@@ -444,7 +445,7 @@ class Steerer(Struct):
     Attributes:
         is_active: The kernel has taken the last weights.
         is_refused: The kernel has refused to steer, and is not asked again.
-        weights: The last ones.
+        weights: The last weights.
     """
 
     is_active: bool = False

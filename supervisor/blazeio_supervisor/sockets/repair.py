@@ -29,8 +29,8 @@ class Dead(Struct, frozen=True):
     """A listener that does not accept.
 
     Attributes:
-        address: As a person would type it.
-        slots: Whose queue it was; None: that of all.
+        address: The address, as a person would type it.
+        slots: The slots whose queue it was; None: all.
     """
 
     address: str

@@ -90,12 +90,12 @@ class Generation(Struct):
     """A forkserver process: it imports the app and forks its workers.
 
     Attributes:
-        channel: To the master; blocking.
+        channel: The blocking channel to the master.
         load: What to import.
-        tls: What the operator's certificates make; None: the App's own count.
-        printing: Where this process and its workers write.
+        tls: The TLS settings of the operator; None: those of the App count.
+        printing: The standard output and error of this process and its workers.
         own: What is installed in them, and undone in what the app forks.
-        dump: Says where this process is, until it has loaded.
+        dump: Answers with the stacks of this process, until it has loaded.
     """
 
     channel: socket.socket

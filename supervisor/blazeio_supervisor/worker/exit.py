@@ -93,7 +93,7 @@ def run_exit_steps(until: float, say: Callable[[str], None]) -> None:
 
     Args:
         until: Monotonic time. Then the process ends, wherever it is.
-        say: Told in words what is cut by that.
+        say: Called with what is cut by that, in words.
     """
 
     stuck = 0

@@ -73,11 +73,11 @@ class Forkserver(Struct):
     """Serves fork orders until it is told to stop, or the master dies.
 
     Attributes:
-        channel: Its end of the channel to the master; blocking.
+        channel: Its blocking end of the channel to the master.
         load: The first message.
         run_worker: What a forked worker does; gets the order and its
             descriptors. It ends the process itself.
-        printing: Where this process and its workers write.
+        printing: The standard output and error of this process and its workers.
         own: What is installed in this process and in the workers.
     """
 
@@ -391,7 +391,7 @@ def open_again(fd: int) -> int:
     """Open the file of a descriptor once more, to append to it.
 
     Raises:
-        OSError: That cannot be: we are no longer who has opened it.
+        OSError: It cannot be opened: this process has another user by now.
     """
     flags = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOCTTY
     return os.open(f"/proc/self/fd/{fd}", flags)

@@ -67,7 +67,7 @@ def load_app(path: AppPath, adopt: Adopt[AppT], *, is_factory: bool = False) -> 
     Args:
         path: What to load.
         adopt: Knows what an app is.
-        is_factory: It must be one.
+        is_factory: The attribute must be a factory.
 
     Raises:
         LoadError: The operator's fault (no such module or attribute) or the
@@ -296,7 +296,7 @@ class ImportOrigins:
 
     Attributes:
         files: By path, the place where each was opened last.
-        threads: Likewise, by the identity of the ``Thread``.
+        threads: By the identity of the ``Thread``, the place where it was started.
         places: By kind, the places in the order of what was made there.
     """
 

@@ -42,7 +42,7 @@ class WorkerListeners:
     """Every queue that this worker takes connections from.
 
     Args:
-        server: Gets the connections.
+        server: Serves the connections.
         own: The queues of the own slot.
     """
 

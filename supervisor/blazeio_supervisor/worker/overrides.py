@@ -87,7 +87,7 @@ def make_access_log(
     """Open the access log of one worker.
 
     Args:
-        app: It may name one.
+        app: The App, which may name an access log.
         overrides: The operator's wins.
         loop: The running one.
         worker: The name in each line.
@@ -182,7 +182,7 @@ def working_in(folder: str) -> Iterator[None]:
         folder: The working directory of the service, without symbolic links.
 
     Raises:
-        OSError: It is gone.
+        OSError: The folder is gone.
     """
     try:
         if os.getcwd() == folder:
