@@ -1,9 +1,9 @@
-"""Backpressure in both directions, as two small objects.
+"""Backpressure in both directions, and a flag that can be awaited.
 
-``WriteGate`` is closed by ``pause_writing`` and opened by ``resume_writing``;
-writers sleep at it. ``ContentStream`` is the content of one message on its
-way from ``buffer_updated`` to the handler; readers sleep at it. Neither polls:
-a sleeper is a future that the transport's callback completes.
+``WriteGate`` is closed by ``pause_writing`` and opened by ``resume_writing``; writers
+sleep at it. ``ContentStream`` is the content of one message on its way from the
+transport to the handler; readers sleep at it. Neither polls: each sleeper is a future,
+which a callback of the transport completes.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ class WriteGate:
     left; writes of other tasks wait behind it, in the order in which they came.
 
     Attributes:
-        is_open: They may write.
+        is_open: Writers need not sleep.
         is_taken: Somebody has the turn: who comes now has to ``take_turn``.
         error: Why nobody can write any more; None while all is well.
         spent_bytes: What was given and taken since the loop has last turned for
@@ -55,9 +55,9 @@ class WriteGate:
         self._queue: deque[asyncio.Future[None]] | None = None
 
     async def take_turn(self) -> None:
-        """Return when those who came before are done; then ``end_turn`` is due.
+        """Wait until those who came before are done; then ``end_turn`` is due.
 
-        Cancelled, the turn was not taken.
+        Where the call is cancelled, the turn was not taken.
         """
         if not self.is_taken:
             self.is_taken = True
@@ -77,7 +77,7 @@ class WriteGate:
             raise
 
     def end_turn(self) -> None:
-        """Hand the turn over to who waits longest; nobody can come between."""
+        """Hand the turn over to who waits longest; no other task can come between."""
         while self._queue:
             waiter = self._queue.popleft()
             if not waiter.done():
@@ -97,16 +97,16 @@ class WriteGate:
             _wake(waiter)
 
     def fail(self, error: BlazeioError) -> None:
-        """Nothing can be written any more: sleepers and comers get ``error``."""
+        """Raise ``error`` in all who sleep here and all who come: writing is over."""
         if self.error is None:
             self.error = error
         self.open()
 
     async def count_call(self) -> None:
-        """Count a call that takes what has arrived, or a mistaken one.
+        """Count a call that takes what has arrived, or one that was a mistake.
 
-        The loop turns when it is time, so that who calls again and again, and never
-        has to wait, does not keep the loop to itself.
+        After some of them the loop turns for the others. Else a task that calls again
+        and again, and never has to wait, would keep the loop to itself.
         """
         self.spent_bytes += CALL_BYTES
         if self.spent_bytes >= TURN_BYTES:
@@ -117,7 +117,7 @@ class WriteGate:
         """Return when open.
 
         Raises:
-            BlazeioError: ``error``: mostly, the peer went away.
+            BlazeioError: It is ``error``; mostly the peer went away.
         """
         self.spent_bytes = 0
         if self.error is not None:
@@ -135,9 +135,9 @@ class WriteGate:
 
 
 TURN_BYTES = 256 * 1024
-"""So much is given or taken by one task before the loop turns for the others: 0.1
-ms of work, where a peer reads as fast as it is written to. Streams cost no more for
-it that could be measured (256 octets to 64 KiB a write)."""
+"""One task gives or takes so much before the loop turns for the others: 0.1 ms of work,
+where a peer reads as fast as it is written to. Streams take no more time for it, as far
+as that can be measured (256 octets to 64 KiB a write)."""
 CALL_BYTES = TURN_BYTES // 16
 """Each call counts for so many octets, so that 16 of them are a turn's share."""
 
@@ -147,19 +147,20 @@ UNTIL_CLOSE = sys.maxsize
 
 
 JOINED_BYTES = 4 * 1024
-"""Small pieces that wait are joined, up to this size: an object for every octet or
-two would take 30 times what they hold ..."""
+"""Small pieces that wait are joined up to this size. An object for every octet or two
+would take 30 times the memory of what it holds."""
 SEPARATE_PIECES = 64
-"""... but for the first so many."""
+"""So many pieces are not joined, since joining copies them."""
 CHUNKS_PER_TURN = 1024
 """So many chunks of one message are decoded before the loop turns for the others:
 0.3 ms of work. What is left of a read waits, and nothing more is read."""
 CHUNKS_PER_READ = 128
-"""A read with as many is the connection's last one of its turn."""
+"""After a read with so many chunks nothing more is read of a connection in this turn of
+the loop."""
 
 
 def join_small(pieces: "list[bytes] | deque[bytes]", piece: bytes) -> None:
-    """Append a piece; to the last one, where there are many and both are small."""
+    """Append a piece, or join it to the last one: of many, where both are small."""
     if len(pieces) >= SEPARATE_PIECES and len(pieces[-1]) + len(piece) <= JOINED_BYTES:
         pieces[-1] += piece
     else:
@@ -167,10 +168,10 @@ def join_small(pieces: "list[bytes] | deque[bytes]", piece: bytes) -> None:
 
 
 class Reader(Protocol):
-    """Who has taken content over, and knows what of it a handler wants."""
+    """Has taken content over, as a form does, and knows which part a handler wants."""
 
     def pull(self) -> AsyncIterator[bytes]:
-        """What ``r.pull()`` gives from now on."""
+        """Iterate over that part, as ``r.pull()`` does from now on."""
         ...
 
 
@@ -247,24 +248,24 @@ class ContentStream:
 
     @property
     def has_undecoded(self) -> bool:
-        """Some of what has arrived was not decoded yet."""
+        """Whether some of what has arrived was not decoded yet."""
         return bool(self._undecoded)
 
     @property
     def has_pieces(self) -> bool:
-        """Some of it waits to be taken."""
+        """Whether a piece waits to be taken."""
         return bool(self._pieces)
 
     @property
     def is_awaited(self) -> bool:
-        """Somebody sleeps until more of it arrives."""
+        """Whether a task sleeps until more arrives."""
         return self._waiter is not None
 
     def feed(self, octets: bytes) -> bytes:
         """Take what belongs to this content; return the octets after its end.
 
-        A breach of the framing or of the bound shows in ``error``; from then
-        on everything is dropped, since its end is unknown.
+        A breach of the framing or of the bound is in ``error`` then. From then on all
+        octets are dropped, since the end of the content is unknown.
         """
         if self.error is not None:
             return b""
@@ -332,13 +333,13 @@ class ContentStream:
         self._wake()
 
     def fail(self, error: BlazeioError) -> None:
-        """It will never be whole; what has arrived can still be taken."""
+        """Note why it will never be whole; what has arrived can still be taken."""
         if self.error is None and not self.is_whole:
             self.error = error
             self._wake()
 
     def split_off(self, error: BlazeioError) -> "ContentStream":
-        """Fail with ``error``; what is still to come is for the stream returned."""
+        """Fail with ``error``; return another stream, for what is still to come."""
         rest = ContentStream(length=self.due_bytes, decoder=self._decoder)
         rest.received_bytes = self.received_bytes
         rest._undecoded, self._undecoded = self._undecoded, b""
@@ -347,12 +348,12 @@ class ContentStream:
         return rest
 
     def discard(self) -> None:
-        """Drop what waits; nobody will take it."""
+        """Drop what waits to be taken."""
         self._pieces.clear()
         self.queued_bytes = 0
 
     def take(self) -> bytes | None:
-        """The next piece, or None when none waits now."""
+        """Return the next piece, or None when none waits."""
         if not self._pieces:
             return None
         piece = self._pieces.popleft()
@@ -360,17 +361,17 @@ class ContentStream:
         return piece
 
     def put_back(self, pieces: list[bytes]) -> None:
-        """Let pieces wait again that were taken: whoever did has failed."""
+        """Let pieces wait again, whose taker has failed."""
         self._pieces.extendleft(reversed(pieces))
         self.queued_bytes += sum(map(len, pieces))
 
     def take_whole(self, limit: int) -> bytes | None:
-        """All of it, where it has arrived and nobody has taken it over.
+        """Return all of it, if it has arrived and was not taken over; else None.
 
-        Asked again, it gives the same.
+        A further call returns the same.
 
         Args:
-            limit: None, too, where more octets than this wait.
+            limit: Where more octets wait than this, the result is None as well.
         """
         # Hot: runs once per message that is collected.
         if self.collected is not None:
@@ -404,7 +405,7 @@ class ContentStream:
                 self._waiter = None
 
     def tell(self, waiter: asyncio.Future[None]) -> None:
-        """Complete a future at the next change, where no other one waits for it."""
+        """Complete a future at the next change, unless a task waits for it already."""
         if self._waiter is None or self._waiter.done():
             self._waiter = waiter
 
@@ -414,7 +415,7 @@ class ContentStream:
 
 
 class _NoContent(ContentStream):
-    """That of messages without content: all share it, so it cannot be changed."""
+    """The content of messages without content: all share it; it cannot be changed."""
 
     __slots__ = ()
 
@@ -425,16 +426,16 @@ class _NoContent(ContentStream):
         raise AttributeError(f"the message has no content: {name} cannot be deleted")
 
     def discard(self) -> None:
-        """Nothing waits."""
+        """Do nothing: no piece waits."""
 
     def take_whole(self, limit: int) -> bytes:
-        """Nothing is all of it."""
+        """Return b"": that is all of it."""
         return b""
 
 
 def _make_no_content() -> ContentStream:
     content = ContentStream()
-    content._pieces = cast("deque[bytes]", ())  # nor can anything be put in
+    content._pieces = cast("deque[bytes]", ())  # no piece can be put into it
     content.__class__ = _NoContent
     return content
 
@@ -444,49 +445,49 @@ NO_CONTENT = _make_no_content()
 
 
 def too_large(bound: int) -> RemoteProtocolError:
-    """The error of content beyond a bound, octets; answered 413."""
+    """Return the error of content beyond a bound, in octets; it is answered 413."""
     message = f"the content is larger than the {bound} octets accepted here"
     return RemoteProtocolError(message, 413)
 
 
 class Latch:
-    """``if r.draining: ...`` looks; ``await r.draining`` sleeps until it comes.
+    """A flag that is set once: ``if r.draining: ...``, or ``await r.draining``.
 
     Args:
-        is_set: It is there already.
+        is_set: It is set from the beginning.
     """
 
-    __slots__ = ("_has_come", "_waiters")
+    __slots__ = ("_is_set", "_waiters")
 
     def __init__(self, *, is_set: bool = False) -> None:
-        self._has_come = is_set
+        self._is_set = is_set
         self._waiters: list[asyncio.Future[None]] = []
 
     def __bool__(self) -> bool:
-        return self._has_come
+        return self._is_set
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {'come' if self._has_come else 'to come'}>"
+        return f"<{type(self).__name__} {'set' if self._is_set else 'not set'}>"
 
     def set(self) -> None:
-        """It is there: all sleepers go on."""
-        self._has_come = True
+        """Set it: all who sleep go on."""
+        self._is_set = True
         waiters, self._waiters = self._waiters, []
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(None)
 
     def tell(self, waiter: asyncio.Future[None]) -> None:
-        """Complete a future when it comes."""
+        """Complete a future when it is set."""
         self._waiters.append(waiter)
 
     def forget(self, waiter: asyncio.Future[None]) -> None:
-        """Tell it no longer."""
+        """Do not complete that future any more."""
         if waiter in self._waiters:
             self._waiters.remove(waiter)
 
     def __await__(self) -> Generator[object, None, None]:
-        if self._has_come:
+        if self._is_set:
             return
         waiter = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)

@@ -1,10 +1,9 @@
-"""``BlazeioPayloadUtils``: reading and writing content, on both sides.
+"""``BlazeioPayloadUtils``: reading and writing content, of a server and of a client.
 
-For ``r``, the request that a server reads and the response that it writes; and
-for ``resp``, the response that a client reads and the request that it writes.
-Stateless: the state is in the concrete object and in its ``ContentStream`` and
-``WriteGate``. What differs is behind four hooks: ``_resume_content``,
-``_begun_message``, ``_flush_head`` and ``_give``.
+It is a base of ``r``, which reads a request and writes its response, and of ``resp``,
+which reads a response and writes its request. It has no state of its own: that is in
+the object, in its ``ContentStream`` and its ``WriteGate``. They differ in four hooks:
+``_resume_content``, ``_begun_message``, ``_flush_head`` and ``_give``.
 """
 
 import asyncio
@@ -35,13 +34,13 @@ waits: 256 KiB. Pieces of 64 KiB take 1.15 times the CPU of the sender; a mark o
 256 KiB gives no more than this, and lets small writes pile up."""
 
 AT_ONCE_BYTES = 16 * 1024
-"""A write of at most this leaves in one step; a larger one may be cut, or encoded
-in a thread, and others wait behind it."""
+"""A write of at most this size leaves in one step. A larger one may be cut, or encoded
+in a thread, and writes of other tasks wait behind it."""
 
 CANCELLED_REST_BYTES = 1024 * 1024
-"""What is missing of a write that was cancelled half-way is sent all the same, up
-to so many octets: its beginning has left, and what follows would stand in it.
-Where more is missing, the connection is cut."""
+"""When a write is cancelled half-way, its rest is sent all the same, up to so many
+octets: its beginning has left, and the next write would follow in its midst. Where more
+is missing, the connection is cut."""
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,7 +49,7 @@ if TYPE_CHECKING:
 
 
 class BlazeioPayloadUtils:
-    """Streaming both ways. Everything here may sleep; nothing here spins.
+    """Streaming in both directions. Its coroutines may sleep; none of them polls.
 
     A peer that goes away is ClientDisconnected to a server and
     ServerDisconnected to a client: both are PeerGone.
@@ -59,7 +58,7 @@ class BlazeioPayloadUtils:
     __slots__ = ()
 
     _turns_until_lost = 0
-    """How many turns of the loop an error waits for the loss of the connection."""
+    """For so many turns of the loop an error waits for the loss of the connection."""
 
     if TYPE_CHECKING:
         transport: asyncio.Transport
@@ -106,7 +105,7 @@ class BlazeioPayloadUtils:
         """
         content = self.content
         if content.has_pieces or content.is_whole:
-            await self._gate.count_call()  # it does not wait
+            await self._gate.count_call()  # since it does not have to wait
         elif content.error is None and self.transport.is_closing():
             await self._raise_gone()  # nothing more will come
         self._resume_content()
@@ -121,7 +120,7 @@ class BlazeioPayloadUtils:
                 yield piece
                 piece = content.take()
             if content.is_whole:
-                await self._gate.count_call()  # who asks again and again never waits
+                await self._gate.count_call()  # a caller that asks again never waits
                 return
             if content.error is None and self.transport.is_closing():
                 await self._raise_gone()
@@ -237,7 +236,8 @@ class BlazeioPayloadUtils:
     async def _count_refusal(self) -> None:
         """Count a call that was a mistake, as one that gives or takes octets.
 
-        A handler that catches the error and tries again keeps the loop from nobody.
+        So a handler that catches the error and tries again, for ever, does not keep the
+        loop to itself.
         """
         if getattr(self, "_gate", None) is None:
             await asyncio.sleep(0)  # of a client, without a connection
@@ -257,13 +257,13 @@ class BlazeioPayloadUtils:
             await self._raise_gone()
 
     async def _raise_gone(self) -> NoReturn:
-        """Raise what a connection that is closing means to who uses it.
+        """Raise the error of a connection that is closing.
 
-        The first time at once, then after a turn of the loop each: a handler that
-        catches the error and goes on would keep the worker to itself for ever. One
-        that we have cut is lost some turns later, which cancels the handler: an
-        error before that would begin its cleanup, and the cancellation then break
-        into it.
+        The first time it is raised at once, then after a turn of the loop each time: a
+        handler that catches the error and goes on would keep the worker to itself for
+        ever. A connection that we have cut is lost some turns later, which cancels the
+        handler. An error before that would begin the handler's cleanup, and the
+        cancellation would then break into it.
 
         Raises:
             PeerGone: Always.
@@ -281,11 +281,11 @@ class BlazeioPayloadUtils:
         raise gate.error or self._gone()
 
     async def writer(self, data: bytes) -> None:
-        """Write octets as they are, with backpressure; a head that is held first.
+        """Write octets as they are, with backpressure, after a head that is held.
 
         A large write is cut, so that the transport never holds more than
-        ``Limits.high_water_bytes`` beyond one cut. Writes of several tasks leave
-        one after the other, and one that is cancelled as ``write`` says.
+        ``Limits.high_water_bytes`` beyond one cut. Writes of several tasks leave one
+        after the other. One that is cancelled leaves as ``write`` says.
 
         Raises:
             PeerGone: The peer is gone.
@@ -317,7 +317,7 @@ class BlazeioPayloadUtils:
             gate.end_turn()
 
     def _finish_raw(self, rest: memoryview) -> None:
-        """The beginning of a cancelled write has left, so the rest has to."""
+        """Send the rest of a cancelled write, whose beginning has left."""
         if len(rest) > CANCELLED_REST_BYTES:
             self.transport.abort()
         elif not self.transport.is_closing():
@@ -326,15 +326,14 @@ class BlazeioPayloadUtils:
     async def write(self, data: Content | Pieces) -> None:
         """Write content in the framing of the message; str is UTF-8.
 
-        Of a response without a ``prepare`` before it, a default head is sent.
-        An empty write writes nothing. An iterable is written piece by piece, and
-        a generator is closed at the end, whatever the end is; where the message
-        has no content, as the answer to HEAD, it is not begun.
+        Without a ``prepare`` before it, a response has a default head. An empty write
+        writes nothing. An iterable is written piece by piece, and a generator is closed
+        at the end, whatever the end is. Where the message has no content, as the
+        response to HEAD, nothing is asked of it.
 
         Writes of several tasks leave whole and in the order in which they were
-        called. One that is cancelled has left whole or not at all; only where
-        more than ``CANCELLED_REST_BYTES`` of it are missing, the connection is
-        cut.
+        called. A write that is cancelled has left whole or not at all; only where more
+        than ``CANCELLED_REST_BYTES`` of it are missing, the connection is cut.
 
         Raises:
             PeerGone: The peer is gone.
@@ -375,12 +374,12 @@ class BlazeioPayloadUtils:
         except LocalProtocolError:
             await self._count_refusal()
             raise
-        # Not before: writes leave in the order in which they were called.
+        # Only now: writes have to leave in the order in which they were called.
         if gate.spent_bytes >= TURN_BYTES:
             await self._give_way()
 
     async def _write_in_turn(self, message: OutgoingMessage, octets: bytes) -> None:
-        rest = memoryview(octets)  # a transport keeps the whole of a copied piece
+        rest = memoryview(octets)  # slices of bytes would be copies
         given_bytes = room = 0
         try:
             await self._overflow()
@@ -405,15 +404,16 @@ class BlazeioPayloadUtils:
             raise
 
     async def _finish_cancelled(self, rest: memoryview) -> None:
-        """The beginning of a cancelled write has left, so the rest has to.
+        """Send the rest of a cancelled write, whose beginning has left.
 
-        Without a pause at the gate: the peer may not read, and it is no more
+        It does not wait at the gate: the peer may not read, and the rest is no more
         than the caller had in memory.
         """
         if len(rest) > CANCELLED_REST_BYTES:
             self.transport.abort()
             return
-        with suppress(BlazeioError, asyncio.CancelledError):  # gone, or once more
+        # The peer may be gone, or the task be cancelled once more.
+        with suppress(BlazeioError, asyncio.CancelledError):
             await self._give(rest)
 
     async def _write_pieces(self, pieces: Pieces) -> None:
@@ -438,9 +438,9 @@ class BlazeioPayloadUtils:
         await self.write(piece)
 
     def _room(self) -> int:
-        """How much of a large write may leave now.
+        """Return how much of a large write may leave now.
 
-        Up to the high watermark; where nothing waits, in larger steps.
+        It is what is free up to the high watermark; more where nothing waits.
         """
         most: int = self.context.limits.high_water_bytes
         waiting = self.transport.get_write_buffer_size()
@@ -449,7 +449,7 @@ class BlazeioPayloadUtils:
         return max(most - waiting, most // LEAST_CUT, 1)
 
     async def write_chunked(self, data: Content) -> None:
-        """Write one chunk; the same as ``write`` where that is the framing.
+        """Write one chunk, as ``write`` does; only where the framing is chunked.
 
         Raises:
             LocalProtocolError: The framing of the message is not chunked.
@@ -464,7 +464,7 @@ class BlazeioPayloadUtils:
         await self.write(data)
 
     async def write_chunked_eof(self, data: Content | None = None) -> None:
-        """End a chunked message, after ``data``; the same as ``eof`` there.
+        """End a chunked message after ``data``, as ``eof`` does.
 
         Raises:
             LocalProtocolError: The framing of the message is not chunked.
@@ -475,7 +475,7 @@ class BlazeioPayloadUtils:
         await self.eof(data)
 
     async def eof(self, data: Content | None = None) -> None:
-        """End the message, after ``data``; the caller may go on working.
+        """End the message after ``data``; the handler may go on working.
 
         Raises:
             PeerGone: The peer is gone.

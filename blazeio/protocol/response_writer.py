@@ -40,9 +40,9 @@ HeadHook = Callable[[int], FieldInput | None]
 
 
 class ExtraFields:
-    """The fields that were added to the answer of one request.
+    """Fields that were added to a response before its head is composed.
 
-    They hold for whatever is answered at last, also for an error.
+    They hold for whatever the response is at last, also for an error.
     """
 
     __slots__ = ("_added", "_defaults", "_hooks")
@@ -70,26 +70,26 @@ class ExtraFields:
         self._defaults[name.lower()] = line
 
     def add_hook(self, hook: HeadHook) -> None:
-        """Ask for further fields when the head of a response is composed."""
+        """Add a function that returns further fields when the head is composed."""
         self._hooks.append(hook)
 
     def write(self, names: Container[str] = ()) -> bytes:
-        """The lines that are known.
+        """Serialize the fields that were added.
 
         Args:
-            names: What the response has of its own, in small letters.
+            names: The names of the response's own fields, in lower case.
         """
         defaults = [line for name, line in self._defaults.items() if name not in names]
         return b"".join((*defaults, self._added))
 
     def ask_hooks(self, status: int) -> bytes:
-        """The lines that the hooks want.
+        """Serialize the fields that the hooks return.
 
         Args:
             status: Of the response.
 
         Raises:
-            Exception: What a hook has raised; it is not asked again, or the answer
+            Exception: A hook has raised it. That hook is not called again: the response
                 to this error would fail as well.
         """
         lines = b""
@@ -105,16 +105,17 @@ class ExtraFields:
 TEXT = b"Content-Type: text/plain; charset=utf-8\r\n"
 
 _NO_CONTENT_LENGTH = (204, 304)
-"""RFC 9110 section 8.6: never in 204; in 304 it would be that of the 200."""
+"""No Content-Length is added: RFC 9110 section 8.6 forbids it in a 204, and in a 304 it
+would have to be that of the 200."""
 
 
 _NO_CONTENT = (204, 205, 304)
-"""There is nothing that could be encoded."""
+"""Responses without content, which cannot be encoded."""
 
 _AS_IT_IS = frozenset(
     ("content-digest", "content-encoding", "content-md5", "content-range", "digest")
 )
-"""Fields that say something of the very octets of the content."""
+"""Fields that describe the octets of the content as they are: it is not encoded."""
 
 _STRONG_ETAG = re.compile(rb'(?im)^(etag: )(?=")')
 _NO_TRANSFORM = re.compile(rb"(?im)^cache-control:[^\r]*\bno-transform\b")
@@ -135,11 +136,11 @@ DEFAULT_HEAD: FieldInput = {"Content-Type": "text/plain; charset=utf-8"}
 
 EVENT_STREAM = "text/event-stream"
 EVENTS_HEAD: FieldInput = {"Content-Type": EVENT_STREAM, "Cache-Control": "no-cache"}
-"""The same, where the client asked for server-sent events."""
+"""The fields of such a response to a client that accepts server-sent events."""
 
 OFF_LOOP_BYTES = AT_ONCE_BYTES
-"""Larger inputs are compressed in a thread: 16 KiB of JSON cost the loop about
-0.3 ms at gzip's default level, a thread's round trip 0.1 ms."""
+"""Larger inputs are compressed in a thread. 16 KiB of JSON take about 0.3 ms at gzip's
+default level, and a thread's round trip 0.1 ms."""
 
 
 class ResponseWriter:
@@ -148,17 +149,18 @@ class ResponseWriter:
     It is used from the first ``reset`` on.
 
     Args:
-        context: What each response says.
-        carrier: What it leaves by.
+        context: Has the fields of each response.
+        carrier: Sends the response.
 
     Attributes:
-        gate: Where those who write sleep.
-        content_bytes: Octets of content given to the transport so far, encoded
-            but unframed.
+        gate: Where tasks that write sleep.
+        content_bytes: Octets of content given to the carrier so far, encoded but
+            unframed.
         status: Of the response; 0 until it has begun.
-        message: Its framing, where it is streamed; None for a plain whole one.
-        is_complete: Its last octet was given to the transport.
-        encoder: Its content coding, where content is encoded as it is written.
+        message: The framing of a response that is streamed; None for a plain whole one.
+        is_persistent: Another request may follow on the connection.
+        is_complete: The last octet was given to the carrier.
+        encoder: Of the content coding, where content is encoded as it is written.
     """
 
     __slots__ = (
@@ -184,7 +186,7 @@ class ResponseWriter:
         self.gate = carrier.gate
 
     def reset(self, head: RequestHead) -> None:
-        """Hold no response yet, to a request with this head."""
+        """Begin anew: no response yet, to a request with this head."""
         # Hot: runs once per request.
         self._head = head
         self._extra: ExtraFields | None = None
@@ -198,7 +200,7 @@ class ResponseWriter:
 
     @property
     def says_more(self) -> bool:
-        """Whether fields of the app, or of a middleware, stand in the head, too."""
+        """Whether the head has further fields, of the app or of a middleware."""
         return self._extra is not None or bool(self._context.heads.fields)
 
     @property
@@ -212,13 +214,13 @@ class ResponseWriter:
         return self._head.minor
 
     def give_up_connection(self) -> None:
-        """No request may follow this one, whatever is answered."""
+        """Make the response the last one of its connection."""
         self.is_persistent = self._is_plain = False
         if self.message is not None:
             self.message.is_persistent = False
 
     def take_back(self) -> None:
-        """Forget a response of which nothing has left, so that another can."""
+        """Forget a response of which nothing has left, so that another can be sent."""
         self.message = None
         self.encoder = None
         self.status = 0
@@ -246,14 +248,14 @@ class ResponseWriter:
         return b"".join((serialize_status_line(101), lines, extra, b"\r\n"))
 
     def complete(self) -> None:
-        """What was begun by other means has ended: nothing of it is missing."""
+        """Note that a response is complete which was sent by other means."""
         self.is_complete = True
 
     def add_fields(self, what: str) -> ExtraFields:
-        """The fields of the head that was not prepared yet, to add some.
+        """Return the added fields of a response whose head was not prepared yet.
 
         Args:
-            what: Names it in the error.
+            what: What the caller is about to add, for the error.
 
         Raises:
             LocalProtocolError: A response has begun.
@@ -290,7 +292,7 @@ class ResponseWriter:
         Raises:
             LocalProtocolError: A response has begun, or a field is malformed.
         """
-        # Hot: the common answer, composed by one formatting operation.
+        # Hot: the common response, composed by one formatting operation.
         context = self._context
         if (
             self._is_plain
@@ -357,13 +359,13 @@ class ResponseWriter:
     def begin_encoded(
         self, headers: FieldInput | None, status: int, accept_encoding: str | None
     ) -> OutgoingMessage:
-        """The same as ``begin``, in the content coding that the client likes.
+        """Decide head and framing as ``begin`` does, and the content coding.
 
-        Content stays as it is where it is encoded already, where it is a part of
-        something or has a digest, and where Cache-Control says ``no-transform``
-        (RFC 9110 section 7.7). An ETag is weak where a coding was chosen: the same
-        octets are no longer sent to everybody (section 8.8.3.3). The head of a HEAD
-        is that of the GET, and 304 has its ETag; what is not sent is not encoded.
+        Content is not encoded where it is encoded already, where it is a range or has a
+        digest, and where Cache-Control says ``no-transform`` (RFC 9110 section 7.7). An
+        ETag becomes weak where a coding was chosen, since not all clients are sent the
+        same octets then (section 8.8.3.3). The response to HEAD has the head of the
+        one to GET, and a 304 has its ETag; content that is not sent is not encoded.
         """
         block = serialize_fields(headers)
         coding = None
@@ -399,7 +401,7 @@ class ResponseWriter:
     def begin_block(
         self, block: FieldBlock, status: int, content_type_line: bytes = b""
     ) -> OutgoingMessage:
-        """The same as ``begin``, with fields that were checked and written before."""
+        """Decide head and framing as ``begin`` does, by fields that were serialized."""
         if self.status:
             raise LocalProtocolError(f"a response has already begun: {self.status}")
         if not is_final_status(status):
@@ -435,7 +437,7 @@ class ResponseWriter:
         return self.message
 
     def send(self, octets: bytes | memoryview, *, is_last: bool) -> None:
-        """Send (encoded) content in its framing now, whatever the watermark.
+        """Send content, encoded already, in its framing, whatever the watermark.
 
         Raises:
             LocalProtocolError: See ``OutgoingMessage``.
@@ -454,7 +456,7 @@ class ResponseWriter:
         return octets if encoder is None else octets + encoder.finish()
 
     def end_with_trailers(self, lines: bytes) -> None:
-        """End the message; its trailer section goes with it where it is chunked.
+        """End the message, with a trailer section where it is chunked.
 
         Raises:
             LocalProtocolError: See ``OutgoingMessage``.
@@ -479,7 +481,7 @@ class ResponseWriter:
         message.trailers = block.lines
 
     def count_beside(self, size: int) -> None:
-        """Octets of content have gone to the socket past the sink."""
+        """Count octets of content that have gone to the socket past the transport."""
         assert self.message is not None  # begin came before
         self.message.count_beside(size)
         self.content_bytes = self.message.content_bytes
@@ -524,10 +526,12 @@ class ResponseWriter:
 async def encode_in_thread(
     encoder: Encoder, octets: bytes
 ) -> tuple[bytes, asyncio.CancelledError | None]:
-    """Encode; also when cancelled, since the stream then has the octets in it.
+    """Encode in a thread, to the end even where the task is cancelled meanwhile.
+
+    The octets are in the coded stream then, and what follows would not fit otherwise.
 
     Returns:
-        What was encoded, and the cancellation to go on with.
+        What was encoded, and the cancellation, which the caller has to raise.
     """
     loop = asyncio.get_running_loop()
     work = loop.run_in_executor(None, encoder.encode, octets)

@@ -283,6 +283,6 @@ async def test_a_sleeper_that_is_cancelled_is_forgotten() -> None:
     assert sleeper.cancelled()
 
 
-def test_it_says_whether_it_has_come() -> None:
-    assert "to come" in repr(Latch())
-    assert "to come" not in repr(Latch(is_set=True))
+def test_it_says_whether_it_is_set() -> None:
+    assert repr(Latch()) == "<Latch not set>"
+    assert repr(Latch(is_set=True)) == "<Latch set>"
