@@ -101,14 +101,14 @@ class PlanContext(Struct):
         self.due_at = min(self.due_at, at)
 
 
-# Time as the master itself witnessed it.
+# Steady time: the time in which the master itself could run.
 #
 # A master that was stopped, suspended or starved must not blame the workers for
 # the time it slept through. So every deadline of the planner is kept in *steady*
 # time: it runs with the clock, but of a turn that came later than it was asked
 # for, the surplus is not counted. The first late turn is also *void*: what the
-# workers have said meanwhile may still lie unread, so nobody is judged by it.
-# Only the first, or a master that is always late would never end anybody.
+# workers have sent meanwhile may still lie unread, so no worker is judged by it. Only
+# the first, or a master that is always late would never stop a worker.
 
 
 RESOLUTION_S = 0.001  # a wait below it could round to none, and turn for ever

@@ -128,11 +128,11 @@ def _dump(context: PlanContext, handle: WorkerHandle, silent_s: float) -> None:
     context.act(DumpStack(handle.worker, silent_s))
 
 
-# No queue without somebody who accepts from it.
+# Each queue has a worker that accepts from it.
 #
 # A slot whose owner does not accept (dead, booting, parked, blocked, full, or
 # draining without a successor) is adopted by the least loaded healthy sibling.
-# An adopter is kept while it is fit, so that slots do not wander; when it is not,
+# An adopter is kept while it is fit, so that adoptions change seldom; when it is not,
 # the next one adopts before it releases.
 
 

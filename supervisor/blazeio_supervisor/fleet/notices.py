@@ -13,11 +13,11 @@ from blazeio_supervisor.fleet.rollout import Phase, Rollout
 from blazeio_supervisor.fleet.scale import Parking
 from blazeio_supervisor.fleet.stop import Stopping
 
-# Proof of service: what a watchdog is fed with, and nothing else.
+# When the watchdog of the service manager is fed: only while workers serve.
 #
-# A master that turns its loop proves nothing to a client. So the watchdog is fed
-# only after a worker has begun a request since the last time; where nobody asks,
-# the master asks, and an answer is as good.
+# That the master's loop runs is of no use to a client. So the watchdog is fed only
+# after a worker has begun a request since the last time; without requests the master
+# probes the workers, and an answer counts as much.
 
 
 SHARE = 4

@@ -9,7 +9,7 @@ from blazeio_supervisor.fleet.facts import Beat
 from blazeio_supervisor.fleet.policy import Backoff
 from blazeio_supervisor.fleet.worker_state import WANTED, State
 
-# What one worker's beats say, and what was concluded from them.
+# The health of a worker: its beats, and what follows from them.
 
 
 _LOAD_BASE = 8.0  # below about this many requests, differences are noise

@@ -82,7 +82,7 @@ def _wake(context: PlanContext, roster: Roster, index: int) -> None:
         context.act(OpenSlot(index))
 
 
-# The whole service parked: nobody serves, and nothing is lost meanwhile.
+# Parking: no worker serves, and no connection is lost meanwhile.
 #
 # The workers drain; the listeners stay, so new connections wait in their queues
 # (as many as the backlog holds) until the service is resumed. The forkserver

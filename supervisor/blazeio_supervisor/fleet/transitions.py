@@ -255,7 +255,7 @@ def _apply_forked(context: PlanContext, worker: int, pid: int) -> None:
         stop_late_fork(context, worker, pid)
 
 
-# Escalate whoever outlived the deadline of its state.
+# What is done when the deadline of a state has passed.
 
 
 def escalate(context: PlanContext) -> None:

@@ -97,7 +97,7 @@ def receive(sock: socket.socket) -> Received | None:
     try:
         octets, ancillary = _receive_octets(sock)
     except ConnectionResetError:
-        # The peer died with messages of ours unread. That is told once, and
+        # The peer died with messages of ours unread. This error comes once, and
         # before its own last messages, which are still there.
         octets, ancillary = _receive_octets(sock)
     fds = array.array("i")
@@ -295,9 +295,9 @@ def is_still(sock: socket.socket, name: tuple[int, int]) -> bool:
 # theirs come in. What a child sends is read a bounded number of messages a turn,
 # so that no flood keeps the master from anything else; the first message that is
 # malformed, too large, or brings descriptors ends the reading, and its sender is
-# refused. SCM_CREDENTIALS names the sender of each message: the end of
-# a channel can be inherited, or taken from a sibling of the same user by
-# ``pidfd_getfd``, and nobody is answerable for what somebody else has sent.
+# refused. SCM_CREDENTIALS names the sender of each message: the end of a channel can be
+# inherited, or taken from a sibling of the same user by ``pidfd_getfd``, and no child
+# has to answer for what another process has sent.
 
 
 MESSAGE_BYTES = 96 * 1024
@@ -353,7 +353,7 @@ def receive_octets(sock: socket.socket, most: int) -> tuple[bytes, int | None] |
     try:
         octets, ancillary, flags, _ = _receive(sock, most)
     except ConnectionResetError:
-        # The peer died with messages of ours unread. That is told once, and
+        # The peer died with messages of ours unread. This error comes once, and
         # before its own last messages, which are still there.
         octets, ancillary, flags, _ = _receive(sock, most)
     fds = array.array("i")

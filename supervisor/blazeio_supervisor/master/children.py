@@ -250,7 +250,7 @@ class ChildContext(Struct, frozen=True, kw_only=True):
             return find_pid() in (None, pid)
 
         def note_end() -> None:
-            # Its exit says more, and is about to be told.
+            # Usually it has ended, and its exit status is about to come.
             self.loop.call_later(CLOSED_S, on_closed)
 
         channel.start(
@@ -271,9 +271,9 @@ class ChildContext(Struct, frozen=True, kw_only=True):
 #
 # A worker that ends by itself joins the processes of its pools. One that is killed
 # cannot: they would wait for their next task for ever, with all the memory of the
-# app. What it has forked and what has run no other program since has a title that
-# says whose child it is; as an orphan it becomes the master's child. Those that
-# ``multiprocessing`` has spawned show that by their arguments. A daemon, which has a
+# app. A process that it has forked and that has run no other program since has a title
+# that names its parent; as an orphan it becomes the master's child. Those that
+# ``multiprocessing`` has spawned are known by their arguments. A daemon, which has a
 # session of its own, is left alone.
 
 

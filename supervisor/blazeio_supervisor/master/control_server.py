@@ -126,7 +126,7 @@ class ControlServer:
 
     def _serve(self, sock: socket.socket, loop: asyncio.AbstractEventLoop) -> None:
         shares = Shares(CONNECTION_COUNT, USER_CONNECTION_COUNT)
-        self._server = GuardedServer(self._make_app(), shares, self._judge, loop)
+        self._server = GuardedServer(self._make_app(), shares, self._identify, loop)
         self._server.accept_from(sock)
 
     async def drain(self) -> None:
@@ -170,7 +170,7 @@ class ControlServer:
             app.add_route(handler, endpoint.path, methods=[endpoint.method])
         return app
 
-    def _judge(self, connection: socket.socket, address: Any) -> int:
+    def _identify(self, connection: socket.socket, address: Any) -> int:
         """Accept the user of the service and root, by what the kernel says of a peer.
 
         Raises:

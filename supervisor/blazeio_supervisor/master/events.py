@@ -131,10 +131,10 @@ def measure(event: EventRecord) -> int:
     )
 
 
-# The line that says what is served where: when all of it is known.
+# The line ``event=listening``, once all that it says is known.
 #
-# The addresses are bound before the App is there, and whether it speaks TLS only
-# the App can say, unless the operator did. A reload may change that.
+# The addresses are bound before the App is imported, and only the App knows whether it
+# speaks TLS, unless the operator has said so. A reload may change that.
 
 
 _FIRST = 1

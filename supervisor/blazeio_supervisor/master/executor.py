@@ -49,7 +49,7 @@ from blazeio_supervisor.master.systemd import SystemdNotifier
 from blazeio_supervisor.master.upgrade.exec_new import Upgrades
 from blazeio_supervisor.master.worker_record import Records, WorkerOrders, WorkerRecord
 
-# What is said of a process that stands still: where it does, told by itself.
+# Reports of processes whose loop is blocked or that boot for long, with their stacks.
 
 
 class StackReports:

@@ -55,7 +55,7 @@ from blazeio_supervisor.master.worker_record import explain_silence
 from blazeio_supervisor.master.workers import Workers
 from blazeio_supervisor.worker.forkserver import spawn_forkserver
 
-# What a forkserver is told to load, and that in words.
+# The order by which a forkserver loads a generation, and a description of it.
 
 
 def describe_loading(why_not_once: str) -> str:
@@ -422,7 +422,7 @@ class Forkservers:
                 status, reason = explain_silence(status, is_importing=True)
             elif status == ExitCode.CRASHED:
                 reason = _NO_WORD
-        # Before it has forked, the planner says it, with what comes next.
+        # Before it has forked, the planner reports it, with what comes next.
         is_loss = record.has_loaded and not record.is_stopped
         note(
             "forkserver_exited",

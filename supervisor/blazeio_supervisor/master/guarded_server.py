@@ -28,12 +28,11 @@ from blazeio_supervisor.ipc.control_api import ErrorAnswer
 from blazeio_supervisor.ipc.socket_paths import read_peer
 from blazeio_supervisor.log.formats import encode_json
 
-# Who gets a place at a small server: a bound in all, and a share for each peer.
+# The bounds of a small server: of all connections, and of those of each peer.
 #
-# A place is held by a request that is being answered. A connection without one is
-# silent, whether nothing, half a head or a former request came by it; it keeps its
-# place until somebody else needs one. So silence, however much of it, keeps
-# nobody out. Pure.
+# A connection is silent as long as no request of it is being answered, whether it has
+# sent nothing, half a head or a former request. At a bound a silent connection is
+# closed in favour of a new one; so silent connections keep no client out. Pure.
 
 
 class Shares(Struct, frozen=True):
@@ -48,7 +47,7 @@ class Shares(Struct, frozen=True):
     peer_count: int
 
 
-class Occupant(Struct, frozen=True):
+class OpenConnection(Struct, frozen=True):
     """A connection that is open.
 
     Attributes:
@@ -60,12 +59,12 @@ class Occupant(Struct, frozen=True):
     is_silent: bool
 
 
-class NoPlaceError(Exception):
+class NoRoomError(Exception):
     """No connection can be closed in favour of a new one: all are being answered."""
 
 
-def find_victim(
-    shares: Shares, occupants: Sequence[Occupant], peer: Hashable
+def choose_displaced(
+    shares: Shares, occupants: Sequence[OpenConnection], peer: Hashable
 ) -> int | None:
     """Find the connection that is closed in favour of a new one.
 
@@ -81,7 +80,7 @@ def find_victim(
         The index of an occupant; None: there is room.
 
     Raises:
-        NoPlaceError: Each connection that could be closed is being answered.
+        NoRoomError: Each connection that could be closed is being answered.
     """
     counts = Counter(each.peer for each in occupants)
     if counts[peer] >= shares.peer_count:
@@ -94,7 +93,7 @@ def find_victim(
         for index, occupant in enumerate(occupants):
             if occupant.is_silent and occupant.peer == candidate:
                 return index
-    raise NoPlaceError
+    raise NoRoomError
 
 
 ACCEPTS_PER_TURN = 8
@@ -108,7 +107,7 @@ class PeerNotAllowedError(Exception):
     """A peer may not connect; the text is the answer."""
 
 
-Judge = Callable[[socket.socket, Any], Hashable]
+Identify = Callable[[socket.socket, Any], Hashable]
 """Returns the peer of a connection; raises PeerNotAllowedError for one that may not
 who may ask."""
 
@@ -119,7 +118,7 @@ class GuardedServer:
     Args:
         app: What answers; its own bound of connections is not reached.
         shares: How many may be connected.
-        judge: Returns the peer of a connection.
+        identify: Returns the peer of a connection.
         loop: The running one.
     """
 
@@ -127,12 +126,12 @@ class GuardedServer:
         self,
         app: App,
         shares: Shares,
-        judge: Judge,
+        identify: Identify,
         loop: asyncio.AbstractEventLoop,
     ) -> None:
         self._server: Server = app.make_server(loop)
         self._shares = shares
-        self._judge = judge
+        self._identify = identify
         self._loop = loop
         self._sockets: list[socket.socket] = []
         self._peers: dict[Http1Connection, Hashable] = {}
@@ -157,7 +156,7 @@ class GuardedServer:
         )
 
     def peer_of(self, r: BlazeioServerProtocol) -> Hashable:
-        """Return the peer of a connection, as ``judge`` has returned it."""
+        """Return the peer of a connection, as ``identify`` has returned it."""
         carrier = r.carrier
         return (
             self._peers.get(carrier) if isinstance(carrier, Http1Connection) else None
@@ -202,11 +201,11 @@ class GuardedServer:
 
     def _admit(self, connection: socket.socket, address: Any) -> None:
         try:
-            peer = self._judge(connection, address)
+            peer = self._identify(connection, address)
             self._make_room(peer)
         except PeerNotAllowedError as error:
             _refuse(connection, HTTPStatus.FORBIDDEN, str(error))
-        except NoPlaceError:
+        except NoRoomError:
             text = "as many requests as there may be are being answered: ask again"
             _refuse(connection, HTTPStatus.SERVICE_UNAVAILABLE, text)
         except OSError:
@@ -220,15 +219,16 @@ class GuardedServer:
         """Close a silent connection, if the new one needs its place.
 
         Raises:
-            NoPlaceError: Each connection that could be closed is being answered.
+            NoRoomError: Each connection that could be closed is being answered.
         """
         connections = self._list_open()
         occupants = [
-            Occupant(self._peers[each], not each.list_running()) for each in connections
+            OpenConnection(self._peers[each], not each.list_running())
+            for each in connections
         ]
-        # Those that are just beginning have had no turn to speak.
-        occupants += [Occupant(each, False) for each in self._beginning.values()]
-        victim = find_victim(self._shares, occupants, peer)
+        # A connection that was just accepted is not silent yet.
+        occupants += [OpenConnection(each, False) for each in self._beginning.values()]
+        victim = choose_displaced(self._shares, occupants, peer)
         if victim is not None:
             connection = connections[victim]
             self._peers.pop(connection, None)
@@ -250,12 +250,12 @@ class GuardedServer:
         self._peers[protocol] = peer
 
 
-def judge_by_user(connection: socket.socket, address: Any) -> Hashable:
+def identify_by_user(connection: socket.socket, address: Any) -> Hashable:
     """Return the user at the other end of a unix socket."""
     return read_peer(connection).uid
 
 
-def judge_by_address(connection: socket.socket, address: Any) -> Hashable:
+def identify_by_address(connection: socket.socket, address: Any) -> Hashable:
     """Return the address of a peer, of IPv6 its network."""
     host = ipaddress.ip_address(address[0].partition("%")[0])
     if host.version == 4:

@@ -197,7 +197,7 @@ class ControlLoop:
             self._note_fault("planner_failed", text[:MOST_CHARS])
         # Its deadline is of an earlier turn, and has perhaps come.
         self._not_before = now + AGAIN_S
-        # What is told once must not be lost with what the fault is about.
+        # An order to stop comes once: it must not be lost with the other facts.
         asked = [fact for fact in facts if isinstance(fact, StopAsked)]
         if asked:
             self._facts.loop.call_later(AGAIN_S, self._facts.put_fact, *asked)

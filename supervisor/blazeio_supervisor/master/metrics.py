@@ -35,8 +35,8 @@ from blazeio_supervisor.log.setup import note
 from blazeio_supervisor.master.guarded_server import (
     GuardedServer,
     Shares,
-    judge_by_address,
-    judge_by_user,
+    identify_by_address,
+    identify_by_user,
     show,
 )
 from blazeio_supervisor.master.status import ServiceState
@@ -375,8 +375,8 @@ class MetricsServer:
 
     def _serve(self, loop: asyncio.AbstractEventLoop) -> None:
         shares = Shares(CONNECTION_COUNT, PEER_CONNECTION_COUNT)
-        judge = judge_by_address if self._state.path is None else judge_by_user
-        self._server = GuardedServer(self._make_app(), shares, judge, loop)
+        identify = identify_by_address if self._state.path is None else identify_by_user
+        self._server = GuardedServer(self._make_app(), shares, identify, loop)
         for sock in self._state.sockets:
             self._server.accept_from(sock)
 

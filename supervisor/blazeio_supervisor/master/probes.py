@@ -127,11 +127,11 @@ class HealthChecks:
         self._put_fact(HealthChecked(worker, is_healthy, reason))
 
 
-# Asking workers for a sign of life, over connections of the master's own.
+# Probes: does a worker serve, tried over a connection of the master's own.
 #
-# A connection is handed over that says nothing and is ended at once: whoever
-# serves closes it in turn. That takes a turning loop and the code that serves,
-# runs no handler of the app, and counts as no request.
+# The master ends the connection at once, without a request, and a worker that serves
+# closes it too. That takes a loop that runs and the code that serves, runs no handler
+# of the app, and counts as no request.
 
 
 class Probes:

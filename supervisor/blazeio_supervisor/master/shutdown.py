@@ -109,16 +109,16 @@ class Shutdown:
 
 # The end of the service, whatever becomes of the decisions about it.
 #
-# The planner ends everybody in its time; but its clock leaves out what a master that
-# gets no time has slept through, it may fail, and a process may not let itself be
-# killed or reaped. None of that may keep the service from ending: a while later than
-# the planner should have, every child is killed, and then nobody is waited for.
+# The planner stops every process in time. But its clock does not count the time in
+# which the master could not run; it may fail; and there are processes that cannot be
+# killed or reaped. None of that may keep the service from ending: a while after the
+# planner should have done so, every child is killed, and then none is waited for.
 
 
 SLACK_S = 0.3
-"""Behind the time in which the planner kills."""
+"""After the time at which the planner kills."""
 LEAVE_S = 0.2
-"""Behind that: then those that are left are no longer waited for."""
+"""After that: then those that are left are no longer waited for."""
 TICK_S = 0.1
 MOST_TICK_S = 0.4
 """A tick that is later than this was slept through: its rest does not count."""

@@ -140,9 +140,9 @@ def _close_all(fds: Sequence[int]) -> None:
         os.close(fd)
 
 
-# What the service manager is told: the planner's words in its language.
+# The notices of the planner as messages of sd_notify(3).
 #
-# Decides nothing; where no manager listens nothing is sent.
+# Nothing is decided here; without a manager nothing is sent.
 
 
 class SystemdNotifier:

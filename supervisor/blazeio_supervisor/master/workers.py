@@ -334,8 +334,8 @@ class Workers:
             status, reason = explain_silence(status, is_importing=is_importing)
         if at_work and not (record.is_told_to_end or record.has_misbehaved):
             reason = f"{reason}; {at_work}" if reason else at_work
-        # Why one that was wanted has failed is said by the planner, with what
-        # comes next.
+        # The failure of a worker that was wanted is reported by the planner, with
+        # what comes next.
         level = "DEBUG" if status else "INFO"
         record.note(
             "worker_exited", f"it ended: {describe_exit(status, reason)}", level

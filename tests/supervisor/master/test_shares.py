@@ -1,18 +1,18 @@
 import pytest
 
 from blazeio_supervisor.master.guarded_server import (
-    NoPlaceError,
-    Occupant,
+    NoRoomError,
+    OpenConnection,
     Shares,
-    find_victim,
+    choose_displaced,
 )
 
 SHARES = Shares(count=4, peer_count=2)
 
 
-def occupants(text: str) -> list[Occupant]:
+def occupants(text: str) -> list[OpenConnection]:
     """A letter for each: whose it is; a capital one is asking."""
-    return [Occupant(each.lower(), each.islower()) for each in text]
+    return [OpenConnection(each.lower(), each.islower()) for each in text]
 
 
 @pytest.mark.parametrize(
@@ -28,10 +28,10 @@ def occupants(text: str) -> list[Occupant]:
     ],
 )
 def test_silence_gives_way(now: str, peer: str, victim: int | None) -> None:
-    assert find_victim(SHARES, occupants(now), peer) == victim
+    assert choose_displaced(SHARES, occupants(now), peer) == victim
 
 
 @pytest.mark.parametrize(("now", "peer"), [("AA", "a"), ("AAbb", "a"), ("AABB", "c")])
 def test_what_is_being_answered_never_gives_way(now: str, peer: str) -> None:
-    with pytest.raises(NoPlaceError):
-        find_victim(SHARES, occupants(now), peer)
+    with pytest.raises(NoRoomError):
+        choose_displaced(SHARES, occupants(now), peer)
