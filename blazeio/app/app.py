@@ -147,7 +147,7 @@ class App(Hooks, Generic[StateT]):
         http2: bool = True,
         **limits: Unpack[LimitOptions],
     ) -> None:
-        _check_place(host, port, tls)
+        _check_address(host, port, tls)
         self.host = host
         self.port = port
         self.tls = tls
@@ -581,7 +581,7 @@ class App(Hooks, Generic[StateT]):
             self._service.ask_to_stop()
 
 
-def _check_place(host: object, port: object, tls: object) -> None:
+def _check_address(host: object, port: object, tls: object) -> None:
     """Check the first arguments of an App, whose order differs in other frameworks.
 
     Raises:

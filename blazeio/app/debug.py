@@ -75,7 +75,7 @@ def locate(error: BaseException, otherwise: str) -> str:
     return found or otherwise
 
 
-def name_place(frame: FrameType | None) -> str | None:
+def name_app_frame(frame: FrameType | None) -> str | None:
     """Name the function of the app that runs now, below the framework's."""
     while frame is not None and not _is_ours(frame, "blazeio.protocol.handler_task"):
         if not _is_ours(frame, "blazeio."):
@@ -254,7 +254,7 @@ def note_unraised(abort: Abort) -> None:
 
 
 def _tell_unraised(r: BlazeioServerProtocol, abort: Abort) -> None:
-    place = name_place(sys._getframe(1))
+    place = name_app_frame(sys._getframe(1))
     if place is None:  # the handler is over; what it has returned is reported there
         return
     r.handler_task.note_forgotten(is_sending=False)
@@ -290,7 +290,7 @@ class _Watch:
         for each in _OF_R:
             call = call.replace(each, "r.")
         call = f"io.{call}" if call.startswith(("Deliver.", "Prepare.")) else call
-        place = name_place(sys._getframe(1))
+        place = name_app_frame(sys._getframe(1))
         log.error(
             "%s %s: %s was called without await in %s, so it did nothing: write "
             "`await %s(...)`",

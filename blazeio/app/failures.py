@@ -67,19 +67,21 @@ def answer_error(r: BlazeioServerProtocol, error: BaseException) -> None:
     Raises:
         BaseException: It ends the task itself: see ``HandlerTask.is_ended_by``.
     """
-    _deal_with(r, error, _answer)
+    _answer_or_raise(r, error, _answer)
 
 
 def answer_error_with_traceback(r: BlazeioServerProtocol, error: BaseException) -> None:
     """Answer it, and show a bug to the client: ``App(debug=True)``."""
-    _deal_with(r, error, _answer_openly)
+    _answer_or_raise(r, error, _answer_with_traceback)
 
 
-def _deal_with(r: BlazeioServerProtocol, error: BaseException, answer: Fail) -> None:
+def _answer_or_raise(
+    r: BlazeioServerProtocol, error: BaseException, answer: Fail
+) -> None:
     if r.handler_task.is_ended_by(error):
         raise error
     meant = find_answer(error)
-    if meant is not error and not _is_all_quiet(error):
+    if meant is not error and not _has_no_bug(error):
         report(r, error)  # the other exceptions of the group are bugs
     if isinstance(meant, _UPSTREAM):
         what = type(meant).__name__
@@ -111,7 +113,7 @@ def find_answer(error: BaseException) -> BaseException:
     leaves = list(_leaves(error))
     for kind in (Abort, RemoteProtocolError, *_UPSTREAM, ClientDisconnected):
         found = next((each for each in leaves if isinstance(each, kind)), None)
-        if found is not None and (kind is Abort or _is_all_quiet(error)):
+        if found is not None and (kind is Abort or _has_no_bug(error)):
             return found
     return error
 
@@ -129,7 +131,7 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
         yield error
 
 
-def _is_all_quiet(error: BaseException) -> bool:
+def _has_no_bug(error: BaseException) -> bool:
     return all(isinstance(each, (*_QUIET, *_UPSTREAM)) for each in _leaves(error))
 
 
@@ -188,7 +190,7 @@ def _answer(r: BlazeioServerProtocol, error: BaseException) -> None:
     _send(r, "Internal Server Error", 500)
 
 
-def _answer_openly(r: BlazeioServerProtocol, error: BaseException) -> None:
+def _answer_with_traceback(r: BlazeioServerProtocol, error: BaseException) -> None:
     if isinstance(error, (*_QUIET, *_UPSTREAM)):
         _answer(r, error)
     else:
@@ -208,13 +210,13 @@ def _send(
         return
     fields.append(("Vary", "Accept"))
     if choose_media_type(r.headers.get("accept"), _TYPES) == "application/json":
-        content = msgspec.json.encode({"error": _speakable(message)})
+        content = msgspec.json.encode({"error": _encodable(message)})
         r.reply(content, status, JSON, fields)
     else:
         r.reply(message.encode(errors="replace"), status, TEXT, fields)
 
 
-def _speakable(message: str) -> str:
+def _encodable(message: str) -> str:
     return message.encode(
         errors="replace"
     ).decode()  # lone surrogates are not valid in UTF-8

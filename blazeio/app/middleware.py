@@ -244,13 +244,13 @@ class Cors:
             self._answer_preflight(r, is_allowed=is_allowed)
             return
         if is_allowed and self._expose:
-            _say(r, "Access-Control-Expose-Headers", self._expose)
+            _add_field(r, "Access-Control-Expose-Headers", self._expose)
         await call_next(r)
 
     def _allow(self, r: BlazeioServerProtocol, origin: str) -> None:
-        _say(r, "Access-Control-Allow-Origin", "*" if self._is_open else origin)
+        _add_field(r, "Access-Control-Allow-Origin", "*" if self._is_open else origin)
         if self._credentials:
-            _say(r, "Access-Control-Allow-Credentials", "true")
+            _add_field(r, "Access-Control-Allow-Credentials", "true")
 
     def _answer_preflight(self, r: BlazeioServerProtocol, *, is_allowed: bool) -> None:
         if not is_allowed:
@@ -267,7 +267,7 @@ class Cors:
         r.reply(b"", 204, b"")
 
 
-def _say(r: BlazeioServerProtocol, name: str, value: str) -> None:
+def _add_field(r: BlazeioServerProtocol, name: str, value: str) -> None:
     """Add a field; that of another server's response, passed on by a handler, wins.
 
     A browser ignores both where there are two fields of such a name.

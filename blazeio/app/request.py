@@ -117,7 +117,7 @@ def convert_params(params: Params, expected: Any) -> Any:
         return msgspec.convert(values, expected, strict=False)
     except msgspec.ValidationError as error:
         if description.every is not None:
-            _blame_one(values, expected, description)
+            _name_wrong_value(values, expected, description)
         raise Abort(_explain(str(error), values, description), 422) from error
 
 
@@ -193,7 +193,7 @@ def _list_values(values: Iterable[object]) -> str:
     return " | ".join(f"{each!r:.{_SHOWN_CHARACTERS}}" for each in values)
 
 
-def _blame_one(values: Values, expected: Any, description: _Description) -> None:
+def _name_wrong_value(values: Values, expected: Any, description: _Description) -> None:
     """Find the value of an open name that is of a wrong type, and name it.
 
     Raises:

@@ -142,7 +142,7 @@ class CookieSessions:
         )  # also for an error outside of this middleware
         try:
             await call_next(r)
-            _warn_of_what_is_lost(r, slot)
+            _warn_of_unsent_change(r, slot)
         finally:
             del self._open[r]
 
@@ -212,7 +212,7 @@ class CookieSessions:
         )
 
 
-def _warn_of_what_is_lost(r: BlazeioServerProtocol, slot: _Slot) -> None:
+def _warn_of_unsent_change(r: BlazeioServerProtocol, slot: _Slot) -> None:
     found = slot.opened
     if not slot.is_told or found is None:
         return

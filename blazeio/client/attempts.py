@@ -263,7 +263,7 @@ class RequestAttempts(Struct):
             origin = context.route(origin)
         connection = await context.pool.wait(origin, resp, needs_new=True)
         if resp.is_left:  # closed by its caller meanwhile
-            context.pool.give_back(connection, connection.idle_until)
+            context.pool.release(connection, connection.idle_until)
             raise closed_error()
         head_arrival = resp.send_on(connection)
         if head_arrival is not None:

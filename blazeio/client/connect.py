@@ -253,7 +253,7 @@ async def connect(
     """
     try:
         async with asyncio.timeout(connect_s):
-            return await _dial(context, origin)
+            return await _connect_origin(context, origin)
     except TimeoutError as error:
         if isinstance(error, OSError) and error.errno is not None:  # ETIMEDOUT
             raise ConnectError(f"{origin}: {_name_fault(error)}") from error
@@ -273,7 +273,7 @@ async def connect(
         raise ConnectError(message) from error
 
 
-async def _dial(context: "ClientContext", origin: Origin) -> ClientConnection:
+async def _connect_origin(context: "ClientContext", origin: Origin) -> ClientConnection:
     connection = ClientConnection(context, origin)
     loop = context.loop
     options = _tls_with_server(context.tls, origin)
@@ -281,8 +281,8 @@ async def _dial(context: "ClientContext", origin: Origin) -> ClientConnection:
         await loop.create_unix_connection(lambda: connection, origin.unix, **options)
         return connection
     if origin.proxy is not None and origin.proxy.is_tls:
-        return await _dial_by_tls(context, origin, origin.proxy, options)
-    sock = await _reach(context, origin)
+        return await _connect_by_tls_proxy(context, origin, origin.proxy, options)
+    sock = await _open_socket(context, origin)
     try:
         await loop.create_connection(lambda: connection, sock=sock, **options)
     except BaseException:
@@ -316,7 +316,7 @@ def _tls_with_server(tls: ClientTls, origin: Origin) -> dict[str, Any]:
     return {"ssl": make_ssl_context(tls), "server_hostname": certified_name(host)}
 
 
-async def _dial_by_tls(
+async def _connect_by_tls_proxy(
     context: "ClientContext", origin: Origin, proxy: Proxy, options: dict[str, Any]
 ) -> ClientConnection:
     """Connect through a proxy that is itself reached over TLS.
@@ -392,7 +392,7 @@ def certified_name(host: str) -> str:
     return strip_zone(strip_final_dot(host))
 
 
-async def _reach(context: "ClientContext", origin: Origin) -> socket.socket:
+async def _open_socket(context: "ClientContext", origin: Origin) -> socket.socket:
     """Return a socket that is connected to the server, or to its proxy."""
     loop, proxy = context.loop, origin.proxy
     if proxy is None or origin.is_forwarding:

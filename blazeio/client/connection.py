@@ -538,7 +538,7 @@ class ClientConnection(ExchangeDeadlines, asyncio.BufferedProtocol):
         self.deadline_at = self._state_ends_at = until
         if until < self.entered_at:
             self._context.wheel.set(self, until)
-        self._context.pool.give_back(self, until)
+        self._context.pool.release(self, until)
 
     # Ending
 

@@ -148,12 +148,12 @@ class ConnectionPool:
         elif waiter.done() and not waiter.cancelled() and waiter.exception() is None:
             # It was served in the turn of the loop in which it was cancelled.
             connection = waiter.result()
-            self.give_back(connection, connection.idle_until)
+            self.release(connection, connection.idle_until)
 
-    def give_back(self, connection: ClientConnection, idle_until: float) -> None:
+    def release(self, connection: ClientConnection, idle_until: float) -> None:
         """Take back a connection that is free."""
         # Hot: runs once per request.
-        actions = self.pool.give_back(connection, idle_until)
+        actions = self.pool.release(connection, idle_until)
         if actions:
             self._act(actions)
 
@@ -178,7 +178,7 @@ class ConnectionPool:
     async def close(self) -> None:
         """Close all connections and wait for it; waiting requests get SessionClosed."""
         error = self._context.closed_error()
-        for action in self.pool.shut():
+        for action in self.pool.close_all():
             if isinstance(action, Close):
                 action.connection.close(error)
             else:
@@ -204,7 +204,7 @@ class ConnectionPool:
                 case ServeRequest(ticket, connection):
                     waiter, _ = self._waiting.pop(ticket)
                     if waiter.cancelled():
-                        self.give_back(connection, connection.idle_until)
+                        self.release(connection, connection.idle_until)
                     else:
                         waiter.set_result(connection)
                 case Open(opening):

@@ -22,11 +22,11 @@ from blazeio.client.part_file import (
     Destination,
     Device,
     PartFile,
-    find_place,
     finish_in_thread,
     is_device,
     read_content_range,
     read_unsatisfied_range,
+    resolve_links,
 )
 from blazeio.client.response_content import is_transient
 from blazeio.content.dates import parse_retry_after
@@ -83,7 +83,7 @@ async def save_content(
     if is_device(place):
         download = _Download(resp, await asyncio.to_thread(Device, place), progress)
     else:
-        place = find_place(place)
+        place = resolve_links(place)
         mark = _mark(resp)
         download = _Download(resp, PartFile(place, mark), progress, place)
     try:
@@ -128,7 +128,7 @@ class _Download:
 
     async def run(self) -> int:
         """Download all of it; return its size."""
-        await self._go_on_with_what_is_there()
+        await self._resume_part()
         most = self._file.size_bytes
         failures = 0
         while not self._is_whole:
@@ -157,7 +157,7 @@ class _Download:
             if error is not None:
                 pause_s = max(PAUSE_S * 2**failures, self._retry_after_s)
                 await self._resp.context.pause(pause_s)
-            await self._ask_for_the_rest()
+            await self._request_rest()
         await finish_in_thread(self._file.place)
         return self._file.size_bytes
 
@@ -171,7 +171,7 @@ class _Download:
         self._has_restarted = True
         return True
 
-    async def _go_on_with_what_is_there(self) -> None:
+    async def _resume_part(self) -> None:
         """Continue a part of the same representation, left by an earlier attempt."""
         found, total = self._file.size_bytes, self._total
         if not found:
@@ -184,9 +184,9 @@ class _Download:
             self._is_whole = True
             self._tell()
         else:
-            await self._ask_for_the_rest()
+            await self._request_rest()
 
-    async def _ask_for_the_rest(self) -> None:
+    async def _request_rest(self) -> None:
         """Ask for what is missing; without an entity tag, for all of it."""
         resp = self._resp
         self._refusal, self._retry_after_s = None, 0.0

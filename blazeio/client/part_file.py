@@ -61,7 +61,7 @@ class Destination(Protocol):
         ...
 
 
-def find_place(path: Path) -> Path:
+def resolve_links(path: Path) -> Path:
     """Return the file that a path leads to by links, so that the links stay.
 
     A link of another user in a directory where everybody may write, such as /tmp, is

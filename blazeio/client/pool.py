@@ -18,7 +18,7 @@ These laws hold at all times:
 * A failed attempt to connect fails the request for which it was begun, if that still
   waits.
 * A connection that is only being drained is closed when a request waits for its room.
-* After ``shut`` nothing is opened, and every request fails.
+* After ``close_all`` nothing is opened, and every request fails.
 """
 
 from collections import OrderedDict
@@ -328,7 +328,7 @@ class Pool(Generic[_Origin, _Connection]):
             actions.append(Fail(ticket))
         return self._open_for_waiting(of_origin, actions)
 
-    def give_back(self, connection: _Connection, idle_until: float) -> Sequence[object]:
+    def release(self, connection: _Connection, idle_until: float) -> Sequence[object]:
         """Take back a busy connection that can serve another request.
 
         Args:
@@ -382,7 +382,7 @@ class Pool(Generic[_Origin, _Connection]):
             self._forget(connection)
         return [Close(connection) for connection in expired]
 
-    def shut(self) -> Sequence[object]:
+    def close_all(self) -> Sequence[object]:
         """Close all connections, abandon all attempts, fail all requests; for good."""
         self._is_shut = True
         actions: list[object] = [Close(connection) for connection in self._origin_of]

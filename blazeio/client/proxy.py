@@ -57,7 +57,7 @@ _NUMBER: Final = re.compile(r"[0-9]+|0[xX][0-9A-Fa-f]*")
 _MOST_PORT: Final = 65_535
 
 
-def read_place(text: str) -> tuple[str, int | None]:
+def read_host_port(text: str) -> tuple[str, int | None]:
     """Read ``host [ ":" port ]``; userinfo is refused.
 
     Returns:
@@ -281,7 +281,7 @@ def parse_proxy(url: str) -> Proxy:
     try:
         parts = urlsplit(text if "://" in text else f"http://{text}")
         userinfo, _, place = parts.netloc.rpartition("@")
-        host, port = read_place(place)
+        host, port = read_host_port(place)
         rest = f"{parts.path}{parts.query}{parts.fragment}"
         if parts.scheme not in _PORTS or rest not in ("", "/"):
             raise ValueError

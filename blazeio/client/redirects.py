@@ -11,7 +11,7 @@ from urllib.parse import quote as percent_encode
 
 from msgspec import Struct
 
-from blazeio.client.proxy import bracketed, read_place
+from blazeio.client.proxy import bracketed, read_host_port
 from blazeio.errors import RedirectError
 from blazeio.wire.grammar import quote
 
@@ -131,7 +131,7 @@ def resolve_location(url: str, location: str) -> str:
     encoded = percent_encode(location.encode("latin-1"), safe=_URL_CHARS)
     try:
         target = urlsplit(urljoin(url, encoded))
-        host, port = read_place(target.netloc)  # refuses userinfo
+        host, port = read_host_port(target.netloc)  # refuses userinfo
     except ValueError:
         raise _nowhere(location) from None
     if target.scheme not in _DEFAULT_PORTS:

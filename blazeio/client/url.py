@@ -8,7 +8,7 @@ from blazeio.client.proxy import (
     Proxy,
     basic_credentials,
     bracketed,
-    read_place,
+    read_host_port,
     strip_zone,
 )
 from blazeio.errors import InvalidUrl
@@ -209,7 +209,7 @@ def _parse(text: str) -> Url:
     try:
         if "\\" in authority:  # browsers end the host there
             raise ValueError("a backslash in its authority")
-        host, port = read_place(place)
+        host, port = read_host_port(place)
     except ValueError as error:
         # With an "@" anywhere, what looks like the host may be half a password.
         why = "it has no host that can be" if "@" in text else str(error)

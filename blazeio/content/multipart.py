@@ -337,7 +337,7 @@ class MultipartDecoder:
             self._start = octets[end:]
             return b""
         if octets[max(at - 2, 0) : at] != b"\r\n":
-            raise _no_beginning()
+            raise _missing_boundary()
         self._start = None
         return octets[at:]
 
@@ -417,7 +417,7 @@ def _checked_charset(label: str) -> str:
     raise RemoteProtocolError(message)
 
 
-def _no_beginning() -> RemoteProtocolError:
+def _missing_boundary() -> RemoteProtocolError:
     return RemoteProtocolError("the form does not begin with its boundary")
 
 

@@ -97,7 +97,7 @@ def _open(name: str, home: str | None) -> OpenedFile | None:
         # O_NONBLOCK: opening a pipe without a writer would block for ever.
         descriptor = os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
     except (OSError, ValueError) as error:
-        _demand_descriptors(error)
+        _raise_if_out_of_descriptors(error)
         return None  # it does not exist, is not readable, or is no name of a file
     try:
         status = os.fstat(descriptor)
@@ -112,7 +112,7 @@ def _open(name: str, home: str | None) -> OpenedFile | None:
     return OpenedFile(file, _identity(status), status.st_size)
 
 
-def _demand_descriptors(error: Exception) -> None:
+def _raise_if_out_of_descriptors(error: Exception) -> None:
     """Raise 503 where no descriptor is left: the file may exist."""
     if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
         log.error("no file can be opened: %s", error.strerror)
@@ -138,7 +138,7 @@ def list_names(home: str, path: str) -> list[str] | None:
     try:
         descriptor = os.open(home + path, os.O_RDONLY | os.O_DIRECTORY)
     except (OSError, ValueError) as error:
-        _demand_descriptors(error)
+        _raise_if_out_of_descriptors(error)
         return None
     try:
         if not _is_below(home, descriptor, or_it=True):
@@ -263,7 +263,7 @@ def describe(
     )
 
 
-def demand_read(r: BlazeioServerProtocol) -> None:
+def require_get_or_head(r: BlazeioServerProtocol) -> None:
     """Refuse methods other than GET and HEAD.
 
     Raises:

@@ -29,12 +29,12 @@ from blazeio.files.delivery import (
     Identity,
     OpenedFile,
     deliver_file,
-    demand_read,
     describe,
     identify,
     merge_fields,
     names_source,
     open_file,
+    require_get_or_head,
     select_for,
     send_whole,
     serialize_whole,
@@ -357,7 +357,7 @@ class IN_MEMORY_STATIC_CACHE:  # noqa: N801 - named by its first users
         known = self._cache.get(path) or await self._find(path)
         if known is None:
             raise Abort("Not Found", 404)
-        demand_read(r)
+        require_get_or_head(r)
         if known.plain is None:
             await self._send_large(r, path)
             return

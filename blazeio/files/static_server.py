@@ -24,12 +24,12 @@ from blazeio.files.delivery import (
     NOSNIFF,
     OpenedFile,
     deliver_file,
-    demand_read,
     list_names,
     open_any,
     open_file,
     read_pairs,
     reply_with_lines,
+    require_get_or_head,
     select_file,
 )
 from blazeio.files.static_cache import (
@@ -166,7 +166,7 @@ class StaticServer:
         if known is None or known.plain is None:
             await self._serve_opened(r, path, name, key)
             return
-        demand_read(r)
+        require_get_or_head(r)
         await send_cached(r, known.plain)
 
     async def _serve_opened(
@@ -180,7 +180,7 @@ class StaticServer:
         likes = r.headers.get("accept-encoding")
         opened, found = open_variant(opened, name, likes, self._open)
         with opened.file:
-            demand_read(r)
+            require_get_or_head(r)
             size = found.size_bytes
             if size > min(WHOLE_BYTES, self._cache.most_bytes):
                 await deliver_file(r, opened, found, self._chunk_size, self._headers)
@@ -210,7 +210,7 @@ class StaticServer:
             names = await asyncio.to_thread(list_names, self._home, folder)
         if names is None and (folder == path or not self._has_index(folder)):
             raise Abort("Not Found", 404)
-        demand_read(r)
+        require_get_or_head(r)
         if names is None or folder != path:
             # The links of a page are relative to its folder only below the "/".
             query = f"?{r.query}" if r.query else ""
@@ -370,13 +370,13 @@ def _open(
     opened = open_any(name)
     if opened is None:
         place = os.path.abspath(name.partition("\0")[0])
-        log.warning("%s %s: %s %s", r.method, r.tail, place, _say_why(name))
+        log.warning("%s %s: %s %s", r.method, r.tail, place, _describe_missing(name))
         raise Abort("Not Found", 404)
     likes = r.headers.get("accept-encoding")
     return open_variant(opened, name, likes, open_any)
 
 
-def _say_why(name: str) -> str:
+def _describe_missing(name: str) -> str:
     """Say why a file could not be opened."""
     try:
         if os.path.isdir(name):

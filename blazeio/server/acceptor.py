@@ -186,7 +186,7 @@ class Acceptor:
         batch: Most accepts per turn of the loop.
 
     Attributes:
-        is_resting: It waits for ``wake``.
+        is_paused: It waits for ``wake``.
         is_closed: It accepts no more.
     """
 
@@ -226,34 +226,36 @@ class Acceptor:
             # Linux 6.16: closing a descriptor that a client has sent may block.
             with contextlib.suppress(OSError):
                 self._sock.setsockopt(socket.SOL_SOCKET, _SO_PASSRIGHTS, 0)
-        self._alarm: asyncio.TimerHandle | None = None
-        self.is_resting = True
+        self._resume_timer: asyncio.TimerHandle | None = None
+        self.is_paused = True
         self.is_closed = False
         self.wake()
 
     def wake(self) -> None:
         """Accept again, if accepting is paused."""
-        if self.is_resting and not self.is_closed:
-            self.is_resting = False
+        if self.is_paused and not self.is_closed:
+            self.is_paused = False
             # In the acceptor's own context: wake() runs in that of a closed connection.
             fd = self._sock.fileno()
             self._base.copy().run(lambda: self._loop.add_reader(fd, self._accept_some))
 
-    def _rest_for_a_while(self) -> None:
-        self._rest()
-        if self._alarm is not None:
-            self._alarm.cancel()
-        self._alarm = self._loop.call_later(RETRY_S, self.wake, context=self._base)
+    def _pause_for_a_while(self) -> None:
+        self._pause_accepting()
+        if self._resume_timer is not None:
+            self._resume_timer.cancel()
+        self._resume_timer = self._loop.call_later(
+            RETRY_S, self.wake, context=self._base
+        )
 
-    def _rest(self) -> None:
-        if not self.is_resting:
-            self.is_resting = True
+    def _pause_accepting(self) -> None:
+        if not self.is_paused:
+            self.is_paused = True
             self._loop.remove_reader(self._sock.fileno())
 
     def _accept_some(self) -> None:
         room = self._make_room()
         if room <= 0:
-            self._rest_for_a_while()
+            self._pause_for_a_while()
         self._unblock()
         for count in range(min(self._batch, room)):
             if self.is_closed or (count and not self._has_more()):
@@ -312,7 +314,7 @@ class Acceptor:
             return False
         if error.errno in _OUT_OF_RESOURCES:
             log.warning("cannot accept: %s; trying again in %s s", error, RETRY_S)
-            self._rest_for_a_while()
+            self._pause_for_a_while()
             return False
         # The error belongs to a connection that has failed already (accept(2), "Error
         # handling"): it is gone, and the next one may be fine.
@@ -358,10 +360,10 @@ class Acceptor:
         """Stop accepting; the socket itself stays as it is for other owners."""
         if self.is_closed:
             return
-        self._rest()
+        self._pause_accepting()
         self.is_closed = True
-        if self._alarm is not None:
-            self._alarm.cancel()
+        if self._resume_timer is not None:
+            self._resume_timer.cancel()
         self._sock.close()
 
 

@@ -242,7 +242,7 @@ class Server:
 
     def _count_changed(self) -> None:
         # Hot: runs twice per connection; to count all of them takes 0.7 us.
-        if any(each.is_resting for each in self._acceptors) and not self.is_full:
+        if any(each.is_paused for each in self._acceptors) and not self.is_full:
             for acceptor in self._acceptors:
                 acceptor.wake()
         self._has_changed.set()

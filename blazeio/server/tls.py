@@ -147,7 +147,7 @@ _MISMATCHES = ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIG
 _PASSWORD_BYTES = 1024  # OpenSSL's bound
 
 
-def mistake(setting: str, value: object, message: str) -> ConfigurationError:
+def setting_error(setting: str, value: object, message: str) -> ConfigurationError:
     """Make the error of a setting: which one, its value, what to do."""
     return ConfigurationError(f"TLS {setting} {value}: {message}")
 
@@ -172,10 +172,10 @@ def load_pair(
     is_encrypted = "ENCRYPTED" in key
     if "PRIVATE KEY-----" not in key:
         message = "holds no PEM private key; name the file that does as keyfile"
-        raise mistake("keyfile", keyfile, message)
+        raise setting_error("keyfile", keyfile, message)
     if is_encrypted and password is None:
         message = "is encrypted; name a file with its password, keyfile_password_file"
-        raise mistake("keyfile", keyfile, message)
+        raise setting_error("keyfile", keyfile, message)
     try:
         # A password is always passed, or OpenSSL may ask for it on the terminal.
         context.load_cert_chain(certfile, keyfile, password or "")
@@ -196,7 +196,7 @@ def read_password(path: Path | None) -> str | None:
     password = password.removesuffix("\r")
     if not 0 < len(password.encode()) <= _PASSWORD_BYTES:
         message = f"its first line must be the password, 1 to {_PASSWORD_BYTES} octets"
-        raise mistake("keyfile_password_file", path, message)
+        raise setting_error("keyfile_password_file", path, message)
     return password
 
 
@@ -210,7 +210,7 @@ def read_text(setting: str, path: Path) -> str:
         with open(path, encoding="utf-8", errors="replace") as file:
             return file.read()
     except OSError as error:
-        raise mistake(setting, path, _why_unread(error)) from error
+        raise setting_error(setting, path, _why_unread(error)) from error
 
 
 def _why_unread(error: OSError) -> str:
@@ -230,11 +230,11 @@ def _read_certfile(path: Path) -> Certificate:
         certificate = read_certificate(text)
     except ValueError as error:
         message = f"its first certificate cannot be read: {error}"
-        raise mistake("certfile", path, message) from error
+        raise setting_error("certfile", path, message) from error
     if certificate is None:
         has_key = "PRIVATE KEY-----" in text
         hint = "is it the keyfile?" if has_key else "`openssl x509` makes PEM of others"
-        raise mistake("certfile", path, f"holds no PEM certificate; {hint}")
+        raise setting_error("certfile", path, f"holds no PEM certificate; {hint}")
     now = datetime.now(UTC)
     if now > certificate.ends_at:
         date = certificate.ends_at.date()
@@ -251,18 +251,20 @@ def _explain(
     reason = (error.reason or str(error)).lower().replace("_", " ")
     if error.reason in _MISMATCHES:
         message = f"is not the key of the first certificate in {certfile}, where"
-        return mistake("keyfile", keyfile, f"{message} the server's own must come")
+        return setting_error(
+            "keyfile", keyfile, f"{message} the server's own must come"
+        )
     if reason.endswith(("too small", "too weak")):
         message = f"OpenSSL refuses it ({reason}); have a stronger one issued"
-        return mistake("certfile", certfile, message)
+        return setting_error("certfile", certfile, message)
     if not _can_be_parsed(certfile):
         message = f"a certificate in it is damaged ({reason})"
-        return mistake("certfile", certfile, message)
+        return setting_error("certfile", certfile, message)
     if is_encrypted:
         message = f"the password does not open it ({reason})"
     else:
         message = f"the key in it is damaged ({reason})"
-    return mistake("keyfile", keyfile, message)
+    return setting_error("keyfile", keyfile, message)
 
 
 def _can_be_parsed(certfile: Path) -> bool:
@@ -325,19 +327,19 @@ class TlsSettings:
         _check_choice("client_cert", self.client_cert, list(_VERIFY_MODES))
         _check_choice("tls_min", self.tls_min, list(_VERSIONS))
         if self.client_cert != "none" and self.client_ca is None:
-            raise mistake(
+            raise setting_error(
                 "client_cert", self.client_cert, "name who issues as client_ca"
             )
         if self.client_cert == "none" and self.client_ca is not None:
             message = "has no effect without client_cert optional or required"
-            raise mistake("client_ca", self.client_ca, message)
+            raise setting_error("client_ca", self.client_ca, message)
         if self.ciphers is not None and self.tls_min == "1.3":
             message = "has no effect with tls_min 1.3, whose ciphers are OpenSSL's"
-            raise mistake("ciphers", self.ciphers, message)
+            raise setting_error("ciphers", self.ciphers, message)
         for name in ("handshake_timeout_s", "shutdown_timeout_s"):
             value = getattr(self, name)
             if not isinstance(value, int | float) or not 0 < value < inf:
-                raise mistake(name, value, "expected more than 0")
+                raise setting_error(name, value, "expected more than 0")
 
 
 def make_tls_config(settings: TlsSettings) -> TlsConfig:
@@ -377,7 +379,7 @@ def make_ssl_contexts(settings: TlsSettings) -> list[ssl.SSLContext]:
         names = load_pair(other, certfile, keyfile, password).names
         if not names:
             message = "is for no DNS name, so that no client would get it"
-            raise mistake("certfile", certfile, message)
+            raise setting_error("certfile", certfile, message)
         for name in names:
             if name in by_name:
                 log.warning("TLS certfile %s: %s has one already", certfile, name)
@@ -435,18 +437,18 @@ def _make_context(settings: TlsSettings) -> ssl.SSLContext:
             context.set_ciphers(settings.ciphers)
         except ssl.SSLError as error:
             message = "OpenSSL knows none of them; `openssl ciphers -v` lists all"
-            raise mistake("ciphers", settings.ciphers, message) from error
+            raise setting_error("ciphers", settings.ciphers, message) from error
     if settings.client_ca is not None:
         read_text("client_ca", settings.client_ca)
         try:
             context.load_verify_locations(settings.client_ca)
         except ssl.SSLError as error:
             message = "holds no PEM certificate, or a damaged one"
-            raise mistake("client_ca", settings.client_ca, message) from error
+            raise setting_error("client_ca", settings.client_ca, message) from error
     context.verify_mode = _VERIFY_MODES[settings.client_cert]
     return context
 
 
 def _check_choice(name: str, value: object, choices: list[str]) -> None:
     if value not in choices:
-        raise mistake(name, value, f"expected {', '.join(choices)}")
+        raise setting_error(name, value, f"expected {', '.join(choices)}")

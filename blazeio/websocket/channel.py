@@ -107,7 +107,7 @@ class Channel:
         self._unread_answers_bytes = 0
         self._waiter: Arrival | None = None
         self._close_ends_at: float | None = None
-        self._told_end: PeerGone | None = None
+        self._raised_end: PeerGone | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._is_heard = False
         self._is_pinged = False
@@ -321,7 +321,7 @@ class Channel:
         except StopAsyncIteration:
             error = self._closed()
             if self._close_ends_at is None:  # not by us
-                self._told_end = error
+                self._raised_end = error
             raise error from None
 
     def _closed(self) -> PeerGone:

@@ -240,7 +240,7 @@ class WebSocket(Channel):
             await self.r.read(limit=READ_PAST_BYTES)
         self.begin(endpoint, self.r.carrier, self.r.context.limits.receive_bytes)
         self.r.take_over(agreement.field_lines, self)
-        self.r.on_shutdown(self._bid_farewell)
+        self.r.on_shutdown(self._close_when_draining)
         return self
 
     async def __aexit__(
@@ -261,7 +261,7 @@ class WebSocket(Channel):
         await self.close(code)
         return not is_failure
 
-    async def _bid_farewell(self, r: BlazeioServerProtocol) -> None:
+    async def _close_when_draining(self, r: BlazeioServerProtocol) -> None:
         await self.close(CloseCode.SERVICE_RESTART, "the server restarts")
 
     def _leave(self) -> None:
@@ -353,13 +353,13 @@ class ClientWebSocket(Channel):
             session = self._own_session = Session()
             await session.__aenter__()
         try:
-            await self._shake_hands(session)
+            await self._do_handshake(session)
         except BaseException:
             await self._close_connection()
             raise
         return self
 
-    async def _shake_hands(self, session: Session[Any]) -> None:
+    async def _do_handshake(self, session: Session[Any]) -> None:
         judge = self._judge
         fields = list(judge.connect().headers.raw_items())
         wanted = [each for each in fields if each[0].startswith("Sec-WebSocket")]
@@ -414,7 +414,7 @@ class ClientWebSocket(Channel):
         except TimeoutError:
             pass
         finally:
-            self._told_end = None  # it refers to the frames of the block
+            self._raised_end = None  # it refers to the frames of the block
             self._unset_timer()
             await self._close_connection()
         return not is_failure
@@ -424,7 +424,7 @@ class ClientWebSocket(Channel):
 
         Also within the group of a TaskGroup, where there is nothing else in it.
         """
-        end = self._told_end
+        end = self._raised_end
         if end is None:
             return False
         if isinstance(error, BaseExceptionGroup):

@@ -87,7 +87,7 @@ async def test_one_that_is_given_to_who_is_cancelled_at_once_is_not_lost() -> No
         assert connection is not None
         blocked = asyncio.create_task(session.get(server.url).__aenter__())
         await wait_until(lambda: "1 waiting" in repr(session))
-        pool.give_back(connection, connection.idle_until)
+        pool.release(connection, connection.idle_until)
         blocked.cancel()
         with pytest.raises(asyncio.CancelledError):
             await blocked

@@ -11,7 +11,7 @@ from blazeio.client.proxy import (
     LONGEST_NAME_OCTETS,
     bracketed,
     read_host,
-    read_place,
+    read_host_port,
 )
 
 HOSTS = {
@@ -60,7 +60,7 @@ def test_a_host_has_one_form(text: str, host: str) -> None:
         return
     assert told == host
     assert read_host(told) == told
-    assert read_place(bracketed(host) + ":1") == (told, 1)
+    assert read_host_port(bracketed(host) + ":1") == (told, 1)
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_what_is_no_host(text: str) -> None:
 @pytest.mark.parametrize("text", ["", ":80", "a:x", "a:65536", "a:123456", "a:1:2"])
 def test_what_is_no_place(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):
-        read_place(text)
+        read_host_port(text)
 
 
 @given(st.text(max_size=20) | st.text("a.0x%[]:\xdf\u3002", max_size=20))

@@ -72,8 +72,8 @@ class Driven:
         self.do(self.pool.opened(opening, connection, self.now + IDLE_S))
         return connection
 
-    def give_back(self, connection: str) -> None:
-        self.do(self.pool.give_back(connection, self.now + IDLE_S))
+    def release(self, connection: str) -> None:
+        self.do(self.pool.release(connection, self.now + IDLE_S))
 
 
 def test_a_connection_is_opened_for_who_asks_and_used_again() -> None:
@@ -83,7 +83,7 @@ def test_a_connection_is_opened_for_who_asks_and_used_again() -> None:
     connection = world.succeed()
     assert world.served == {ticket.number: connection}
     assert repr(world.pool) == "<Pool a: 1 busy>"
-    world.give_back(connection)
+    world.release(connection)
     assert repr(world.pool) == "<Pool a: 1 idle>"
     assert world.pool.take("a", world.now) == connection
     assert world.pool.take("a", world.now) is None
@@ -93,8 +93,8 @@ def test_what_was_used_last_is_used_next() -> None:
     world = Driven()
     world.ask(), world.ask()
     first, second = world.succeed(), world.succeed()
-    world.give_back(second)
-    world.give_back(first)
+    world.release(second)
+    world.release(first)
     assert world.pool.take("a", world.now) == first
 
 
@@ -109,15 +109,15 @@ def test_who_asked_first_is_served_first() -> None:
     world = Driven(per_origin=1)
     tickets = [world.ask() for _ in range(3)]
     connection = world.succeed()
-    world.give_back(connection)
-    world.give_back(connection)
+    world.release(connection)
+    world.release(connection)
     assert list(world.served) == [each.number for each in tickets]
 
 
 def test_an_idle_connection_of_another_origin_makes_room() -> None:
     world = Driven(connections=1)
     world.ask("a")
-    world.give_back(world.succeed())
+    world.release(world.succeed())
     world.ask("b")
     assert world.closed == ["a1"]
     assert repr(world.pool) == "<Pool b: 1 opening, 1 waiting>"
@@ -128,9 +128,9 @@ def test_at_the_bound_of_all_the_oldest_of_any_origin_is_next() -> None:
     world.ask("a")
     connection = world.succeed()
     other, same = world.ask("b"), world.ask("a")
-    world.give_back(connection)
+    world.release(connection)
     assert world.closed == ["a1"]
-    world.give_back(world.succeed())
+    world.release(world.succeed())
     assert world.served[other.number] == "b2"
     world.succeed()
     assert world.served[same.number] == "a3"
@@ -164,12 +164,12 @@ def test_who_was_served_by_a_dead_one_keeps_the_place() -> None:
     world = Driven(per_origin=1)
     tickets = [world.ask() for _ in range(4)]
     connection = world.succeed()
-    world.give_back(connection)
+    world.release(connection)
     served = tickets[1]
     world.do(world.pool.refuse(served, connection, world.now))
     assert repr(world.pool) == "<Pool a: 1 opening, 3 waiting>"
     assert world.openings[0].ticket is served
-    world.give_back(world.succeed())
+    world.release(world.succeed())
     assert list(world.served.items()) == [
         (tickets[0].number, "a1"),
         (tickets[1].number, "a2"),
@@ -182,7 +182,7 @@ def test_several_who_come_back_stand_in_the_order_in_which_they_asked() -> None:
     tickets = [world.ask() for _ in range(5)]
     connections = [world.succeed(), world.succeed()]
     for each in connections:
-        world.give_back(each)
+        world.release(each)
     world.do(world.pool.refuse(tickets[2], connections[0], world.now))
     world.do(world.pool.refuse(tickets[3], connections[1], world.now))
     world.succeed(), world.succeed()
@@ -194,7 +194,7 @@ def test_who_needs_a_new_one_is_not_served_by_another() -> None:
     world.ask()
     connection = world.succeed()
     other = world.ask(needs_new=True)
-    world.give_back(connection)
+    world.release(connection)
     assert repr(world.pool) == "<Pool a: 1 idle, 1 opening, 1 waiting>"
     assert world.pool.take("a", world.now) == connection
     world.succeed()
@@ -207,11 +207,11 @@ def test_for_who_needs_a_new_one_another_is_closed_at_the_bound(is_idle: bool) -
     world.ask()
     connection = world.succeed()
     if is_idle:
-        world.give_back(connection)
+        world.release(connection)
     other = world.ask(needs_new=True)
     if not is_idle:
         assert world.closed == []
-        world.give_back(connection)
+        world.release(connection)
     assert world.closed == [connection]
     world.succeed()
     assert world.served[other.number] == "a2"
@@ -240,7 +240,7 @@ def test_what_lingers_is_kept_where_nobody_needs_its_room() -> None:
     world.do(world.pool.linger(connection))
     world.ask("b")
     assert world.closed == []
-    world.give_back(connection)
+    world.release(connection)
     assert world.pool.take("a", world.now) == connection
 
 
@@ -259,7 +259,7 @@ def test_an_attempt_outlives_who_was_served_by_another() -> None:
     world.ask()
     connection = world.succeed()
     waiting = world.ask()
-    world.give_back(connection)
+    world.release(connection)
     assert world.served[waiting.number] == connection
     world.succeed()
     assert repr(world.pool) == "<Pool a: 1 idle, 1 busy>"
@@ -269,7 +269,7 @@ def test_a_lost_connection_serves_nobody_and_makes_room() -> None:
     world = Driven(connections=1)
     world.ask("a")
     connection = world.succeed()
-    world.give_back(connection)
+    world.release(connection)
     world.do(world.pool.lost(connection))
     assert world.pool.take("a", world.now) is None
     assert world.pool.lost(connection) == ()
@@ -279,7 +279,7 @@ def test_a_lost_connection_serves_nobody_and_makes_room() -> None:
 def test_what_was_idle_for_too_long_is_closed_and_not_taken() -> None:
     world = Driven()
     world.ask()
-    world.give_back(world.succeed())
+    world.release(world.succeed())
     assert world.pool.take("a", IDLE_S) is None
     world.now = IDLE_S
     world.ask()
@@ -292,7 +292,7 @@ def test_when_it_is_shut_everybody_is_told() -> None:
     world.ask("a")
     world.succeed()
     waiting = world.ask("b")
-    world.do(world.pool.shut())
+    world.do(world.pool.close_all())
     assert (world.closed, world.openings) == (["a1"], [])
     assert world.failed == [waiting.number]
     assert repr(world.pool) == "<Pool empty>"
@@ -302,9 +302,9 @@ def test_after_it_is_shut_nothing_is_opened() -> None:
     world = Driven(per_origin=1)
     served = world.ask()
     connection = world.succeed()
-    world.do(world.pool.shut())
+    world.do(world.pool.close_all())
     late = world.ask()
-    world.give_back(connection)
+    world.release(connection)
     world.do(world.pool.linger(connection))
     world.do(world.pool.refuse(served, connection, world.now))
     assert (world.failed, world.openings) == ([late.number, served.number], [])
@@ -431,10 +431,10 @@ class Histories(RuleBasedStateMachine):
 
     @precondition(lambda self: not self.is_shut)
     @rule(chance=st.integers(0, 19))
-    def shut(self, chance: int) -> None:
+    def close_all(self, chance: int) -> None:
         if chance == 0:
             self.is_shut = True
-            self.do(self.world.pool.shut())
+            self.do(self.world.pool.close_all())
             left = [*self.waiting, *self.alive, *self.world.openings]
             assert left == []
 
@@ -468,14 +468,14 @@ class Histories(RuleBasedStateMachine):
         return [name for name, until in self.alive.items() if until == float("inf")]
 
     @rule(data=st.data())
-    def give_back(self, data: st.DataObject) -> None:
+    def release(self, data: st.DataObject) -> None:
         if busy := self.busy_ones():
             connection = data.draw(st.sampled_from(busy))
             until = self.alive[connection] = self.world.now + IDLE_S
             self.unused.discard(connection)
             self.lingering.discard(connection)
             self.holders.pop(connection, None)
-            self.do(self.world.pool.give_back(connection, until))
+            self.do(self.world.pool.release(connection, until))
 
     @rule(data=st.data())
     def lose(self, data: st.DataObject) -> None:
@@ -485,7 +485,7 @@ class Histories(RuleBasedStateMachine):
             self.unused.discard(connection)
             self.lingering.discard(connection)
             self.do(self.world.pool.lost(connection))
-            assert self.world.pool.give_back(connection, self.world.now) == ()
+            assert self.world.pool.release(connection, self.world.now) == ()
 
     @rule(span_s=st.sampled_from([1.0, IDLE_S]))
     def wait(self, span_s: float) -> None:

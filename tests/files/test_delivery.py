@@ -9,9 +9,9 @@ from blazeio.app.app import App
 from blazeio.content.dates import parse_http_date
 from blazeio.files.delivery import (
     deliver_file,
-    demand_read,
     describe,
     open_file,
+    require_get_or_head,
     serialize_lines,
 )
 from blazeio.protocol.request import BlazeioServerProtocol
@@ -25,7 +25,7 @@ def app_of(home: Path, name: str, headers: Any = None) -> App:
 
     @web.add_route
     async def file(r: BlazeioServerProtocol) -> None:
-        demand_read(r)
+        require_get_or_head(r)
         opened = open_file(str(home), name)
         assert opened is not None
         with opened.file:
