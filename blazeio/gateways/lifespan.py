@@ -102,7 +102,12 @@ class Lifespan:
         self._received.put_nowait({"type": "lifespan.startup"})
         loop = asyncio.get_running_loop()
         self._task = loop.create_task(self._run(), name="lifespan")
-        await self._wait_for_word()
+        try:
+            await self._wait_for_word()
+        except asyncio.CancelledError:  # the service ends before the app has started
+            self._task.cancel()
+            await asyncio.wait((self._task,), timeout=FAILURE_END_S)
+            raise
         if self._failure is not None:
             await asyncio.wait((self._task,), timeout=FAILURE_END_S)
             raise self._failure from self._error

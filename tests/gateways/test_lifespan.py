@@ -194,3 +194,19 @@ async def test_a_message_out_of_order_is_an_error_in_the_app(
     await Lifespan(app, AUTO).start()
     await asyncio.sleep(0)
     assert len(caught) == 1
+
+
+async def test_a_start_that_is_cancelled_cancels_the_app() -> None:
+    ends: list[str] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            ends.append("cleaned up")
+
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await Lifespan(app, AUTO).start()
+    assert ends == ["cleaned up"]
