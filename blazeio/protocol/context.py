@@ -128,7 +128,6 @@ class ServerContext:
     """
 
     __slots__ = (
-        "_next_second",
         "_second",
         "_starts",
         "background",
@@ -209,7 +208,7 @@ class ServerContext:
         self.make_url: MakeUrl = make_no_url
         self.when_changed: Callable[[], None] | None = None
         self.when_closed: Callable[[], None] | None = None
-        self._second = self._next_second = 0
+        self._second = 0
         self._starts: dict[int, bytes] = {}
 
     def run_outside(self, work: Callable[..., None], *arguments: object) -> None:
@@ -281,9 +280,8 @@ class ServerContext:
         """
         # Hot: runs once per response. time.time() takes 40 ns; a timer of one
         # second instead would wake an idle process for ever.
-        if not self._second <= time.time() < self._next_second:
+        if int(time.time()) != self._second:
             self._second = int(time.time())
-            self._next_second = self._second + 1
             self._starts.clear()
         try:
             start = self._starts.get(status)
