@@ -95,8 +95,8 @@ class ServerContext:
             raise.
         make_http2: Makes the protocol of a connection of HTTP/2; None: it is not
             spoken.
-        raw_handler: Called with ``r`` for each connection, instead: octets as
-            they come, no HTTP. None: HTTP is spoken.
+        raw_handler: Called with ``r`` for each connection, whose octets are no HTTP.
+            None: HTTP is spoken.
         receive_view: The loop's receive buffer. No view of it may outlive one
             ``buffer_updated`` call.
         ciphertext_view: The loop's buffer for enciphered octets. No view of it may
@@ -111,19 +111,19 @@ class ServerContext:
             starts from; see ``run_outside``.
         in_flight: Requests begun and not yet over.
         request_count: Requests begun, ever.
-        is_draining: Answers say ``Connection: close``.
-        find_options: Gives the terms of a route.
-        name_handler: Names who handles a method and path, and where that is
-            defined, for the log.
-        make_url: From the name of a route and parameters to its path.
-        draining: The same, for who wants to sleep until then.
+        is_draining: Each response has ``Connection: close``.
+        find_options: Returns the options of a route.
+        name_handler: Returns the name of the handler of a method and path, and where
+            it is defined, for the log.
+        make_url: Returns the path of a route, from its name and parameters.
+        draining: Set once the server drains; it can be awaited.
         shutdown_hooks_from: When streams without an end are ended, loop time.
-        heads: What each response says.
+        heads: The fields that each response has.
         root_path: What a proxy has taken away in front of each path.
-        trust: Who is believed about the client; None: nobody.
-        when_changed: Called when a request is over, where somebody waits for it.
+        trust: Which peers are believed about the client; None: none is.
+        when_changed: Called when a request is over, while a drain waits for that.
         when_closed: Called when a connection is over.
-        is_closed: It is over: a connection that comes yet is cut.
+        is_closed: The server is closed: a connection that still comes is cut.
         idle_timeout_s: How long an idle connection is kept now.
     """
 

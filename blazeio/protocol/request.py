@@ -174,7 +174,7 @@ class BlazeioServerProtocol(
 
     @property
     def peer_closed(self) -> Latch:
-        """The peer sent FIN: it will send no more, but may read.
+        """Set when the peer has sent FIN: it will send no more, but may read.
 
         True once it has; ``await r.peer_closed`` sleeps until then.
         """
@@ -184,18 +184,18 @@ class BlazeioServerProtocol(
 
     @property
     def draining(self) -> Latch:
-        """The server drains: this response will be the last of its connection.
+        """Set when the server drains: a response is the last one of its connection.
 
         True once it does; ``await r.draining`` sleeps until then.
         """
         return self.context.draining
 
     def on_shutdown(self, hook: Handler) -> None:
-        """Set what ends a response without an end, when the service ends.
+        """Set a hook that ends a response without an end when the service ends.
 
-        When the server drains, and idle connections are closed by now, the handler is
-        cancelled and ``await hook(r)`` runs: it may write, then the response is ended
-        properly. It holds for this request.
+        When the server drains, and idle connections are closed by then, the handler is
+        cancelled and ``await hook(r)`` runs. It may write; then the response is ended
+        properly. The hook holds for this request.
         """
         self.handler_task.set_shutdown_hook(hook)
 
@@ -212,17 +212,17 @@ class BlazeioServerProtocol(
     def take_over(
         self, field_lines: bytes, successor: "Successor | None" = None
     ) -> None:
-        """Leave HTTP: answer 101, and have the octets for another protocol.
+        """Answer 101; what follows is another protocol.
 
-        ``request`` gives them as they come, or the successor has them at once;
-        ``writer`` sends. When the handler is over the connection is closed. A
-        disconnect wakes a handler that waits for octets, by ClientDisconnected;
-        one that does something else is cancelled. ``Limits.handler_timeout_s``
-        holds no longer: how long a request may take says nothing of a connection.
+        Octets from the client go to the successor at once, or ``request`` iterates over
+        them; ``writer`` sends. When the handler is over the connection is closed. A
+        disconnect wakes a handler that waits for octets, by ClientDisconnected; a
+        handler that does something else is cancelled. ``Limits.handler_timeout_s``
+        no longer holds: it is about a request, and this is a connection.
 
         Args:
-            field_lines: Of the 101, serialized.
-            successor: Who reads the octets; None: the handler.
+            field_lines: Of the 101 response, serialized.
+            successor: Reads the octets; None: the handler does.
 
         Raises:
             ClientDisconnected: The client is gone.
@@ -243,7 +243,7 @@ class BlazeioServerProtocol(
             self.handler_task.octets_have_ended()
 
     def _stays_for_response(self) -> bool:
-        """Whether a response in its midst is gone on with after the peer's FIN."""
+        """Whether a response that has begun goes on after the peer's FIN."""
         return False
 
     # The response

@@ -459,8 +459,8 @@ async def test_a_route_that_finishes_alone_is_not_cancelled(
             await r.write(b"to nobody")
 
     served = serve(calls.watching(handler))
-    terms = RouteOptions(on_disconnect="finish")
-    served.server.context.find_options = lambda method, path: terms
+    options = RouteOptions(on_disconnect="finish")
+    served.server.context.find_options = lambda method, path: options
     peer = await served.connect()
     await peer.send(GET)
     await calls.has("begin")

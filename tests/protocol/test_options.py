@@ -22,7 +22,7 @@ def test_a_server_without_routes_has_the_usual_terms() -> None:
 
 
 @pytest.mark.parametrize(
-    ("terms", "message"),
+    ("options", "message"),
     [
         ({"content_bytes": -1}, "content_bytes=-1: expected a number of octets"),
         ({"content_bytes": "1M"}, "content_bytes='1M': expected"),
@@ -31,9 +31,9 @@ def test_a_server_without_routes_has_the_usual_terms() -> None:
         ({"on_disconnect": "stay"}, "on_disconnect='stay': expected 'cancel' or"),
     ],
 )
-def test_what_cannot_be_is_named(terms: dict[str, Any], message: str) -> None:
+def test_what_cannot_be_is_named(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
-        RouteOptions(**terms)
+        RouteOptions(**options)
 
 
 NOSNIFF = ("X-Content-Type-Options", "nosniff")
@@ -50,9 +50,9 @@ def test_fields_are_said_by_each_response() -> None:
 
 
 def test_what_a_handler_gives_counts_instead() -> None:
-    terms = HeaderConfig(fields=(NOSNIFF, ("X-A", "1")))
+    options = HeaderConfig(fields=(NOSNIFF, ("X-A", "1")))
     given = ("x-content-type-options", "server")
-    assert terms.write_lines(given) == b"X-A: 1\r\n"
+    assert options.write_lines(given) == b"X-A: 1\r\n"
 
 
 def test_another_name_of_the_server_is_said_once() -> None:

@@ -291,5 +291,5 @@ class TestGone:
 
 def finish_in_any_case(served: Served) -> None:
     """A client that leaves cancels no handler."""
-    terms = RouteOptions(on_disconnect="finish")
-    served.server.context.find_options = lambda method, path: terms
+    options = RouteOptions(on_disconnect="finish")
+    served.server.context.find_options = lambda method, path: options
