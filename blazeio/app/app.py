@@ -33,7 +33,6 @@ from blazeio.app.endpoints import (
     find_endpoints,
 )
 from blazeio.app.lifespan import Hooks
-from blazeio.app.mounting import mount_foreign, share_request_class
 from blazeio.app.patterns import check_root_path, make_url, parse_prefix
 from blazeio.app.route import (
     Methods,
@@ -43,7 +42,7 @@ from blazeio.app.route import (
     make_route_options,
 )
 from blazeio.app.router import HandlerT, MethodRoutes, RouteTable
-from blazeio.app.runner import AppRunner, run_until_signalled
+from blazeio.app.runner import AppRunner, check_address, run_until_signalled
 from blazeio.errors import ConfigurationError
 from blazeio.files.static_server import StaticOptions, StaticServer
 from blazeio.limits import LimitOptions, Limits
@@ -147,7 +146,7 @@ class App(Hooks, Generic[StateT]):
         http2: bool = True,
         **limits: Unpack[LimitOptions],
     ) -> None:
-        _check_address(host, port, tls)
+        check_address(host, port, tls)
         self.host = host
         self.port = port
         self.tls = tls
@@ -288,6 +287,10 @@ class App(Hooks, Generic[StateT]):
             reason = "the prefix comes first, then the app"
             raise ConfigurationError(f"mount({prefix!r:.60}, ...): {reason}")
         if not isinstance(app, App):
+            # Imported here: the gateways and the WebSockets behind them are a tenth
+            # of what the master, which mounts nothing, would load at its start.
+            from blazeio.app.mounting import mount_foreign
+
             mount_foreign(self, prefix, app, name)
             return
         if app._raw_handler is not None:
@@ -301,7 +304,10 @@ class App(Hooks, Generic[StateT]):
         self.routes.mount(scope, app.routes)
         app._outer = self
         self._lifespan.include(app._lifespan)
-        share_request_class(self, app)
+        if app._request_class is not BlazeioServerProtocol:
+            from blazeio.app.mounting import share_request_class
+
+            share_request_class(self, app)
 
     def add_static(
         self,
@@ -579,22 +585,3 @@ class App(Hooks, Generic[StateT]):
     def _ask_to_stop(self) -> None:
         if self._service is not None:
             self._service.ask_to_stop()
-
-
-def _check_address(host: object, port: object, tls: object) -> None:
-    """Check the first arguments of an App, whose order differs in other frameworks.
-
-    Raises:
-        ConfigurationError: One is of another type, or the port is not possible.
-    """
-    if not isinstance(host, str):
-        raise ConfigurationError(f"App({host!r}): the host comes first: App('', 8000)")
-    name, colon, digits = host.rpartition(":")
-    if colon and ":" not in name and digits.isdigit():
-        way_out = f"write App({name!r}, {int(digits)})"
-        raise ConfigurationError(f"host {host!r}: the port is an argument: {way_out}")
-    if not isinstance(port, int) or not 0 <= port <= 65535:
-        raise ConfigurationError(f"port {port!r}: expected 0 to 65535")
-    if tls is not None and not isinstance(tls, TlsSettings):
-        way_out = "expected io.TlsSettings(certfile=..., keyfile=...)"
-        raise ConfigurationError(f"tls {tls!r:.80}: {way_out}")

@@ -15,6 +15,7 @@ from blazeio.protocol.tls import TlsConfig
 from blazeio.server.acceptor import bind
 from blazeio.server.loop import get_loop, raise_descriptor_limit, run_through
 from blazeio.server.server import Server
+from blazeio.server.tls import TlsSettings
 
 log = get_logger("blazeio.app")
 
@@ -191,3 +192,22 @@ def _finish(loop: asyncio.AbstractEventLoop) -> None:
         run_through(loop, asyncio.gather(*tasks, return_exceptions=True))
     loop.run_until_complete(loop.shutdown_asyncgens())
     loop.run_until_complete(loop.shutdown_default_executor())
+
+
+def check_address(host: object, port: object, tls: object) -> None:
+    """Check the first arguments of an App, whose order differs in other frameworks.
+
+    Raises:
+        ConfigurationError: One is of another type, or the port is not possible.
+    """
+    if not isinstance(host, str):
+        raise ConfigurationError(f"App({host!r}): the host comes first: App('', 8000)")
+    name, colon, digits = host.rpartition(":")
+    if colon and ":" not in name and digits.isdigit():
+        way_out = f"write App({name!r}, {int(digits)})"
+        raise ConfigurationError(f"host {host!r}: the port is an argument: {way_out}")
+    if not isinstance(port, int) or not 0 <= port <= 65535:
+        raise ConfigurationError(f"port {port!r}: expected 0 to 65535")
+    if tls is not None and not isinstance(tls, TlsSettings):
+        way_out = "expected io.TlsSettings(certfile=..., keyfile=...)"
+        raise ConfigurationError(f"tls {tls!r:.80}: {way_out}")

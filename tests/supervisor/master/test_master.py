@@ -22,6 +22,7 @@ from blazeio_supervisor.sockets.address import Address, TcpAddress, format_addre
 from tests.supervisor.typed import look_for_sources
 from tests.supervisor.worker.lone_generation import HELLO
 from tests.support.clock import wait_until, within
+from tests.support.live import run_to_exit
 
 pytestmark = pytest.mark.slow
 SIGNALS = (
@@ -180,3 +181,13 @@ def test_nothing_begins_by_it(tmp_path: Path) -> None:
         components.facts.put_fact(ScaleAsked(change=1))
         runner.run(asyncio.sleep(0))
         assert not components.facts.is_settled  # nobody takes turns yet
+
+
+def test_the_master_loads_neither_client_nor_gateways() -> None:
+    """What only an app needs would be a tenth of its start, and of its memory."""
+    heavy = ("blazeio.client", "blazeio.gateways", "blazeio.websocket", "websockets")
+    code = (
+        "import sys, blazeio_supervisor.master.components\n"
+        f"print([name for name in {heavy} if name in sys.modules])"
+    )
+    assert run_to_exit(["python", "-c", code]).stdout == "[]\n"
