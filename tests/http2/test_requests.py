@@ -1,6 +1,7 @@
 """The same handlers as over HTTP/1.1, on the streams of one connection."""
 
 import asyncio
+from pathlib import Path
 
 import blazeio as io
 from blazeio.protocol.request import BlazeioServerProtocol as R
@@ -529,3 +530,22 @@ async def test_spare_streams_hold_nothing_of_a_request() -> None:
             answer = await peer.get(f"/?{number}", number * 2 + 1)
             assert answer.body == b"ok"
         assert seen == [(str(number), {}, None) for number in range(5)]
+
+
+async def test_the_access_log_says_its_version(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    web = io.App(access_log=str(path), access_log_format="{version} {target} {status}")
+
+    @web.route.get("/")
+    async def hello(r: R) -> None:
+        await io.Deliver.text(r, "hello")
+
+    async with served(web) as site, await Http2Peer.connect(site.port) as peer:
+        await peer.get("/?one", 1)
+        await peer.get("/nowhere", 3)
+        await site.get("/")
+    assert path.read_text().splitlines() == [
+        "HTTP/2 /?one 200",
+        "HTTP/2 /nowhere 404",
+        "HTTP/1.1 / 200",
+    ]
