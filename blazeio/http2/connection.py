@@ -19,9 +19,8 @@ from collections.abc import Callable
 from typing import Final, cast
 
 from blazeio.errors import RemoteProtocolError
-from blazeio.http2.stream import Http2Stream
+from blazeio.http2.stream import Http2Stream, StreamPool
 from blazeio.loggers import get_logger
-from blazeio.protocol.context import ServerContext
 from blazeio.protocol.readiness import ReadControl
 from blazeio.protocol.request import BlazeioServerProtocol
 from blazeio.protocol.timeouts import NEVER, ConnectionTimeouts
@@ -36,8 +35,8 @@ log = get_logger("blazeio.http2")
 
 ALPN: Final = "h2"
 """Its name where it is agreed on within TLS (RFC 9113 section 3.2)."""
-SPARE_STREAMS: Final = 32
-"""So many streams that are over are kept by a connection that is busy."""
+REST_S: Final = 1.0
+"""A connection that is idle for so long gives up what its header blocks meant."""
 
 _OPENING, _OPEN, _ANNOUNCED, _ENDING, _LINGERING, _LOST = range(6)
 """The first SETTINGS are awaited; requests are; the end was announced; no further
@@ -67,12 +66,11 @@ class Http2Connection(asyncio.BufferedProtocol, asyncio.Protocol):
     """A connection of HTTP/2; a ``ServerConnection``.
 
     Args:
-        context: Shared by the connections of the loop.
+        pool: Gives streams; and what the connections of the loop share.
         origin: Who is believed about the client; None: the transport tells it all.
-        request_class: The class of ``r``.
 
     Attributes:
-        context: See above.
+        context: What the connections of the loop share.
         transport: Of the socket, or of its TLS.
         origin: Who is believed about the client.
         wire: Frames, windows and streams, without I/O.
@@ -80,15 +78,14 @@ class Http2Connection(asyncio.BufferedProtocol, asyncio.Protocol):
     """
 
     __slots__ = (
-        "_base",
         "_begun_at",
         "_has_fin",
         "_is_flush_due",
         "_is_head_due",
+        "_is_resting",
         "_linger_bytes",
-        "_request_class",
+        "_pool",
         "_running",
-        "_spare",
         "_stage",
         "_timeouts",
         "context",
@@ -100,21 +97,15 @@ class Http2Connection(asyncio.BufferedProtocol, asyncio.Protocol):
 
     transport: asyncio.Transport
 
-    def __init__(
-        self,
-        context: ServerContext,
-        origin: ConnectionOrigin | None,
-        request_class: type[BlazeioServerProtocol] = BlazeioServerProtocol,
-    ) -> None:
-        self.context = context
+    def __init__(self, pool: StreamPool, origin: ConnectionOrigin | None) -> None:
+        self.context = context = pool.context
         self.origin = origin
-        self._request_class = request_class
+        self._pool = pool
         self.wire = Multiplexer(self, context.limits)
-        self._base = context.base.copy()
-        self._running: set[Http2Stream] = set()
-        self._spare: list[Http2Stream] = []
+        self._running: list[Http2Stream] = []  # an empty set has 0.2 KB
         self._stage = _OPENING
         self._has_fin = self._is_flush_due = self._is_head_due = False
+        self._is_resting = False
         self._linger_bytes = 0
         self._begun_at = context.now()
 
@@ -122,13 +113,9 @@ class Http2Connection(asyncio.BufferedProtocol, asyncio.Protocol):
         name = _NAMES[self._stage]
         return f"<{type(self).__name__} {name} {len(self._running)} requests>"
 
-    def new_request(self, stream: Http2Stream) -> BlazeioServerProtocol:
-        """Make the request of a stream, of the server's class."""
-        return self._request_class(self.context, stream)
-
     def call_soon(self, work: Callable[[], None]) -> None:
         """Call it in the next turn, without the contextvars of a handler."""
-        self.context.loop.call_soon(work, context=self._base)
+        self.context.loop.call_soon(work, context=self._pool.base)
 
     # Called by the transport
 
@@ -202,7 +189,6 @@ class Http2Connection(asyncio.BufferedProtocol, asyncio.Protocol):
         for stream in self._list_streams():
             stream.lose()
         self.wire.streams.clear()
-        self._spare.clear()
         if context.when_closed is not None:
             context.when_closed()
 
@@ -229,19 +215,21 @@ class Http2Connection(asyncio.BufferedProtocol, asyncio.Protocol):
     ) -> None:
         """Serve a request."""
         # Hot: runs once per request.
-        carrier = self._spare.pop() if self._spare else Http2Stream(self)
-        if not self._running and self._stage == _OPEN:
+        carrier = self._take_stream()
+        if self._stage == _OPEN:
             self._timeouts.state_ends_at = NEVER
-        self._running.add(carrier)
-        carrier.begin(stream, head, is_whole=is_whole)
+        carrier.begin(self, stream, head, is_whole=is_whole)
 
     def request_refused(
         self, stream: StreamState, error: RemoteProtocolError, *, is_whole: bool
     ) -> None:
         """Answer an error's status."""
-        carrier = self._spare.pop() if self._spare else Http2Stream(self)
-        self._running.add(carrier)
-        carrier.refuse(stream, error, is_whole=is_whole)
+        self._take_stream().refuse(self, stream, error)
+
+    def _take_stream(self) -> Http2Stream:
+        stream = self._pool.take()
+        self._running.append(stream)
+        return stream
 
     def content_received(self, stream: StreamState, octets: bytes) -> None:
         """Content has come."""
@@ -274,7 +262,7 @@ class Http2Connection(asyncio.BufferedProtocol, asyncio.Protocol):
         """Send what was gathered, by the end of the loop's turn."""
         if not self._is_flush_due:
             self._is_flush_due = True
-            self.context.loop.call_soon(self._flush_due, context=self._base)
+            self.context.loop.call_soon(self._flush_due, context=self._pool.base)
 
     def _flush_due(self) -> None:
         self._is_flush_due = False
@@ -306,20 +294,21 @@ class Http2Connection(asyncio.BufferedProtocol, asyncio.Protocol):
     def release(self, stream: Http2Stream) -> None:
         """The handler of a stream is over."""
         # Hot: runs once per request.
-        self._running.discard(stream)
+        self._running.remove(stream)
         self.wire.release()
 
     def stream_is_over(self, stream: Http2Stream | None) -> None:
         """Nothing is left of a request; its stream, if there is one, is free again."""
         # Hot: runs once per request.
-        if stream is not None and len(self._spare) < SPARE_STREAMS:
-            self._spare.append(stream)
+        if stream is not None:
+            self._pool.put(stream)
         if not (self._running or self.wire.streams):
             self._become_idle()
 
     def _become_idle(self) -> None:
         if self._stage == _OPEN and not self._has_fin:
-            self._timeouts.end_state_in(self.context.idle_timeout_s)
+            self._is_resting = False
+            self._timeouts.end_state_in(min(REST_S, self.context.idle_timeout_s))
         elif self._stage == _ANNOUNCED and not self._has_fin:
             self._timeouts.end_state_within(self.context.idle_timeout_s)
         elif self._stage < _LINGERING:
@@ -362,11 +351,18 @@ class Http2Connection(asyncio.BufferedProtocol, asyncio.Protocol):
             self.wire.fail(ErrorCode.PROTOCOL_ERROR, f"the {what} took too long")
         elif self._has_fin:
             self._give_up_half_closed()
+        elif stage == _OPEN and not self._is_resting:
+            self._rest()
         elif stage == _OPEN:
             self._announce_end()
             self._timeouts.end_state_in(self.context.limits.linger_timeout_s)
         else:
             self._end()
+
+    def _rest(self) -> None:
+        self._is_resting = True
+        self.wire.rest()
+        self._timeouts.end_state_in(self.context.idle_timeout_s - REST_S)
 
     def _give_up_half_closed(self) -> None:
         for stream in self._list_streams():

@@ -5,8 +5,8 @@ an HTTP/1 connection does: content in, response out, deadlines. Octets of both w
 DATA frames, whose windows are the flow control; a head is a header block, translated
 from the lines that each response is composed of.
 
-A stream is made once and used for many requests of its connection, one after the
-other. One whose handler runs on after a reset is not used again.
+A stream is made once and used for many requests, one after the other, of whichever
+connection of its server. One whose handler runs on after a reset is not used again.
 """
 
 import asyncio
@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from blazeio.errors import LocalProtocolError, RemoteProtocolError
 from blazeio.loggers import get_logger
+from blazeio.protocol.context import ServerContext
 from blazeio.protocol.flow import NO_CONTENT, UNTIL_CLOSE, ContentStream, WriteGate
+from blazeio.protocol.request import BlazeioServerProtocol
 from blazeio.protocol.timeouts import ConnectionTimeouts
 from blazeio.wire.framing import OutgoingMessage
 from blazeio.wire.headers import Headers
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 
 log = get_logger("blazeio.http2")
 
+MOST_SPARE: Final = 128
+"""So many streams that are over are kept for the next requests of a server."""
 _CONTINUE: Final = encode_status(100)
 _OF_HANDSHAKES: Final = (b"sec-websocket-accept", b"upgrade", b"connection")
 """Lines of a 101 that mean nothing here (RFC 8441 section 5)."""
@@ -120,10 +124,11 @@ class Http2Stream:
     """One request on a connection; a ``RequestCarrier``.
 
     Args:
-        connection: That the streams are on.
+        context: Shared by the connections of the loop.
+        request_class: The class of ``r``.
 
     Attributes:
-        connection: See above.
+        connection: That it is on, or was the last time.
         request: The request, ``r``.
         state: What the connection knows of the stream.
     """
@@ -147,13 +152,16 @@ class Http2Stream:
     can_sendfile: Final = False
     http_version: Final = "2"
 
-    def __init__(self, connection: "Http2Connection") -> None:
-        self.connection = connection
+    connection: "Http2Connection"
+
+    def __init__(
+        self, context: ServerContext, request_class: type[BlazeioServerProtocol]
+    ) -> None:
         self.state = _NO_STATE
         self.gate = WriteGate()
         self.read_control = StreamReading(self)
         self.transport: asyncio.Transport = StreamTransport(self)
-        self.request = connection.new_request(self)
+        self.request = request_class(context, self)
         self.request.connection_made(self.transport)
         self._timeouts: ConnectionTimeouts | None = None
         self._receive: Callable[[bytes], None] | None = None
@@ -184,15 +192,24 @@ class Http2Stream:
 
     # Called by the connection
 
-    def begin(self, state: StreamState, head: RequestHead, *, is_whole: bool) -> None:
+    def begin(
+        self,
+        connection: "Http2Connection",
+        state: StreamState,
+        head: RequestHead,
+        *,
+        is_whole: bool,
+    ) -> None:
         """Serve a request.
 
         Args:
+            connection: That the stream is on.
             state: Of its stream.
             head: Of the request.
             is_whole: No content follows.
         """
         # Hot: runs once per request.
+        self.connection = connection
         self.state = state
         state.user = self
         self._is_over = False
@@ -222,9 +239,13 @@ class Http2Stream:
         return content
 
     def refuse(
-        self, state: StreamState, error: RemoteProtocolError, *, is_whole: bool
+        self,
+        connection: "Http2Connection",
+        state: StreamState,
+        error: RemoteProtocolError,
     ) -> None:
         """Answer what is not to be served with the status of an error."""
+        self.connection = connection
         self.state = state
         state.user = self
         self._is_over = False
@@ -485,16 +506,51 @@ class Http2Stream:
         # Hot: runs once per request.
         self.request.handler_task.forget()
         self.state = _NO_STATE
-        is_fresh = self.request.is_alive and not self._has_left_http
+        may_change = self.request._may_change_carriers and not self._has_left_http
         self._early = None
         if self._timeouts is not None:
             self._timeouts.close()
         if not self.gate.is_open:
             self.request.resume_writing()
         self._owes_continue = False
-        self.connection.stream_is_over(self if is_fresh else None)
+        self.connection.stream_is_over(self if may_change else None)
 
 
 def _own(octets: bytes | memoryview) -> bytes:
     """Octets that nobody can change while they wait."""
     return octets if isinstance(octets, bytes) else bytes(octets)
+
+
+class StreamPool:
+    """Streams that are over, for the next requests of any connection of a server.
+
+    Args:
+        context: Shared by the connections of the loop.
+        request_class: The class of ``r``.
+
+    Attributes:
+        context: See above.
+        base: The contextvars that what is called later runs in.
+    """
+
+    def __init__(
+        self,
+        context: ServerContext,
+        request_class: type[BlazeioServerProtocol] = BlazeioServerProtocol,
+    ) -> None:
+        self.context = context
+        self.base = context.base.copy()
+        self._request_class = request_class
+        self._spare: list[Http2Stream] = []
+
+    def take(self) -> Http2Stream:
+        """Return one that is over, or a new one."""
+        # Hot: runs once per request.
+        if self._spare:
+            return self._spare.pop()
+        return Http2Stream(self.context, self._request_class)
+
+    def put(self, stream: Http2Stream) -> None:
+        """Keep one that is over."""
+        if len(self._spare) < MOST_SPARE:
+            self._spare.append(stream)

@@ -165,6 +165,11 @@ class BlazeioServerProtocol(
             self._peer_closed.set()
         self.handler_task.carrier_is_lost()
 
+    @property
+    def _may_change_carriers(self) -> bool:
+        """Whether another carrier may use it: nobody waits for the end of this one."""
+        return self.is_alive and not self._has_fin and self._peer_closed is None
+
     # The connection
 
     @property

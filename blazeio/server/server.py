@@ -8,6 +8,7 @@ import socket
 from collections.abc import Callable
 
 from blazeio.http2.connection import ALPN, Http2Connection
+from blazeio.http2.stream import StreamPool
 from blazeio.limits import Limits
 from blazeio.loggers import get_logger
 from blazeio.protocol.carrier import ServerConnection
@@ -85,6 +86,7 @@ class Server:
         self._request_class = request_class
         self._tls = tls
         self.context = ServerContext(handler, limits, loop, raw_handler)
+        self._streams = StreamPool(self.context, request_class)
         self._alpn_protocols = ["http/1.1"]
         if http2 and raw_handler is None:
             self.context.make_http2 = self._new_http2
@@ -125,7 +127,7 @@ class Server:
         return Http1Connection(self.context, header, self._request_class)
 
     def _new_http2(self, origin: ConnectionOrigin | None) -> Http2Connection:
-        return Http2Connection(self.context, origin, self._request_class)
+        return Http2Connection(self._streams, origin)
 
     def _new_over_tls(
         self, header: ProxyHeader | None, agreed: str | None

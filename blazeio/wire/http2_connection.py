@@ -13,7 +13,6 @@ The window of the connection is credited as octets come, or a slow handler would
 stop all the others; that of a stream as its user takes them.
 """
 
-from collections import deque
 from typing import Final
 
 from blazeio.errors import RemoteProtocolError
@@ -51,7 +50,7 @@ from blazeio.wire.http2_frames import (
 from blazeio.wire.http2_sending import DATA_EARNS, ConnectionUser, StreamState
 
 _CACHED_ENDED: Final = 256
-"""Numbers of streams that the peer has ended, the last of them."""
+"""Numbers of streams that the peer has ended: so many of the last, at least."""
 _CACHED_RESET: Final = 1024
 """Those that we have reset, likewise: what is under way for them is ignored."""
 _DIFFER: Final = "DATA and content-length differ"
@@ -88,7 +87,7 @@ class Multiplexer(Controlling):
         super().__init__(user, limits)
         self._has_preface = False
         self.running = 0
-        self._ended: deque[int] = deque(maxlen=_CACHED_ENDED)
+        self._ended: list[int] = []
         self._block: list[bytes] = []
         self._block_id = self._block_flags = self._block_size = self._block_count = 0
         self._fault: Http2StreamError | None = None
@@ -136,9 +135,11 @@ class Multiplexer(Controlling):
         stream.is_paused = False
         self._credit(stream)
 
-    def forget(self) -> None:
-        """Give up what only saves time: the connection is idle."""
+    def rest(self) -> None:
+        """Give up memory that only saves time: no stream is open."""
         self._reader.forget()
+        self._ended = []
+        self.streams = {}
 
     def receive(self, octets: bytes, now: float) -> None:
         """Take what has arrived; what it means is told to the user meanwhile.
@@ -395,7 +396,7 @@ class Multiplexer(Controlling):
         if stream is None:
             self._control.spend(self._now)
             return
-        self._ended.append(stream_id)
+        self._note_ended(stream_id)
         code = int.from_bytes(payload, "big")
         _close(stream)
         self._user.stream_reset(stream, f"the client reset the stream: error {code}")
@@ -435,7 +436,13 @@ class Multiplexer(Controlling):
 
     def _forget_ended(self, stream: StreamState) -> None:
         if self.streams.pop(stream.stream_id, None) is not None:
-            self._ended.append(stream.stream_id)
+            self._note_ended(stream.stream_id)
+
+    def _note_ended(self, stream_id: int) -> None:
+        # Hot: runs once per request.
+        self._ended.append(stream_id)
+        if len(self._ended) > 2 * _CACHED_ENDED:
+            del self._ended[:_CACHED_ENDED]
 
 
 def _count(stream: StreamState, size: int, content_bytes: int, is_last: int) -> None:

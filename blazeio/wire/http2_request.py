@@ -10,11 +10,12 @@ the dynamic table of its connection does not change, the same octets mean the sa
 head. So whole blocks are kept; and since ``:path`` differs from request to
 request while clients do not index it, the pseudo-header fields in front are
 read one by one and *the rest* of the block is looked up. Both memos belong to one
-connection: what they hold may be secret, and means nothing elsewhere.
+connection: what they hold may be secret, and means nothing elsewhere. Something is
+kept when it has come twice in a row: many connections ask once and wait.
 """
 
 import re
-from typing import Final
+from typing import Final, TypeVar
 
 from msgspec import Struct
 
@@ -28,13 +29,15 @@ from blazeio.wire.hpack import FIELD_OVERHEAD_BYTES, HeaderDecoder, Pair
 from blazeio.wire.http2_frames import ErrorCode, Http2ConnectionError, Http2StreamError
 from blazeio.wire.request import USUAL_METHODS, RequestHead, check_method
 
-_CACHED_HEADS: Final = 16
-_CACHED_SECTIONS: Final = 8
+_MOST_CACHED: Final = 16
+"""Of heads, and of sections, by each connection."""
 _LONGEST_CACHED_BYTES: Final = 1024
 
 # RFC 9113 section 8.2.1: names are in lower case.
 _NAME: Final = re.compile(rf"[{TCHAR.replace('A-Z', '')}]++")
 _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*+")
+_Key = TypeVar("_Key")
+_Value = TypeVar("_Value")
 _cached_names: Final[BoundedCache[str, bool]] = BoundedCache(512)
 _LONGEST_NAME_BYTES: Final = 64
 
@@ -83,15 +86,14 @@ class HeadReader:
         decoder: With the dynamic table.
     """
 
-    __slots__ = ("_heads", "_limits", "_sections", "decoder")
+    __slots__ = ("_heads", "_last", "_limits", "_sections", "decoder")
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self.decoder = HeaderDecoder(limits.head_bytes, limits.header_table_bytes)
-        self._heads: BoundedCache[bytes, RequestHead] = BoundedCache(_CACHED_HEADS)
-        self._sections: BoundedCache[tuple[str | None, bytes], _Section] = BoundedCache(
-            _CACHED_SECTIONS
-        )
+        self._heads: dict[bytes, RequestHead] = {}
+        self._sections: dict[tuple[str | None, bytes], _Section] = {}
+        self._last = b""
 
     def accept_settings(self) -> None:
         """Our SETTINGS were acknowledged."""
@@ -112,10 +114,7 @@ class HeadReader:
             RemoteProtocolError: It is refused with a status.
         """
         # Hot: runs once per request.
-        kept = self._heads.recent.get(block)
-        if kept is not None:
-            return kept
-        kept = self._heads.recall(block)
+        kept = self._heads.get(block)
         if kept is not None:
             return kept
         version = self.decoder.version
@@ -123,12 +122,14 @@ class HeadReader:
         pseudo = dict(front)
         rest = block[at:]
         authority = pseudo.get(":authority")
-        section = self._sections.recent.get((authority, rest))
+        section = self._sections.get((authority, rest))
         if section is None:
             section = self._read_section(block, at, authority)
         head = self._make_head(front, pseudo, section)
         if len(block) <= _LONGEST_CACHED_BYTES and self.decoder.version == version:
-            self._heads.keep(block, head)
+            if block == self._last:
+                _cache(self._heads, block, head)
+            self._last = block
         return head
 
     def read_trailers(self, block: bytes) -> Headers | None:
@@ -165,15 +166,16 @@ class HeadReader:
                 self.forget()
 
     def _read_section(self, block: bytes, at: int, authority: str | None) -> _Section:
-        key = authority, block[at:]
-        section = self._sections.recall(key)
-        if section is not None:
-            return section
         version = self.decoder.version
         pairs = self._decode(block, at)
         section = read_section(pairs, authority, self._limits)
-        if self.decoder.version == version and len(block) <= _LONGEST_CACHED_BYTES:
-            self._sections.keep(key, section)
+        is_again = self._last.endswith(block[at:])
+        if (
+            is_again
+            and self.decoder.version == version
+            and len(block) <= _LONGEST_CACHED_BYTES
+        ):
+            _cache(self._sections, (authority, block[at:]), section)
         return section
 
     def _make_head(
@@ -219,6 +221,13 @@ class HeadReader:
             0,
             self._limits,
         )
+
+
+def _cache(memo: dict[_Key, _Value], key: _Key, value: _Value) -> None:
+    """Keep it; a memo that is full begins anew."""
+    if len(memo) >= _MOST_CACHED:
+        memo.clear()
+    memo[key] = value
 
 
 def read_section(pairs: list[Pair], authority: str | None, limits: Limits) -> _Section:

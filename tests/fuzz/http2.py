@@ -99,7 +99,7 @@ def read_blocks(chance: random.Random) -> None:
                 results.append((type(error), str(error)))
         assert results[0] == results[1]
         assert keeping.decoder._size_bytes <= 4096
-        assert len(keeping._heads) <= 32
+        assert len(keeping._heads) <= 16
 
 
 def converse(chance: random.Random) -> None:

@@ -221,6 +221,7 @@ def test_trailers_keep_what_a_trailer_may_be() -> None:
 def test_the_same_block_is_the_same_head() -> None:
     reader = HeadReader(Limits())
     octets = block(GET)
+    assert reader.read(octets) is not reader.read(octets)  # it may have been the last
     assert reader.read(octets) is reader.read(octets)
 
 
@@ -229,8 +230,8 @@ def test_a_change_of_the_table_is_the_end_of_what_was_kept() -> None:
     named = block(GET[:3])
     reader.read(named + literal(":path", "/1", INDEXED))
     octets = named + b"\xbe"  # the newest entry
-    assert reader.read(octets).path == "/1"
-    assert reader.read(octets).path == "/1"
+    for _ in range(4):
+        assert reader.read(octets).path == "/1"
     reader.read(named + literal(":path", "/2", INDEXED))
     assert reader.read(octets).path == "/2"
     with pytest.raises(Http2StreamError):
@@ -249,7 +250,7 @@ def test_the_rest_is_kept_where_paths_differ() -> None:
         for letter in b"abcd"
     ]
     assert [head.path for head in heads] == ["/a", "/b", "/c", "/d"]
-    assert len({id(head.headers) for head in heads}) == 1
+    assert len({id(head.headers) for head in heads[1:]}) == 1
     other = reader.read(b"\x82\x86\x01\x01b\x04\x02/a" + rest)
     assert other.headers["host"] == "b"
 
@@ -257,17 +258,19 @@ def test_the_rest_is_kept_where_paths_differ() -> None:
 def test_what_is_kept_is_bounded() -> None:
     reader = HeadReader(Limits())
     for number in range(500):
-        reader.read(block(put(":path", f"/{number}")))
-    assert len(reader._heads) <= 32
+        for _ in range(2):
+            reader.read(block(put(":path", f"/{number}")))
+    assert len(reader._heads) <= 16
     assert len(reader._sections) <= 16
     reader.read(block([*GET, ("a", "b" * 2000)]))
-    assert len(max(reader._heads.recent, key=len)) < 200
+    assert len(max(reader._heads, key=len)) < 200
 
 
 def test_a_head_is_no_longer_known_once_the_table_must_be_reduced() -> None:
     reader = HeadReader(Limits(header_table_bytes=100))
     octets = block(GET)
-    reader.read(octets)
+    for _ in range(3):
+        reader.read(octets)
     reader.accept_settings()
     with pytest.raises(Http2ConnectionError, match="not reduced"):
         reader.read(octets)
