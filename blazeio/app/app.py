@@ -24,7 +24,6 @@ from typing import (
     overload,
 )
 
-from blazeio.app import run_hook
 from blazeio.app.dispatch import Dispatch, compose_dispatch
 from blazeio.app.endpoints import (
     MIDDLEWARE_NAMES,
@@ -42,7 +41,12 @@ from blazeio.app.route import (
     make_route_options,
 )
 from blazeio.app.router import HandlerT, MethodRoutes, RouteTable
-from blazeio.app.runner import AppRunner, check_address, run_until_signalled
+from blazeio.app.runner import (
+    AppRunner,
+    check_address,
+    run_hook,
+    run_until_signalled,
+)
 from blazeio.errors import ConfigurationError
 from blazeio.files.static_server import StaticOptions, StaticServer
 from blazeio.limits import LimitOptions, Limits
@@ -575,7 +579,7 @@ class App(Hooks, Generic[StateT]):
             SystemExit: The address cannot be bound, or a file of ``tls`` cannot be
                 used; says why.
         """
-        serve = run_hook.hook.get()
+        serve = run_hook.get()
         if serve is not None:
             serve(self)
         else:

@@ -1,4 +1,9 @@
-"""Serving one app in this process: bind, serve, drain, signals."""
+"""Serving one app in this process: bind, serve, drain, signals.
+
+A script that defines an app usually ends with ``web.runner()``. Run alone, it serves
+itself, by ``AppRunner``. A supervisor's worker that runs the same script sets
+``run_hook`` before, and serves the app on the listener that the worker was given.
+"""
 
 import asyncio
 import os
@@ -7,7 +12,8 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Coroutine
-from typing import Any
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
 
 from blazeio.errors import ConfigurationError
 from blazeio.loggers import escape_line, get_logger
@@ -17,7 +23,15 @@ from blazeio.server.loop import get_loop, raise_descriptor_limit, run_through
 from blazeio.server.server import Server
 from blazeio.server.tls import TlsSettings
 
+if TYPE_CHECKING:
+    from blazeio.app.app import App
+
 log = get_logger("blazeio.app")
+
+RunHook = Callable[["App[Any]"], None]
+
+run_hook: ContextVar[RunHook | None] = ContextVar("run_hook", default=None)
+"""Called by ``App.runner`` instead of serving by itself; returns when serving ends."""
 
 DRAIN_IDLE_S = 2.0
 """How long an idle connection stays open while draining, seconds: its next request may

@@ -56,9 +56,13 @@ def _write_options(options: dict[str, Any]) -> list[str]:
 
 
 def _refuse_within_import() -> None:
-    """A worker that imports the module must not begin a service of its own."""
-    hosting = sys.modules.get("blazeio.app.run_hook")
-    if hosting is not None and hosting.host.get() is not None:
+    """Refuse a call of ``run`` by a module that a worker imports.
+
+    Raises:
+        RuntimeError: The caller's fault.
+    """
+    runner = sys.modules.get("blazeio.app.runner")  # a worker has imported it
+    if runner is not None and runner.run_hook.get() is not None:
         raise RuntimeError(
             "run() was called while the module was imported: put it under "
             "`if __name__ == '__main__':`"

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from blazeio.app import run_hook
 from blazeio.app.app import App
 from blazeio.app.deliver import Deliver
 from blazeio.app.request import Request
+from blazeio.app.runner import run_hook
 from blazeio.errors import ConfigurationError
 from blazeio.limits import Limits
 from blazeio.protocol.request import BlazeioServerProtocol
@@ -580,13 +580,13 @@ async def test_a_folder_of_a_mounted_app_is_served(web: App, folder: Path) -> No
 def test_an_app_is_served_by_its_host_where_there_is_one() -> None:
     web = App()
     served: list[App] = []
-    token = run_hook.hook.set(served.append)
+    token = run_hook.set(served.append)
     try:
         web.runner()
     finally:
-        run_hook.hook.reset(token)
+        run_hook.reset(token)
     assert served == [web]
 
 
 def test_there_is_no_host_unless_one_is_set() -> None:
-    assert run_hook.hook.get() is None
+    assert run_hook.get() is None

@@ -16,7 +16,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 from setproctitle import setproctitle
 
-from blazeio.app import run_hook
+from blazeio.app import runner
 from blazeio.app.app import App
 from blazeio.errors import ConfigurationError
 from blazeio.protocol.tls import TlsConfig
@@ -83,7 +83,7 @@ from blazeio_supervisor.worker.stack_dump import StackDump
 from blazeio_supervisor.worker.worker import Worker
 
 # An environment under /root is closed to every other user.
-_NEEDED_FOLDERS = tuple(os.path.dirname(each.__file__ or "") for each in (os, run_hook))
+_NEEDED_FOLDERS = tuple(os.path.dirname(each.__file__ or "") for each in (os, runner))
 
 
 class Generation(Struct):
@@ -161,7 +161,7 @@ class Generation(Struct):
         before = take_snapshot()
         births = ImportOrigins()
         births.begin()
-        run_hook.hook.set(_refuse_to_serve)
+        runner.run_hook.set(_refuse_to_serve)
         # A collection in mid-import would touch, so unshare, what is there.
         gc.disable()
         try:
@@ -184,7 +184,7 @@ class Generation(Struct):
             end_escaped_child()
         if not is_still(self.channel, name):
             end_now(CHANNEL_CLOSED)
-        run_hook.hook.set(None)
+        runner.run_hook.set(None)
         births.end()
         objects = gc.get_objects()
         dangers = find_fork_dangers(before, births, objects)

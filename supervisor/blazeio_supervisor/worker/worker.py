@@ -15,7 +15,7 @@ from typing import NoReturn
 
 from setproctitle import setproctitle
 
-from blazeio.app import run_hook
+from blazeio.app import runner
 from blazeio.app.app import App
 from blazeio.protocol.tls import TlsConfig
 from blazeio.server.loop import (
@@ -211,7 +211,7 @@ class Worker:
         )
 
     def _run_script(self) -> None:
-        run_hook.hook.set(self._serve)
+        runner.run_hook.set(self._serve)
         send(self._channel, Importing())
         try:
             run_script(self._path)
