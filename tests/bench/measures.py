@@ -96,6 +96,8 @@ def ask(
             )
         if seen.error_count > connections:  # those of the end are cut
             raise RuntimeError(f"{path}: {seen.error_count} requests failed")
+        if not seen.request_count:
+            raise RuntimeError(f"{path}: nothing was answered within the round")
         return seen
 
     return load

@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
+from tests.bench.bulk_client import WrongCountError
 from tests.bench.case_servers import SERVERS
 from tests.bench.cases import CASES, Case
 from tests.bench.interpreter import read_interpreter
@@ -101,7 +102,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
             continue
         try:
             line = judge(case, measure_case(case, options.rounds, options.seconds))
-        except (DidNotServeError, subprocess.CalledProcessError, OSError) as error:
+        except (
+            DidNotServeError,
+            WrongCountError,
+            subprocess.CalledProcessError,
+            OSError,
+            RuntimeError,
+        ) as error:
             print(f"{case.name:18} was not measured: {error}", flush=True)
             continue
         print(json.dumps(line) if options.json else format_line(line), flush=True)
