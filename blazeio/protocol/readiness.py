@@ -67,43 +67,90 @@ class HangupListener(Protocol):
         ...
 
 
-class HangupWatcher:
-    """Watches the sockets of paused connections of one event loop."""
+class SideEpoll:
+    """An epoll of ours, whose own descriptor is a reader of the event loop.
 
-    __slots__ = ("_base", "_epoll", "_loop", "_watched")
+    It is made when it is first needed.
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    Args:
+        loop: The event loop.
+        on_ready: Called in a turn of the loop where the epoll has events.
+    """
+
+    __slots__ = ("_base", "_epoll", "_loop", "_on_ready")
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, on_ready: Callable[[], None]
+    ) -> None:
         self._loop = loop
+        self._on_ready = on_ready
         self._base = contextvars.copy_context()
-        self._epoll: select.epoll | None = None  # made on first use
-        self._watched: dict[int, HangupListener] = {}
+        self._epoll: select.epoll | None = None
 
-    def list_epolls(self) -> list[int]:
-        """Return the descriptor of the side epoll, if there is one by now."""
+    def list_descriptors(self) -> list[int]:
+        """Return its descriptor, if it was made by now."""
         return [] if self._epoll is None else [self._epoll.fileno()]
 
-    def watch(self, fd: int, connection: HangupListener) -> None:
-        """Call ``connection.on_hangup`` at the peer's FIN, and at its RST."""
+    def register(self, fd: int, events: int) -> None:
+        """Watch a socket for events of epoll_ctl(2)."""
         if self._epoll is None:
             self._epoll = select.epoll()
             # A reader runs in the context of who adds it: not in that of a handler.
             side = self._epoll.fileno()
-            self._base.copy().run(lambda: self._loop.add_reader(side, self._poll))
+            self._base.copy().run(lambda: self._loop.add_reader(side, self._on_ready))
+        self._epoll.register(fd, events)
+
+    def modify(self, fd: int, events: int) -> None:
+        """Watch a socket for other events from now on."""
+        if self._epoll is not None:
+            self._epoll.modify(fd, events)
+
+    def unregister(self, fd: int) -> None:
+        """Stop watching a socket, which may be closed by now."""
+        if self._epoll is not None:
+            try:
+                self._epoll.unregister(fd)
+            except OSError:
+                pass  # it was closed before; the kernel has forgotten it
+
+    def poll(self) -> list[tuple[int, int]]:
+        """Return the sockets that have events now, each with its events."""
+        return [] if self._epoll is None else self._epoll.poll(0)
+
+    def close(self) -> None:
+        """Close it; it is made again when it is needed."""
+        if self._epoll is not None:
+            self._loop.remove_reader(self._epoll.fileno())
+            self._epoll.close()
+        self._epoll = None
+
+
+class HangupWatcher:
+    """Watches the sockets of paused connections of one event loop."""
+
+    __slots__ = ("_epoll", "_watched")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._epoll = SideEpoll(loop, self._poll)
+        self._watched: dict[int, HangupListener] = {}
+
+    def list_epolls(self) -> list[int]:
+        """Return the descriptor of the epoll, if there is one by now."""
+        return self._epoll.list_descriptors()
+
+    def watch(self, fd: int, connection: HangupListener) -> None:
+        """Call ``connection.on_hangup`` at the peer's FIN, and at its RST."""
         if fd not in self._watched:
             self._epoll.register(fd, select.EPOLLRDHUP)
         self._watched[fd] = connection
 
     def forget(self, fd: int) -> None:
         """Stop watching a socket."""
-        if self._epoll is not None and self._watched.pop(fd, None) is not None:
-            try:
-                self._epoll.unregister(fd)
-            except OSError:  # closed before; the kernel has forgotten it
-                pass
+        if self._watched.pop(fd, None) is not None:
+            self._epoll.unregister(fd)
 
     def _poll(self) -> None:
-        assert self._epoll is not None  # _poll is its reader
-        for fd, events in self._epoll.poll(0):
+        for fd, events in self._epoll.poll():
             connection = self._watched.get(fd)
             if connection is None:
                 continue  # forgotten by a connection served just before
@@ -111,32 +158,29 @@ class HangupWatcher:
                 self.forget(fd)
                 connection.on_hangup(is_reset=True)
             else:
-                self._epoll.modify(fd, 0)  # FIN was told; go on watching for RST
+                # The FIN is told once; 0 still brings ERR and HUP, which are a RST.
+                self._epoll.modify(fd, 0)
                 connection.on_hangup(is_reset=False)
 
     def close(self) -> None:
         """Close the epoll."""
-        if self._epoll is not None:
-            self._loop.remove_reader(self._epoll.fileno())
-            self._epoll.close()
-        self._epoll = None
+        self._epoll.close()
         self._watched.clear()
 
 
 class WritabilityWatcher:
     """Watches the sockets of one event loop that are written to beside it."""
 
-    __slots__ = ("_base", "_epoll", "_loop", "_waiters")
+    __slots__ = ("_epoll", "_loop", "_waiters")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._base = contextvars.copy_context()
-        self._epoll: select.epoll | None = None  # made on first use
+        self._epoll = SideEpoll(loop, self._poll)
         self._waiters: dict[int, asyncio.Future[None]] = {}
 
     def list_epolls(self) -> list[int]:
-        """Return the descriptor of the side epoll, if there is one by now."""
-        return [] if self._epoll is None else [self._epoll.fileno()]
+        """Return the descriptor of the epoll, if there is one by now."""
+        return self._epoll.list_descriptors()
 
     async def writable(self, fd: int) -> None:
         """Return when the socket takes octets, or is broken.
@@ -144,40 +188,24 @@ class WritabilityWatcher:
         Args:
             fd: Of one waiter at a time.
         """
-        if self._epoll is None:
-            self._epoll = select.epoll()
-            # A reader runs in the context of who adds it: not in that of a handler.
-            side = self._epoll.fileno()
-            self._base.copy().run(lambda: self._loop.add_reader(side, self._poll))
         waiter = self._waiters[fd] = self._loop.create_future()
         self._epoll.register(fd, select.EPOLLOUT | select.EPOLLONESHOT)
         try:
             await waiter
         finally:
-            self._forget(fd, waiter)
+            if self._waiters.get(fd) is waiter:
+                del self._waiters[fd]
+                self._epoll.unregister(fd)
 
     def _poll(self) -> None:
-        assert self._epoll is not None  # _poll is its reader
-        for fd, _ in self._epoll.poll(0):
+        for fd, _ in self._epoll.poll():
             waiter = self._waiters.get(fd)
             if waiter is not None and not waiter.done():
                 waiter.set_result(None)
 
-    def _forget(self, fd: int, waiter: asyncio.Future[None]) -> None:
-        if self._epoll is None or self._waiters.get(fd) is not waiter:
-            return
-        del self._waiters[fd]
-        try:
-            self._epoll.unregister(fd)
-        except OSError:  # closed meanwhile; the kernel has forgotten it
-            pass
-
     def close(self) -> None:
         """Close the epoll."""
-        if self._epoll is not None:
-            self._loop.remove_reader(self._epoll.fileno())
-            self._epoll.close()
-        self._epoll = None
+        self._epoll.close()
         self._waiters.clear()
 
 
