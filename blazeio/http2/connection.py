@@ -271,7 +271,8 @@ class Http2Connection(asyncio.BufferedProtocol, asyncio.Protocol):
     def flush(self) -> None:
         """Send what was gathered."""
         frames = self.wire.take_frames()
-        if frames and not self.transport.is_closing():
+        may_write = self._stage < _LINGERING and not self.transport.is_closing()
+        if frames and may_write:
             self.transport.write(frames[0] if len(frames) == 1 else b"".join(frames))
 
     def drain_acknowledged(self) -> None:

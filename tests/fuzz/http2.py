@@ -9,12 +9,19 @@ within its bounds.
 """
 
 import argparse
+import asyncio
+import logging
 import random
+import socket
 import time
 from collections.abc import Callable
 
 from blazeio.errors import RemoteProtocolError
+from blazeio.http2.connection import Http2Connection
+from blazeio.http2.stream import StreamPool
 from blazeio.limits import Limits
+from blazeio.protocol.context import ServerContext
+from blazeio.protocol.request import BlazeioServerProtocol
 from blazeio.wire.http2_request import HeadReader
 from tests.support.http2 import (
     GET,
@@ -27,15 +34,21 @@ from tests.support.http2 import (
     frame,
     headers,
     literal,
+    parse_frames,
     reset,
     settings,
     window_update,
 )
+from tests.support.transport import FakeTransport
 from tests.wire.http2_talk import Talk
 
 LIMITS = Limits(head_bytes=4096, streams=20, high_water_bytes=1000)
 LONGEST_BYTES = 30_000
 SLOWEST_S = 1.0
+TURNS = 64
+"""Turns of the loop in which every answer must have been given."""
+
+_socket, _peer = socket.socketpair()  # only its descriptor is asked things
 
 BLOCKS = [
     block(GET),
@@ -134,9 +147,75 @@ def converse(chance: random.Random) -> None:
     assert len(ended) == len(set(ended)) or talks[0].failure or len(ended) < 40
 
 
+async def answer(r: BlazeioServerProtocol) -> None:
+    """Answer whole, in pieces, or not at all, as the content is long."""
+    try:
+        size = len(await r.read())
+    except RemoteProtocolError as error:
+        r.reply(str(error).encode(), error.status_hint)
+        return
+    if size % 3 == 0:
+        r.reply(b"x" * size)
+    elif size % 3 == 1:
+        await r.prepare({"Content-Type": "text/plain"})
+        await r.write(b"y" * 5000)
+        await asyncio.sleep(0)
+        await r.write(b"z")
+    else:
+        raise RuntimeError("on purpose")
+
+
+async def serve_one(chance: random.Random) -> None:
+    """A connection over a fake transport: nothing is raised, and nothing is left."""
+    loop = asyncio.get_running_loop()
+    faults: list[object] = []
+    loop.set_exception_handler(lambda _, fault: faults.append(fault))
+    context = ServerContext(answer, LIMITS, loop)
+    connection = Http2Connection(StreamPool(context), None)
+    transport = FakeTransport(connection, extra={"socket": _socket})
+    frames = [chance.choice(FRAMES) for _ in range(chance.randrange(1, 40))]
+    octets = OPENING + b"".join(
+        change(each, chance) if chance.random() < 0.1 else each for each in frames
+    )
+    marks = sorted(chance.randrange(len(octets) + 1) for _ in range(5))
+    happenings = (
+        connection.drain,
+        connection.on_state_timeout,
+        connection.pause_writing,
+        connection.resume_writing,
+    )
+    try:
+        for start, end in zip([0, *marks], [*marks, None], strict=True):
+            if not transport.is_lost and octets[start:end]:
+                transport.feed(octets[start:end])
+            for _ in range(chance.randrange(4)):
+                await asyncio.sleep(0)
+            if chance.random() < 0.1:
+                chance.choice(happenings)()
+        for _ in range(TURNS):
+            await asyncio.sleep(0)
+        parse_frames(bytes(transport.written))
+        if not transport.is_lost:
+            transport.lose(None)
+        for _ in range(TURNS):
+            await asyncio.sleep(0)
+        assert not faults, faults
+        assert context.in_flight == connection.wire.running == 0
+        assert not context.connections
+        assert not context.detached
+    finally:
+        context.close()
+
+
+def serve(chance: random.Random) -> None:
+    """Frames, to all of a connection."""
+    asyncio.run(serve_one(chance))
+
+
 TARGETS: dict[str, Callable[[random.Random], None]] = {
     "blocks": read_blocks,
     "streams": converse,
+    "connections": serve,
 }
 
 
@@ -162,6 +241,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--seed", type=int, default=random.randrange(2**32))
     options = parser.parse_args()
+    logging.getLogger("blazeio").addHandler(logging.NullHandler())
     for name in TARGETS:
         count = fuzz(name, options.seconds / len(TARGETS), options.seed)
         print(f"{name}: {count} inputs, nothing found (seed {options.seed})")
