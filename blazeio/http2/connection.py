@@ -307,6 +307,8 @@ class Http2Connection(asyncio.BufferedProtocol, asyncio.Protocol):
             self._become_idle()
 
     def _become_idle(self) -> None:
+        if self._stage == _OPENING:
+            return  # it was answered in the read that has opened: ``_watch_head`` asks
         if self._stage == _OPEN and not self._has_fin:
             self._is_resting = False
             self._timeouts.end_state_in(min(REST_S, self.context.idle_timeout_s))

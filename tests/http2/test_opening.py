@@ -58,6 +58,16 @@ async def test_the_preface_in_single_octets() -> None:
         assert (await peer.answer(1)).status == 200
 
 
+async def test_a_refusal_in_the_first_read_closes_nothing() -> None:
+    head = headers(1, GET, more=[("host", "another")])
+    async with (
+        served(make_app()) as site,
+        await Http2Peer.connect(site.port, opening=OPENING + head) as peer,
+    ):
+        assert (await peer.answer(1)).status == 400
+        assert (await peer.get(stream_id=3)).status == 200
+
+
 async def test_http_1_is_served_beside_it() -> None:
     async with served(make_app()) as site:
         assert (await site.get("/")).body.startswith(b"1.1 ")
