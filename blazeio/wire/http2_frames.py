@@ -45,6 +45,9 @@ END_HEADERS: Final = 0x4
 PADDED: Final = 0x8
 PRIORITY_FLAG: Final = 0x20
 
+MOST_SETTINGS: Final = 32
+"""A SETTINGS frame has at most this many pairs: each may concern all streams."""
+
 
 class ErrorCode(IntEnum):
     """RFC 9113 section 7."""
@@ -186,9 +189,12 @@ def parse_settings(payload: bytes) -> list[tuple[int, int]]:
     """Read the pairs of a SETTINGS frame; unknown ones too.
 
     Raises:
-        Http2ConnectionError: It has no multiple of six octets, or a value that its
-            setting cannot have.
+        Http2ConnectionError: It has no multiple of six octets, more pairs than
+            ``MOST_SETTINGS``, or a value that its setting cannot have.
     """
+    if len(payload) > MOST_SETTINGS * 6:
+        message = f"SETTINGS of {len(payload) // 6} pairs, {MOST_SETTINGS} are the most"
+        raise Http2ConnectionError(ErrorCode.ENHANCE_YOUR_CALM, message)
     if len(payload) % 6:
         message = f"SETTINGS of {len(payload)} octets"
         raise Http2ConnectionError(ErrorCode.FRAME_SIZE_ERROR, message)

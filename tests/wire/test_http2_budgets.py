@@ -82,6 +82,14 @@ def test_windows_of_one_octet_earn_nothing() -> None:
     assert count_until_end(talk, window_update(1, 1)) <= 1010
 
 
+def test_settings_of_many_pairs() -> None:
+    talk = Talk()
+    talk.exchange(settings(*[(4, 65_535)] * 32))
+    assert talk.failure is None
+    frames = talk.exchange(settings(*[(4, 65_535)] * 33))
+    assert frames[-1].code == ENHANCE_YOUR_CALM
+
+
 def test_rapid_reset() -> None:
     talk, last = Talk(answer=None), 1
     while talk.failure is None:
