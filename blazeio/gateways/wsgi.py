@@ -65,11 +65,15 @@ class FileWrapper:
     Args:
         file: Has ``read``, and may have ``close`` and ``fileno``.
         block_bytes: Read at once, where the file is read.
+
+    Attributes:
+        left_bytes: So much of it is still to be given; None: all that there is.
     """
 
     def __init__(self, file: Any, block_bytes: int = FILE_BLOCK_BYTES) -> None:
         self.file = file
         self._block_bytes = block_bytes
+        self.left_bytes: int | None = None
         if hasattr(file, "close"):
             self.close = file.close
 
@@ -77,9 +81,12 @@ class FileWrapper:
         return self
 
     def __next__(self) -> bytes:
-        octets: bytes = self.file.read(self._block_bytes)
+        size, left = self._block_bytes, self.left_bytes
+        octets: bytes = self.file.read(size if left is None else min(size, left))
         if not octets:
             raise StopIteration
+        if left is not None:
+            self.left_bytes = left - len(octets)
         return octets
 
     def find_part(self) -> FilePart | None:
@@ -88,7 +95,7 @@ class FileWrapper:
             descriptor = self.file.fileno()
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 return None
-            return FilePart(descriptor, self.file.tell(), None)
+            return FilePart(descriptor, self.file.tell(), self.left_bytes)
         except (AttributeError, OSError, ValueError):
             return None
 
@@ -254,15 +261,14 @@ class WsgiCall:
             self._pool.post(partial(self._end, None))
 
     def _is_lost(self) -> bool:
-        """Whether the client went away while the request waited for a thread."""
+        """Whether the client went away while nothing was sent to it."""
         return self._r.transport.is_closing()
 
     def _run(self) -> None:
         parts = self._gateway.app(self.environ, self._response)
         try:
-            part = parts.find_part() if isinstance(parts, FileWrapper) else None
-            if part is not None:
-                self._send_file(part)
+            if isinstance(parts, FileWrapper):
+                self._send_wrapper(parts)
             elif isinstance(parts, list | tuple) and len(parts) == 1:
                 self._send_whole(parts[0])
             else:
@@ -276,6 +282,8 @@ class WsgiCall:
         is_complete = False
         for part in parts:
             if not _check(part):
+                if self._is_abandoned or self._is_lost():
+                    raise ClientLost("the request is over")
                 continue  # PEP 3333: nothing is ready yet
             if is_complete:
                 raise LocalProtocolError("more than the declared Content-Length")
@@ -330,6 +338,16 @@ class WsgiCall:
             self._ask(partial(self._put, None if has_left else start, part))
             self._response.has_left = True
 
+    def _send_wrapper(self, wrapper: FileWrapper) -> None:
+        """Send a file to its end, or as far as its Content-Length says (PEP 3333)."""
+        if not self._response.has_left:
+            wrapper.left_bytes = self._declared().fields.content_length
+        part = wrapper.find_part()
+        if part is None:
+            self._send_parts(wrapper)
+        else:
+            self._send_file(part)
+
     def _send_file(self, part: FilePart) -> None:
         start = self._declared()
         has_left = self._response.has_left
@@ -374,6 +392,7 @@ class WsgiCall:
                 await self._waiter
             work = asked.popleft()
             if isinstance(work, _End):
+                self.abandon()  # what another thread of the app asks for from now on
                 return work.error
             await work()
 
@@ -386,7 +405,7 @@ class WsgiCall:
         while self._asked:
             self._asked.popleft()
             if self._answers is not None:
-                self._answers.put(ClientLost("the request was cut"))
+                self._answers.put(ClientLost("the request is over"))
 
     async def _answer(self, work: Callable[[], Awaitable[Any]]) -> None:
         answers = self._answers
@@ -396,7 +415,7 @@ class WsgiCall:
         except (BlazeioError, OSError) as error:
             answer = error
         except BaseException:
-            answers.put(ClientLost("the request was cut"))
+            answers.put(ClientLost("the request is over"))
             raise
         answers.put(answer)
 

@@ -4,7 +4,8 @@ import asyncio
 import io
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -343,6 +344,27 @@ async def test_a_client_that_is_gone_ends_the_iteration_and_closes() -> None:
     assert parts.closed == 1
 
 
+async def test_a_client_that_is_gone_ends_an_iteration_of_nothing() -> None:
+    has_begun, has_ended = threading.Event(), threading.Event()
+
+    def app(environ: Any, start_response: Any) -> Iterator[bytes]:
+        start_response("200 OK", TEXT)
+        try:
+            for _ in range(2000):
+                has_begun.set()
+                time.sleep(0.005)
+                yield b""
+        except GeneratorExit:
+            has_ended.set()
+            raise
+
+    async with wsgi(app) as site, await site.connect() as peer:
+        await peer.send(GET)
+        await wait_until(has_begun.is_set)
+        peer.reset()
+        await wait_until(has_ended.is_set)
+
+
 async def test_work_in_close_holds_up_nothing() -> None:
     goes_on = threading.Event()
     closed: list[int] = []
@@ -397,6 +419,29 @@ async def test_a_file_without_a_descriptor_is_read() -> None:
 
     async with wsgi(app) as site:
         assert (await site.get("/")).body == b"abc" * 1000
+
+
+def open_in_memory(path: Path) -> io.BytesIO:
+    return io.BytesIO(path.read_bytes())
+
+
+@pytest.mark.parametrize("make", [lambda path: path.open("rb"), open_in_memory])
+async def test_a_file_ends_where_its_content_length_says(
+    make: Callable[[Path], Any], tmp_path: Path
+) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"0123456789" * 10)
+
+    def app(environ: Any, start_response: Any) -> Any:
+        file = make(path)
+        file.seek(5)
+        start_response("206 Partial Content", [("Content-Length", "13")])
+        return environ["wsgi.file_wrapper"](file, 10)
+
+    async with wsgi(app) as site, await site.connect() as peer:
+        for _ in range(2):
+            await peer.send(GET)
+            assert (await peer.read_response()).body == b"5678901234567"
 
 
 # Faults

@@ -154,3 +154,29 @@ async def test_what_is_queued_is_served_at_the_drain() -> None:
         for peer in (one, two):
             answer = await peer.read_response()
             assert (answer.status, answer.field("connection")) == (200, "close")
+
+
+async def test_a_thread_that_asks_after_the_end_is_told_so() -> None:
+    goes_on = threading.Event()
+    raised: list[BaseException] = []
+
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        write = start_response("200 OK", TEXT)
+        write(b"one")
+
+        def write_late() -> None:
+            goes_on.wait(5)
+            try:
+                write(b"late")
+            except OSError as error:
+                raised.append(error)
+
+        threading.Thread(target=write_late, daemon=True).start()
+        return [b"two"]
+
+    async with wsgi(app) as site, await site.connect() as peer:
+        await peer.send(GET)
+        assert (await peer.read_response()).body == b"onetwo"
+        await wait_until(lambda: not site.server.in_flight)
+        goes_on.set()
+        await wait_until(lambda: raised)
