@@ -50,6 +50,8 @@ UNTRIED = {"not checked", "check was interrupted by user"}
 
 def choose_tests(place: str) -> list[str]:
     """Choose the tests that should notice a change of a file or folder."""
+    if not (REPOSITORY / place).exists():
+        sys.exit(f"{place} is not there")
     for room, tests in ROOMS.items():
         if place == room or place.startswith(f"{room}/"):
             return tests
@@ -91,6 +93,10 @@ def try_all(seconds: float, children: int) -> None:
             running.wait(seconds)
         except subprocess.TimeoutExpired:
             running.send_signal(signal.SIGINT)  # it writes down what it has by then
+            try:
+                running.wait(30)
+            except subprocess.TimeoutExpired:
+                running.kill()  # it was not yet done with the tests as they are
 
 
 def ask_mutmut(*words: str) -> str:
