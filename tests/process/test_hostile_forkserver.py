@@ -104,7 +104,7 @@ def start(folder: Path, code: str, victim: int, *options: str) -> list[str]:
     os.chown(folder, nobody.pw_uid, nobody.pw_gid)
     words = ["blazeio-supervisor", "app:web", "--user", "nobody", "--workers", "2"]
     words += ["--graceful-timeout", f"{GRACE_S:g}", "--env", f"VICTIM={victim}"]
-    words += ["--boot-timeout", "3", "--control", str(folder / "c.sock")]
+    words += ["--boot-timeout", "10", "--control", str(folder / "c.sock")]
     return let_everybody_read_python(resolve([*words, *options]), folder / "aside")
 
 
@@ -130,9 +130,9 @@ def test_its_lies_hurt_nobody_and_the_service_ends(
         return is_told or master.poll() is not None
 
     try:
-        block_until(is_decided, 10)
+        block_until(is_decided, 40)
         master.send_signal(signal.SIGTERM)
-        status = master.wait(scaled(GRACE_S + 4))
+        status = master.wait(scaled(GRACE_S + 20))
         text = log.read_text(errors="replace")
         assert status in (0, 3), text
         assert "event=misbehaved" in text, text

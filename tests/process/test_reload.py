@@ -62,10 +62,11 @@ def test_a_reload_follows_a_moved_link(
     wait_for_code(service, b"two")
 
 
+@pytest.mark.long
 def test_a_reload_that_takes_too_long_goes_back_in_every_slot(
     live_server: LiveServers, tmp_path: Path
 ) -> None:
-    span = f"{scaled(1.5):g}"
+    span = f"{scaled(6):g}"  # in which one slot must be done
     service = start_service(live_server, tmp_path, "--rollout-timeout", span)
     hanging = (
         "\n@web.on_start\nasync def start():\n"
@@ -78,7 +79,7 @@ def test_a_reload_that_takes_too_long_goes_back_in_every_slot(
     service.server.wait_for_log(
         r"event=reload_failed generation 2 .*: not done within \S+ s .*: "
         r"still rolling, 1 of 2 slots done; rolled back",
-        timeout_s=15,
+        timeout_s=30,
     )
     service.wait_for(
         lambda workers: {generation for generation, _ in workers.values()} == {1},
@@ -109,9 +110,10 @@ def test_a_reload_that_takes_too_long_goes_back_in_every_slot(
 def test_broken_code_leaves_the_old_workers_as_they_are(
     live_server: LiveServers, tmp_path: Path, code: str, reason: str
 ) -> None:
-    span = f"{scaled(1.5):g}" if "not ready" in reason else "30"
-    service = start_service(live_server, tmp_path, "--boot-timeout", span)
+    service = start_service(live_server, tmp_path)
     before = service.workers()
+    config = tmp_path / "blazeio.toml"
+    config.write_text("boot_timeout = 1.5\n" if "not ready" in reason else "")
     (service.folder / "app.py").write_text(code)
     service.server.signal(signal.SIGHUP)
     service.server.wait_for_log(rf"event=reload_failed .*{reason}")
@@ -119,6 +121,7 @@ def test_broken_code_leaves_the_old_workers_as_they_are(
     assert service.workers() == before
     assert int(service.get().body) in service.pids()
     (service.folder / "app.py").write_text(APP)
+    config.unlink()
     service.reload(3)
 
 

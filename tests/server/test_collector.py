@@ -73,7 +73,7 @@ class TestTuning:
             for _ in range(64):
                 Node(b"x" * 1024 * 1024)
             assert alive == 64
-            await wait_until(lambda: not alive)
+            await wait_until(lambda: not alive, 30)
 
 
 async def ask_once(address: tuple[str, int]) -> socket.socket:
