@@ -8,8 +8,11 @@ here.
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
+from blazeio.protocol.context import ServerContext
 from blazeio.protocol.request import BlazeioServerProtocol
+from blazeio.protocol.timeouts import NEVER
 from blazeio.protocol.trust import find_scheme
 
 
@@ -41,14 +44,47 @@ class GatewayProtocol(BlazeioServerProtocol):
         It is counted until it calls what is returned, and returns ``DETACHED``; it
         must not touch the request any more.
 
+        ``Limits.handler_timeout_s`` holds for it as before.
+
         Returns:
             None where no handler runs.
         """
-        return self.handler_task.detach()
+        task, ends_at = self.handler_task.task, self.handler_task.deadline_at
+        end = self.handler_task.detach()
+        if end is None or task is None or ends_at == NEVER:
+            return end
+        return end_in_time(task, ends_at, self.context, end)
 
     def _stays_for_response(self) -> bool:
         """After a FIN in mid-response: the app was told, what it sends is delivered."""
         return self.handler_task.outlives_carrier
+
+
+def end_in_time(
+    task: asyncio.Task[Any],
+    ends_at: float,
+    context: ServerContext,
+    end: Callable[[], None],
+) -> Callable[[], None]:
+    """Cancel a task that runs on after its response when its deadline has passed.
+
+    Args:
+        task: What runs on.
+        ends_at: The deadline, as of ``HandlerTask``.
+        context: Of its server.
+        end: To be called when it is over.
+
+    Returns:
+        To be called instead.
+    """
+    left_s = max(ends_at - context.wheel.now(), 0.0)
+    timer = context.loop.call_later(left_s, task.cancel)
+
+    def end_both() -> None:
+        timer.cancel()
+        end()
+
+    return end_both
 
 
 def _find_peer(transport: asyncio.BaseTransport) -> tuple[str, int] | None:

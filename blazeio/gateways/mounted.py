@@ -7,9 +7,10 @@ what the app does after that is counted as in flight until it ends.
 
 import asyncio
 
-from blazeio.gateways.connection import GatewayProtocol
+from blazeio.gateways.connection import GatewayProtocol, end_in_time
 from blazeio.gateways.gateway import Gateway
 from blazeio.gateways.http import HttpExchange
+from blazeio.protocol.timeouts import NEVER
 
 
 class MountedExchange(HttpExchange):
@@ -51,4 +52,7 @@ async def serve_mounted(gateway: Gateway, r: GatewayProtocol, prefix: str) -> No
         task.result()
     else:
         end = context.begin_background(task)
+        ends_at = r.handler_task.deadline_at
+        if ends_at != NEVER:
+            end = end_in_time(task, ends_at, context, end)
         task.add_done_callback(lambda _: end())

@@ -267,6 +267,27 @@ async def test_work_after_the_response_touches_no_later_request() -> None:
     assert len(errors) == 1
 
 
+async def test_work_after_the_response_has_the_handlers_deadline() -> None:
+    ends: list[BaseException] = []
+
+    async def app(scope: Any, receive: Receive, send: Send) -> None:
+        await hello(scope, receive, send)
+        if scope["path"] == "/slow":
+            try:
+                await asyncio.sleep(3600)
+            except BaseException as error:
+                ends.append(error)
+                raise
+
+    async with asgi(app, handler_timeout_s=0.05) as site, await site.connect() as peer:
+        for path in (b"/slow", b"/"):
+            await peer.send(b"GET %b HTTP/1.1\r\nHost: a\r\n\r\n" % path)
+            assert (await within(peer.read_response())).status == 200
+        await wait_until(lambda: ends)
+        await wait_until(lambda: not site.server.in_flight)
+    assert isinstance(ends[0], asyncio.CancelledError)
+
+
 # Faults
 
 

@@ -146,6 +146,26 @@ async def test_middlewares_are_around_it_and_work_after_it_holds_up_nothing() ->
     assert seen[-1] == "ended"
 
 
+async def test_what_goes_on_after_the_response_has_the_handlers_deadline() -> None:
+    ends: list[BaseException] = []
+
+    async def app(scope: Any, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            raise NotImplementedError
+        await tell(scope, receive, send)
+        try:
+            await asyncio.sleep(3600)
+        except BaseException as error:
+            ends.append(error)
+            raise
+
+    web = make(("/x", app), handler_timeout_s=0.05)
+    async with served(web) as site:
+        assert (await site.get("/x")).status == 200
+        await wait_until(lambda: ends)
+        await wait_until(lambda: not site.server.in_flight)
+
+
 async def test_an_error_of_the_app_is_500(caplog: pytest.LogCaptureFixture) -> None:
     async def app(scope: Any, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
