@@ -10,7 +10,7 @@ import blazeio as io
 from blazeio.client.url import parse_url, show_url
 from blazeio.errors import InvalidUrl
 from tests.client.scripts import OK
-from tests.client.test_dialing import dead_port
+from tests.client.test_connect import dead_port
 from tests.support.raw_server import RawServer, Visitor
 
 NAME, PASSWORD = "nobody-knows-me", "se-cret"
