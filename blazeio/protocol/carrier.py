@@ -31,7 +31,8 @@ How to add a carrier
 Heads are written once, as the field lines of HTTP/1 (``ResponseWriter`` keeps them by
 the second). A carrier that writes heads in another form reads these lines, and drops
 those that are about one connection alone: ``Connection``, ``Transfer-Encoding``.
-``tests/protocol/memory_carrier.py`` is a whole carrier in some hundred lines.
+``tests/protocol/memory_carrier.py`` is a whole carrier in some hundred lines;
+``blazeio.http2.stream`` and ``blazeio.gateways.asgi_carrier`` are others.
 """
 
 import asyncio

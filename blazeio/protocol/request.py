@@ -174,7 +174,7 @@ class BlazeioServerProtocol(
 
     @property
     def http_version(self) -> str:
-        """The version of HTTP that the request came by: ``1.0`` or ``1.1``."""
+        """The version of HTTP that the request came by: ``1.0``, ``1.1`` or ``2``."""
         return self.carrier.http_version
 
     @property
