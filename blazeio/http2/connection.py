@@ -227,7 +227,7 @@ class Http2Connection(asyncio.BufferedProtocol, asyncio.Protocol):
         self._take_stream().refuse(self, stream, error)
 
     def _take_stream(self) -> Http2Stream:
-        stream = self._pool.take()
+        stream = self._pool.take(self)
         self._running.append(stream)
         return stream
 

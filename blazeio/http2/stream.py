@@ -124,6 +124,7 @@ class Http2Stream:
     """One request on a connection; a ``RequestCarrier``.
 
     Args:
+        connection: That its first request is on.
         context: Shared by the connections of the loop.
         request_class: The class of ``r``.
 
@@ -152,11 +153,13 @@ class Http2Stream:
     can_sendfile: Final = False
     http_version: Final = "2"
 
-    connection: "Http2Connection"
-
     def __init__(
-        self, context: ServerContext, request_class: type[BlazeioServerProtocol]
+        self,
+        connection: "Http2Connection",
+        context: ServerContext,
+        request_class: type[BlazeioServerProtocol],
     ) -> None:
+        self.connection = connection
         self.state = _NO_STATE
         self.gate = WriteGate()
         self.read_control = StreamReading(self)
@@ -209,7 +212,8 @@ class Http2Stream:
             is_whole: No content follows.
         """
         # Hot: runs once per request.
-        self.connection = connection
+        if connection is not self.connection:
+            self._join(connection)
         self.state = state
         state.user = self
         self._is_over = False
@@ -245,11 +249,17 @@ class Http2Stream:
         error: RemoteProtocolError,
     ) -> None:
         """Answer what is not to be served with the status of an error."""
-        self.connection = connection
+        if connection is not self.connection:
+            self._join(connection)
         self.state = state
         state.user = self
         self._is_over = False
         self.request.handler_task.refuse_head(error)
+
+    def _join(self, connection: "Http2Connection") -> None:
+        """Be on another connection: the request is told, since its peer is another."""
+        self.connection = connection
+        self.request.connection_made(self.transport)
 
     def receive(self, octets: bytes) -> None:
         """Take content."""
@@ -543,12 +553,12 @@ class StreamPool:
         self._request_class = request_class
         self._spare: list[Http2Stream] = []
 
-    def take(self) -> Http2Stream:
-        """Return one that is over, or a new one."""
+    def take(self, connection: "Http2Connection") -> Http2Stream:
+        """Return one that is over, or a new one of this connection."""
         # Hot: runs once per request.
         if self._spare:
             return self._spare.pop()
-        return Http2Stream(self.context, self._request_class)
+        return Http2Stream(connection, self.context, self._request_class)
 
     def put(self, stream: Http2Stream) -> None:
         """Keep one that is over."""

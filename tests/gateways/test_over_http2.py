@@ -1,67 +1,51 @@
-"""Apps of other interfaces over HTTP/2, asked by curl."""
+"""Apps of other interfaces behind HTTP/2: each stream is a request of theirs."""
 
-import asyncio
 from typing import Any
 
-from tests.gateways.apps import Receive, Send, asgi, body, read_all, start, wsgi
-from tests.support.served import Site
+from tests.gateways.apps import Receive, Send, asgi, body, start, wsgi
+from tests.support.http2 import GET, POST
+from tests.support.http2_peer import Http2Peer
 
 
-async def curl(site: Site, target: str, *options: str) -> str:
-    """What curl has got by HTTP/2 with prior knowledge, heads included."""
-    url = f"http://127.0.0.1:{site.port}{target}"
-    words = ["curl", "-si", "--http2-prior-knowledge", "--max-time", "10", *options]
-    process = await asyncio.create_subprocess_exec(
-        *words, url, stdout=asyncio.subprocess.PIPE
-    )
-    output, _ = await process.communicate()
-    return output.decode().replace("\r\n", "\n")
+async def tell_client(scope: Any, receive: Receive, send: Send) -> None:
+    await send(start())
+    await send(body(f"{scope['http_version']} {scope['client'][1]}".encode()))
 
 
-async def app(scope: Any, receive: Receive, send: Send) -> None:
-    content = await read_all(receive)
-    if scope["path"] == "/hints":
-        links = [b"</a.css>"]
-        await send({"type": "http.response.early_hint", "links": links})
-    fields = [(b"x-version", scope["http_version"].encode()), (b"connection", b"x")]
-    await send(start(200, *fields))
-    if scope["path"] == "/pieces":
-        for piece in (b"one", b"", b"two"):
-            await send(body(piece, more=True))
-        await send(body())
-    else:
-        await send(body(content or b"hello"))
+def tell_client_wsgi(environ: Any, start_response: Any) -> list[bytes]:
+    content = environ["wsgi.input"].read().decode()
+    start_response("200 OK", [])
+    told = f"{environ['SERVER_PROTOCOL']} {environ['REMOTE_PORT']} {content}"
+    return [told.encode()]
 
 
-async def test_an_asgi_app_is_told_the_version() -> None:
-    async with asgi(app) as site:
-        answer = await curl(site, "/")
-    assert answer.startswith("HTTP/2 200 \n")
-    assert "x-version: 2\n" in answer
-    assert "connection" not in answer
-    assert answer.endswith("\n\nhello")
+async def test_each_connection_has_its_own_client() -> None:
+    """Streams are used again, also by other connections."""
+    async with asgi(tell_client) as site:
+        for _ in range(3):
+            async with await Http2Peer.connect(site.port) as peer:
+                port = peer.writer.get_extra_info("sockname")[1]
+                for stream_id in (1, 3):
+                    answer = await peer.get(stream_id=stream_id)
+                    assert answer.body == f"2 {port}".encode()
 
 
-async def test_bodies_go_both_ways() -> None:
-    async with asgi(app) as site:
-        content = "x" * 100_000
-        assert (await curl(site, "/", "--data", content)).endswith(content)
-        assert (await curl(site, "/pieces")).endswith("\n\nonetwo")
+async def test_a_refusal_on_a_stream_that_is_used_again() -> None:
+    async with asgi(tell_client) as site:
+        async with await Http2Peer.connect(site.port) as peer:
+            assert (await peer.get()).status == 200
+        async with await Http2Peer.connect(site.port) as peer:
+            peer.ask(1, GET, more=[("host", "another")])
+            assert (await peer.answer(1)).status == 400
+            port = peer.writer.get_extra_info("sockname")[1]
+            assert (await peer.get(stream_id=3)).body == f"2 {port}".encode()
 
 
-async def test_early_hints_are_frames_too() -> None:
-    async with asgi(app) as site:
-        answer = await curl(site, "/hints")
-    assert answer.startswith("HTTP/2 103 \nlink: </a.css>\n\nHTTP/2 200 \n")
-
-
-async def test_a_wsgi_app_is_told_the_version() -> None:
-    def echo(environ: Any, start_response: Any) -> list[bytes]:
-        content = environ["wsgi.input"].read()
-        start_response("200 OK", [("X-Version", environ["SERVER_PROTOCOL"])])
-        return [content or b"hello"]
-
-    async with wsgi(echo) as site:
-        assert "x-version: HTTP/2\n" in await curl(site, "/")
-        content = "x" * 100_000
-        assert (await curl(site, "/", "--data", content)).endswith(content)
+async def test_wsgi() -> None:
+    async with wsgi(tell_client_wsgi) as site:
+        for _ in range(2):
+            async with await Http2Peer.connect(site.port) as peer:
+                port = peer.writer.get_extra_info("sockname")[1]
+                peer.ask(1, POST, b"content")
+                answer = await peer.answer(1)
+                assert answer.body == f"HTTP/2 {port} content".encode()
