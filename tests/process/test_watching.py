@@ -16,19 +16,27 @@ from tests.support.live import LiveServers
 pytestmark = pytest.mark.slow
 
 
+def write(path: Path, code: str) -> None:
+    """Put code in place whole: of a file that is being written half is seen."""
+    draft = path.with_suffix(".draft")
+    draft.write_text(code)
+    draft.replace(path)
+
+
 def test_a_change_is_live_in_all_workers_and_a_mistake_leaves_them_alone(
     live_server: LiveServers, tmp_path: Path
 ) -> None:
     service = start_service(live_server, tmp_path, "--reload")
     service.server.wait_for_log("event=watching ")
-    (tmp_path / "app.py").write_text(change(APP, '"late"', '"new"'))
+    write(tmp_path / "app.py", change(APP, '"late"', '"new"'))
     service.server.wait_for_log(r"event=reload_ok .*--reload \(app\.py\)", timeout_s=20)
-    assert {service.get("/slow?0").body for _ in range(10)} == {b"new"}
-    (tmp_path / "app.py").write_text(APP + "\nif True:\n")
+    # An old worker accepts until it has read the order to drain.
+    block_until(lambda: {service.get("/slow?0").body for _ in range(10)} == {b"new"})
+    write(tmp_path / "app.py", APP + "\nif True:\n")
     service.server.wait_for_log("event=reload_failed ", timeout_s=20)
     assert "IndentationError" in service.server.log
     assert service.get("/slow?0").body == b"new"
-    (tmp_path / "app.py").write_text(APP)
+    write(tmp_path / "app.py", APP)
     block_until(lambda: service.get("/slow?0").body == b"late", 20)
 
 
@@ -40,6 +48,6 @@ def test_code_that_fails_at_the_start_is_waited_for(
     waits = r"event=boot_waits .*ZeroDivisionError.*waiting for a change"
     server = live_server.start(words, cwd=tmp_path, ready=waits)
     server.wait_for_log("event=watching ")
-    (tmp_path / "app.py").write_text(APP)
+    write(tmp_path / "app.py", APP)
     server.wait_for_log("event=reload_ok ", timeout_s=20)
     assert Service(server, tmp_path).get().status == 200
