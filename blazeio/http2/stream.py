@@ -129,7 +129,7 @@ class Http2Stream:
         request_class: The class of ``r``.
 
     Attributes:
-        connection: That it is on, or was the last time.
+        connection: The one it is on, or was on last.
         request: The request, ``r``.
         state: What the connection knows of the stream.
     """
@@ -227,6 +227,8 @@ class Http2Stream:
     def _begin_content(self, head: RequestHead) -> ContentStream:
         length = head.content_length
         if head.upgrade is not None:  # what comes is for the other protocol
+            # From now on octets are kept here until ``take_over`` says whose they are;
+            # None where no other protocol was asked for.
             self._early = b""
             self.state.is_paused = True
             return NO_CONTENT

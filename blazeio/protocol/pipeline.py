@@ -5,15 +5,16 @@ from typing import Final
 from msgspec import Struct
 
 WINDOW_BYTES: Final = 16 * 1024
-"""Of octets that wait behind a request, so many are at hand."""
+"""The size of the window: of the octets that wait behind a request, those that the
+next head is looked for in."""
 
 
 class PendingOctets(Struct, gc=False):
     """Octets in the order in which they came: a window of them, and the rest apart.
 
-    Each of many requests that came in one read would copy all that follows it, which
-    would make the cost of n requests n squared. Python's collector has not to look at
-    one, and so not once for each idle connection: it holds nothing but octets.
+    Without the window each of many pipelined requests would copy all octets behind it,
+    and n requests would cost n squared. Python's collector does not track these objects
+    (``gc=False``), of which each idle connection has one: they hold nothing but octets.
 
     Attributes:
         window: Those that are read next.

@@ -16,6 +16,10 @@ from blazeio_supervisor.master.loop import FactQueue
 from blazeio_supervisor.master.systemd import SystemdNotifier
 
 
+def _do_nothing(_: object) -> None:
+    pass
+
+
 class Shutdown:
     """The end of the service: who has asked for it, and how it comes.
 
@@ -24,7 +28,8 @@ class Shutdown:
         notifier: Reports to the service manager why the service fails.
 
     Attributes:
-        has_begun: The planner has begun: so it must end the service.
+        has_begun: Whether the planner runs, so that the end goes through it. Before
+            that the master just exits.
         is_asked: It shall end.
         is_final: No connection may begin any more.
         is_forced: It ends though there are processes left.
@@ -42,14 +47,14 @@ class Shutdown:
         self.is_asked = False
         self.is_final = False
         self.is_forced = False
-        self.hold: Callable[[Iterable[int]], object] = tuple
-        self.on_ask: Callable[[bool], object] = bool
+        self.hold: Callable[[Iterable[int]], object] = _do_nothing
+        self.on_ask: Callable[[bool], object] = _do_nothing
 
     def ask(self, is_quick: bool, by: str) -> None:
         """End the service: within about a second if quick, else gently.
 
         Args:
-            is_quick: What was asked for once counts.
+            is_quick: Once a quick end was asked for, it stays quick.
             by: Who asks, for the log.
         """
         self.is_asked = True
@@ -121,7 +126,8 @@ LEAVE_S = 0.2
 """After that: then those that are left are no longer waited for."""
 TICK_S = 0.1
 MOST_TICK_S = 0.4
-"""A tick that is later than this was slept through: its rest does not count."""
+"""Of the time of one tick at most this much counts: for the rest of it the whole
+master was suspended."""
 
 
 class LastResort:

@@ -117,8 +117,10 @@ def find_fork_dangers(
     dangers = _find_threads(births)
     loops = _find_loops(objects)
     if loops:
-        made = _name(loops[0])
-        dangers.append(_tell(f"an event loop was made ({made})", _find_name(loops[0])))
+        made = _type_name(loops[0])
+        dangers.append(
+            _with_place(f"an event loop was made ({made})", _find_variable(loops[0]))
+        )
     shared = _find_shared(objects)
     dangers += shared
     dangers += _find_processes(before, births)
@@ -130,7 +132,7 @@ def find_fork_dangers(
 
 def _find_threads(births: ImportOrigins) -> list[str]:
     named = [
-        _tell(
+        _with_place(
             f"the thread {thread.name!r} is running",
             births.threads.get(id(thread)) or _find_target(thread),
         )
@@ -176,17 +178,19 @@ def _find_shared(objects: list[Any]) -> list[str]:
             ranks[kind] = next(ranked, None)
         rank = ranks[kind]
         if rank is not None:
-            items.append((rank, _article(kind.__name__), _find_name(item)))
+            items.append((rank, _with_article(kind.__name__), _find_variable(item)))
     if not items:
         return []
     named = [item for item in sorted(items) if item[2]] or [min(items)]
-    return [_tell(f"{what} was made", name) for _, what, name in named]
+    return [_with_place(f"{what} was made", name) for _, what, name in named]
 
 
 def _find_processes(before: ImportSnapshot, births: ImportOrigins) -> list[str]:
     tracker = find_tracker()
     return [
-        _tell(f"the process {_read_command(pid)!r} runs", births.find_all(PROCESS))
+        _with_place(
+            f"the process {_read_command(pid)!r} runs", births.find_all(PROCESS)
+        )
         for pid in list_descendants(os.getpid())
         if pid not in before.children and pid != tracker
     ]
@@ -202,23 +206,23 @@ def _find_fds(
             continue
         if has_shared and what == "a pipe":
             continue
-        found.append(_tell(f"{what} is open", where))
+        found.append(_with_place(f"{what} is open", where))
     return found
 
 
 def _find_maps(before: ImportSnapshot, births: ImportOrigins) -> list[str]:
     where = births.find_all(MAP)
     return [
-        _tell(f"shared memory is mapped ({path or 'anonymous'})", where)
+        _with_place(f"shared memory is mapped ({path or 'anonymous'})", where)
         for _, path in sorted(_list_maps() - before.maps)
     ]
 
 
-def _tell(what: str, where: str | None) -> str:
+def _with_place(what: str, where: str | None) -> str:
     return f"{what} ({where})" if where else what
 
 
-def _find_name(item: object) -> str:
+def _find_variable(item: object) -> str:
     """Find the variable of a module that holds something; "" when none does."""
     for name, module in list(sys.modules.items()):
         for variable, value in list(getattr(module, "__dict__", {}).items()):
@@ -227,11 +231,11 @@ def _find_name(item: object) -> str:
     return ""
 
 
-def _name(item: object) -> str:
+def _type_name(item: object) -> str:
     return type(item).__name__
 
 
-def _article(name: str) -> str:
+def _with_article(name: str) -> str:
     return f"{'an' if name[:1] in 'AEIOUaeio' else 'a'} {name}"
 
 
@@ -324,7 +328,7 @@ def _describe_fd(fd: int, link: str, births: ImportOrigins) -> tuple[str, str]:
         return "a pipe", births.find_all(PROCESS)
     if link.startswith("anon_inode:"):
         kind = link.removeprefix("anon_inode:").strip("[]")
-        return ("" if kind in _HARMLESS else _article(kind)), ""
+        return ("" if kind in _HARMLESS else _with_article(kind)), ""
     try:
         mode = os.fstat(fd).st_mode
         if stat.S_ISFIFO(mode):
@@ -341,9 +345,9 @@ def _describe_fd(fd: int, link: str, births: ImportOrigins) -> tuple[str, str]:
 def _shares_position(fd: int) -> bool:
     """Whether it matters that all workers have one position in a file.
 
-    It does not where what is written is appended, where nothing was read yet of
-    what can only be read, which ``open_anew`` sees to, and in a file that is there
-    to be locked.
+    It does not for a file that is only appended to; for one that can only be read
+    and of which nothing was read yet (``open_anew`` opens it again in each worker);
+    and for a lock file.
     """
     told = _read_fdinfo(fd)
     flags = int(told["flags"], 8)
