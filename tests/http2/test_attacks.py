@@ -35,6 +35,8 @@ from tests.support.http2 import (
 from tests.support.http2_peer import Http2Peer
 from tests.support.served import Site, served
 
+pytestmark = pytest.mark.slow
+
 MOST_BYTES = 50 * 2**20
 LARGE = bytes(100 * 2**20)
 
@@ -153,7 +155,7 @@ async def test_a_megabyte_of_fields() -> None:
 @pytest.mark.parametrize("path", ["/large", "/whole"])
 @pytest.mark.parametrize("window_bytes", [0, 2**31 - 1])
 async def test_answers_that_nobody_reads(path: str, window_bytes: int) -> None:
-    web = make_app(progress_window_s=0.5)
+    web = make_app(progress_window_s=0.2)
     async with served(web) as site, await Http2Peer.connect(site.port) as other:
         assert (await other.get()).status == 200
         before = peak_bytes()
@@ -184,6 +186,7 @@ def _list_streams(site: Site) -> list[object]:
 # What is no attack
 
 
+@pytest.mark.long
 async def test_ten_thousand_requests_on_one_connection() -> None:
     async with served(make_app()) as site, await Http2Peer.connect(site.port) as peer:
         for batch in range(100):

@@ -3,6 +3,8 @@
 import asyncio
 from typing import Any, cast
 
+import pytest
+
 import blazeio as io
 from blazeio.http2.connection import Http2Connection
 from blazeio.protocol.request import BlazeioServerProtocol as R
@@ -25,6 +27,8 @@ from tests.support.http2 import (
 )
 from tests.support.http2_peer import Http2Peer
 from tests.support.served import served
+
+pytestmark = pytest.mark.slow
 
 LAST = (2**31 - 1).to_bytes(4, "big") + bytes(4)
 
@@ -259,7 +263,7 @@ async def test_a_stream_without_an_end_has_its_shutdown_hook() -> None:
 
 
 async def test_a_window_that_stays_shut() -> None:
-    web = io.App(progress_window_s=0.3)
+    web = io.App(progress_window_s=0.2)
 
     @web.route.get("/")
     async def large(r: R) -> None:
@@ -285,7 +289,7 @@ async def test_a_window_that_stays_shut() -> None:
 
 
 async def test_a_window_of_the_connection_that_stays_shut() -> None:
-    web = io.App(progress_window_s=0.3)
+    web = io.App(progress_window_s=0.2)
 
     @web.route.get("/")
     async def large(r: R) -> None:
@@ -303,7 +307,7 @@ async def test_a_window_of_the_connection_that_stays_shut() -> None:
 
 
 async def test_content_that_does_not_come() -> None:
-    web = io.App(progress_window_s=0.3)
+    web = io.App(progress_window_s=0.2)
 
     @web.route.post("/")
     async def read(r: R) -> None:

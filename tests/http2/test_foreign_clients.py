@@ -18,6 +18,8 @@ from blazeio.protocol.request import BlazeioServerProtocol as R
 from blazeio.testing import TestServer
 from tests.support.served import Site, served
 
+pytestmark = pytest.mark.slow
+
 MIB = 2**20
 
 

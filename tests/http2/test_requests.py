@@ -414,7 +414,7 @@ async def test_trailers_of_a_response() -> None:
 
 
 async def test_a_reset_cancels_the_handler_of_its_stream_alone() -> None:
-    web = io.App()
+    web = io.App(half_close_grace_s=0.1)
     ends: list[str] = []
     begun = asyncio.Semaphore(0)
 
