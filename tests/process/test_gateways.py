@@ -123,19 +123,21 @@ def test_a_failed_startup_at_a_reload_leaves_the_old_generation(
     service.wait_everybody_answers()
 
 
+@pytest.mark.parametrize("error", ['OSError("too late")', "SystemExit(7)"])
 def test_an_exception_at_the_shutdown_is_an_event_with_its_traceback(
-    live_server: LiveServers, tmp_path: Path
+    live_server: LiveServers, tmp_path: Path, error: str
 ) -> None:
     code = change(
         ASGI,
         'await send({"type": "lifespan.shutdown.complete"})',
-        'raise OSError("too late")',
+        f"raise {error}",
     )
     service = start_service(live_server, tmp_path, *BIND, app="app", code=code)
     service.server.signal(signal.SIGTERM)
     assert service.server.wait_exit() == 0
     assert "event=stop_hook_failed" in service.server.log
-    assert 'raise OSError("too late")' in service.server.log
+    assert f"raise {error}" in service.server.log
+    assert "event=app_raised" not in service.server.log
 
 
 RUNS = """

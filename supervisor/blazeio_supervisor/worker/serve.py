@@ -437,7 +437,9 @@ class WorkerServer:
         except TimeoutError:
             text = f"on_stop hooks took longer than {hooks_s:.1f} s: they are cut"
             self._send_event(WorkerEvent("stop_hook_failed", text))
-        except Exception as error:
+        except (Exception, SystemExit) as error:
+            if not self._own.is_at_home():
+                raise  # the end of what a hook has forked
             failure = describe_failure(error, "an on_stop hook raised")
             text = f"{failure.reason}; the worker goes on ending"
             self._send_event(WorkerEvent("stop_hook_failed", text, failure.frames))
