@@ -4,6 +4,7 @@ from blazeio_supervisor.fleet.actions import (
     AdoptQueue,
     CloseListeners,
     ReloadEnded,
+    ReportStatus,
     Spawn,
     StartForkserver,
     Steer,
@@ -156,3 +157,22 @@ def test_a_service_that_leaves_is_not_parked() -> None:
     driver = Driver(slots=1, drain_delay_s=10.0).start()
     driver.tell(StopAsked())
     assert deeds(driver.tell(ParkAsked())) == []
+
+
+def test_who_has_asked_and_what_follows_is_told() -> None:
+    driver = Driver(slots=1, hold_s=0.5).start()
+    rolling = driver.reload_until_rolling()
+    (waiting,) = only(ReportStatus, driver.tell(ParkAsked(by="a test")))
+    assert (waiting.event, waiting.level) == ("parking", "INFO")
+    assert waiting.text == (
+        "asked for by a test: it begins when the start or the reload under way is over"
+    )
+    driver.roll(rolling)
+    reports = only(ReportStatus, driver.wait(1.0))
+    (parked,) = (each for each in reports if each.event == "parked")
+    assert parked.text == (
+        "asked for by a test: the workers drain, connections wait until `resume` or HUP"
+    )
+    reports = only(ReportStatus, driver.tell(ResumeAsked(by="another")))
+    (resumed,) = (each for each in reports if each.event == "resumed")
+    assert resumed.text == "asked for by another: a worker starts in each slot"

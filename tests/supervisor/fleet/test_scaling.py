@@ -1,4 +1,12 @@
-from blazeio_supervisor.fleet.actions import OpenSlot, Spawn, StopMode, StopWorker
+import pytest
+
+from blazeio_supervisor.fleet.actions import (
+    OpenSlot,
+    ReportStatus,
+    Spawn,
+    StopMode,
+    StopWorker,
+)
 from blazeio_supervisor.fleet.facts import (
     ForkserverReady,
     ScaleAsked,
@@ -135,3 +143,35 @@ def test_parking_the_slot_that_is_being_replaced_ends_both_workers() -> None:
         StopWorker(2, StopMode.DRAIN),
     ]
     assert driver.phase == "holding"
+
+
+@pytest.mark.parametrize(
+    ("asked", "texts"),
+    [
+        (
+            0,
+            [
+                "asked for by a test: 0 workers; 1 is the least",
+                "asked for by a test: from 2 to 1 worker",
+            ],
+        ),
+        (
+            9,
+            [
+                "asked for by a test: 9 workers; 4 is the most",
+                "asked for by a test: from 2 to 4 workers",
+            ],
+        ),
+        (3, ["asked for by a test: from 2 to 3 workers"]),
+        (2, []),
+    ],
+)
+def test_who_asks_for_too_many_or_too_few_is_told_the_bound(
+    asked: int, texts: list[str]
+) -> None:
+    driver = Driver(slots=2, worker_limit=4).start()
+    reports = only(ReportStatus, driver.tell(ScaleAsked(asked, by="a test")))
+    scaled = [each for each in reports if each.event.startswith("scale")]
+    assert [each.text for each in scaled] == texts
+    levels = ["WARNING", "INFO"] if len(texts) == 2 else ["INFO"] * len(texts)
+    assert [each.level for each in scaled] == levels
