@@ -1,5 +1,7 @@
 import asyncio
+import atexit
 import os
+import shutil
 import tempfile
 
 import django
@@ -16,6 +18,7 @@ from django.http import (
 from django.middleware.csrf import get_token
 
 FOLDER = tempfile.mkdtemp(prefix="blazeio-django-")
+atexit.register(shutil.rmtree, FOLDER, ignore_errors=True)
 settings.configure(
     DEBUG=False,
     SECRET_KEY="secret",
