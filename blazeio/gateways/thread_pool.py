@@ -7,13 +7,14 @@ GIL, and under load most results find one under way.
 """
 
 import asyncio
+import os
 import queue
 import sys
 import threading
 import traceback
 from collections import deque
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NoReturn
 
 Work = Callable[[], None]
 
@@ -32,6 +33,7 @@ class ThreadPool:
     def __init__(self, count: int, loop: asyncio.AbstractEventLoop) -> None:
         self.count = count
         self._loop = loop
+        self._pid = os.getpid()
         self._queue: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
         self._posted: deque[Work] = deque()
         self._is_woken = False
@@ -43,6 +45,11 @@ class ThreadPool:
         """How many wait for a thread."""
         return self._queue.qsize()
 
+    @property
+    def is_forked(self) -> bool:
+        """Whether this is a child that the work has forked: nobody serves in it."""
+        return os.getpid() != self._pid
+
     def submit(self, work: Work) -> None:
         """Run it in a thread, after what came before; it must not raise."""
         if len(self._threads) < self.count:
@@ -51,6 +58,8 @@ class ThreadPool:
 
     def post(self, call: Work) -> None:
         """Call something on the loop; from a thread."""
+        if self.is_forked:
+            end_forked(RuntimeError("a process that is forked must end by itself"))
         self._posted.append(call)
         if not self._is_woken:
             self._is_woken = True
@@ -109,6 +118,20 @@ class ThreadPool:
         left = [thread for thread in self._threads if thread.is_alive()]
         self._threads.clear()
         return [_describe(thread) for thread in left]
+
+
+def end_forked(error: BaseException) -> NoReturn:
+    """End a child that the work has forked, as Python would for what it raised."""
+    code = error.code if isinstance(error, SystemExit) else 1
+    if not isinstance(error, SystemExit):
+        sys.excepthook(type(error), error, error.__traceback__)
+    elif isinstance(code, str):
+        sys.stderr.write(f"{code}\n")
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    finally:
+        os._exit((code or 0) & 0xFF if isinstance(code, int | None) else 1)
 
 
 def _describe(thread: threading.Thread) -> str:

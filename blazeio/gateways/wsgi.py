@@ -29,7 +29,7 @@ from blazeio.gateways.http import HttpExchange
 from blazeio.gateways.input import BodyReader
 from blazeio.gateways.messages import FilePart, ResponseStart
 from blazeio.gateways.start_response import StartResponse
-from blazeio.gateways.thread_pool import ThreadPool
+from blazeio.gateways.thread_pool import ThreadPool, end_forked
 from blazeio.loggers import get_logger
 from blazeio.protocol.flow import NO_CONTENT, ContentStream
 
@@ -256,6 +256,8 @@ class WsgiCall:
             if not self._is_abandoned and not self._is_lost():
                 self._run()
         except BaseException as error:
+            if self._pool.is_forked:
+                end_forked(error)
             self._pool.post(partial(self._end, error))
         else:
             self._pool.post(partial(self._end, None))

@@ -194,3 +194,28 @@ def test_other_spellings_are_understood(
     server.wait_for_log("event=ready ")
     octets = server.exchange(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
     assert octets.startswith(b"HTTP/1.1 200 ")
+
+
+FORKS = """
+import os, sys
+
+def app(environ, start_response):
+    pid = os.fork()
+    if not pid:
+        if environ["PATH_INFO"] == "/exits":
+            sys.exit(7)
+        start_response("200 OK", [])
+        return [b"the child"]
+    _, status = os.waitpid(pid, 0)
+    start_response("200 OK", [])
+    return [str(os.waitstatus_to_exitcode(status)).encode()]
+"""
+
+
+def test_a_child_that_a_request_has_forked_ends(
+    live_server: LiveServers, tmp_path: Path
+) -> None:
+    options = *BIND, "--threads", "1"
+    service = start_service(live_server, tmp_path, *options, app="app", code=FORKS)
+    for path, code in (("/exits", b"7"), ("/returns", b"1"), ("/exits", b"7")):
+        assert service.get(path).body == code
