@@ -114,6 +114,18 @@ def test_who_asked_first_is_served_first() -> None:
     assert list(world.served) == [each.number for each in tickets]
 
 
+def test_the_connection_that_has_been_idle_for_longest_makes_room() -> None:
+    world = Driven(connections=2)
+    for origin in ("a", "b"):
+        world.ask(origin)
+    first, second = world.succeed(), world.succeed()
+    world.release(second)  # "b2" has been idle for longer, "a1" is older
+    world.now += 1.0
+    world.release(first)
+    world.ask("c")
+    assert world.closed == [second]
+
+
 def test_an_idle_connection_of_another_origin_makes_room() -> None:
     world = Driven(connections=1)
     world.ask("a")
