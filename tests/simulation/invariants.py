@@ -239,9 +239,7 @@ def no_slot_is_left_alone(step: Step, policy: Policy) -> None:
         if is_excused or any(w.accepts_from(slot, now) for w in workers):
             step.ledger.uncovered[slot] = now
         alone_s = now - step.ledger.uncovered.setdefault(slot, now)
-        # That a worker wakes from its rest is seen in the next round only: the master's
-        # own look at who has woken is no part of this world.
-        bound_s = COVER_BOUND_S + policy.rest_every_s
+        bound_s = COVER_BOUND_S + policy.rest_every_s  # as of ``Policy.rest_every_s``
         require(alone_s <= bound_s, f"slot {slot} alone for {alone_s:.2f} s")
 
 

@@ -75,6 +75,7 @@ class History:
         turns: Turns so far.
         spins: Turns in a row in which no time passed.
         was_late: The last turn came later than asked for.
+        round_at: When the scoreboard was last read.
     """
 
     name: str
@@ -82,6 +83,7 @@ class History:
     turns: int = 0
     spins: int = 0
     was_late: bool = False
+    round_at: float = 0.0
     rng: Random = field(init=False)
     policy: Policy = field(init=False)
     planner: Planner = field(init=False)
@@ -174,10 +176,11 @@ class History:
         require(len(generations) == 1, f"generations {generations}")
 
     def _turn(self) -> None:
-        due = self.planner.next_deadline_at()
+        due = self._find_due()
         world = self.world
         before_at = world.now
         is_round = world.advance(before_at if due is None else due)
+        self.round_at = world.now if is_round else self.round_at
         self.spins = self.spins + 1 if world.now == before_at else 0
         require(self.spins < MOST_SPINS, "turns on without any time passing")
         sleep_s = 0.0 if due is None else max(0.0, world.now - due)
@@ -212,6 +215,14 @@ class History:
         facts = self.world.inbox
         self.world.inbox = []
         return [*facts, *(self.world.read_beats() if is_round else ())]
+
+    def _find_due(self) -> float | None:
+        """As the master's loop has it: once a worker has woken, the rounds go on."""
+        due = self.planner.next_deadline_at()
+        if due is None or (self.planner.is_at_rest and self.world.rests()):
+            return due
+        at = self.round_at + self.policy.beat_every_s
+        return min(due, max(at, self.world.now))
 
     def _require_next_turn(self) -> None:
         due = self.planner.next_deadline_at()

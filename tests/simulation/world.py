@@ -138,9 +138,16 @@ class World:
         rows = (w for w in self.workers.values() if w.is_ready)
         return [self._beat(row) for row in rows if not self._happens(0.005)]
 
+    def rests(self) -> bool:
+        """Whether no worker has woken, as the master sees it between two rounds."""
+        return all(self._rests(each) for each in self.workers.values() if each.is_alive)
+
+    def _rests(self, worker: SimWorker) -> bool:
+        return not worker.in_flight and not worker.is_blocked(self.now)
+
     def _beat(self, worker: SimWorker) -> Beat:
         at = self.now - self._some(0.0, 0.03)
-        rests = not worker.in_flight and not worker.is_blocked(self.now)
+        rests = self._rests(worker)
         if worker.is_blocked(self.now):
             at = worker.blocked_since
         elif rests:
