@@ -24,9 +24,14 @@ from blazeio.limits import READ_PAST_BYTES
 from blazeio.loggers import get_logger
 from blazeio.protocol import states
 from blazeio.protocol.context import ServerContext
-from blazeio.protocol.flow import NO_CONTENT, UNTIL_CLOSE, ContentStream, WriteGate
+from blazeio.protocol.flow import (
+    NO_CONTENT,
+    UNTIL_CLOSE,
+    ContentStream,
+    PendingOctets,
+    WriteGate,
+)
 from blazeio.protocol.handover import Handover
-from blazeio.protocol.pipeline import PendingOctets
 from blazeio.protocol.readiness import ReadControl
 from blazeio.protocol.request import BlazeioServerProtocol
 from blazeio.protocol.sendfile import send_past_transport

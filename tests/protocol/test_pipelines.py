@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from blazeio.protocol.pipeline import WINDOW_BYTES
+from blazeio.protocol.flow import WINDOW_BYTES
 from tests.protocol.serving import Connect, R, Wire, chunks, post, request
 from tests.support.clock import wait_until
 
