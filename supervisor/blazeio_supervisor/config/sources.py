@@ -50,7 +50,7 @@ class Given:
     """
 
     value: Any = UNSET  # which is not written down
-    written: Plain | None = None
+    written: Plain | Mapping[str, str] | None = None
     origin: str = DEFAULT
     label: str = ""
 

@@ -1,12 +1,14 @@
 """Where settings come from: command line, environment, file; which of them counts."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from blazeio_supervisor.config.settings import list_all_options
 from blazeio_supervisor.config.sources import Given, choose, find_misspelt, read_given
 from blazeio_supervisor.errors import UsageError
+from blazeio_supervisor.ipc.messages import pack, unpack
 from tests.supervisor.typed import configure, look_for_sources, read_settings
 
 OPTIONS = tuple(list_all_options())
@@ -234,3 +236,9 @@ def test_no_file_is_read_when_none_is_wanted(tmp_path: Path) -> None:
     assert found.given["workers"].is_default
     with pytest.raises(UsageError, match="--config and --no-config: one of them"):
         configure("--no-config", "--config=a.toml")
+
+
+@pytest.mark.parametrize("written", ["a", 1, 1.5, True, ["a"], {"A": "b"}, None])
+def test_what_a_file_can_hold_goes_over_an_upgrade(written: Any) -> None:
+    one = Given(written=written, origin="blazeio.toml")
+    assert unpack(pack(one), Given) == one
