@@ -22,9 +22,22 @@ pytestmark = pytest.mark.slow
 FOREVER = change(APP, "time.sleep(1.0)", "time.sleep(60)")
 
 
+OWN_LISTENERS = 2
+"""Descriptors of a worker's own listener: as it was given, and the loop's."""
+
+
 def count_connections(process: psutil.Process) -> int:
     found = process.net_connections("tcp")
     return sum(each.status == psutil.CONN_ESTABLISHED for each in found)
+
+
+def has_only_its_own(process: psutil.Process) -> bool:
+    """Whether it has given back the queues that it adopted while others booted.
+
+    One that is blocked cannot do so, and would shut theirs as well.
+    """
+    found = process.net_connections("tcp")
+    return sum(each.status == psutil.CONN_LISTEN for each in found) <= OWN_LISTENERS
 
 
 def block_one(service: Service, stack: contextlib.ExitStack) -> psutil.Process:
@@ -53,9 +66,10 @@ def test_a_new_master_is_refused_until_no_orphan_listens(
     again = [*command, "--bind", f"127.0.0.1:{first.port}", "--workers", "2"]
     (master,) = first.children("blazeio: master")
     orphans = first.children("blazeio: ")
+    workers = first.children("blazeio: worker")
+    block_until(lambda: all(has_only_its_own(each) for each in workers))
     with contextlib.ExitStack() as stack:
         blocked = block_one(service, stack)
-        workers = first.children("blazeio: worker")
         stopped = next(each for each in workers if each != blocked)
         stopped.suspend()
         master.kill()
