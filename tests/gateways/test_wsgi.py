@@ -384,7 +384,7 @@ async def test_work_in_close_holds_up_nothing() -> None:
         await peer.send(b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n" + GET)
         assert (await peer.read_response()).body == b"one"
         assert (await peer.read_response()).body == b"hello"
-        assert site.server.in_flight == 1
+        await wait_until(lambda: site.server.in_flight == 1)
         goes_on.set()
         await wait_until(lambda: not site.server.in_flight)
     assert closed == [1]
