@@ -101,6 +101,7 @@ async def test_a_write_cancelled_before_its_turn_has_not_happened() -> None:
     assert decode(answer) == LARGE[0] + LARGE[3]
 
 
+@pytest.mark.long
 async def test_a_cancelled_write_with_much_left_cuts_the_connection() -> None:
     web = App()
 

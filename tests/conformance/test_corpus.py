@@ -37,7 +37,7 @@ def test_every_case_of_the_corpus_is_right(live_server: LiveServers, loop: str) 
     assert report["alive_after"]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
 @pytest.mark.parametrize(("kind", "is_right"), [("asgi", CASES), ("wsgi", 274)])
 def test_every_case_is_right_for_an_app_of_another_interface(
@@ -57,7 +57,7 @@ def test_every_case_is_right_for_an_app_of_another_interface(
     assert report["alive_after"]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("path", ["/static/file.bin", "/cached/file.bin"])
 @pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
 def test_every_case_of_static_files_is_right(
@@ -75,7 +75,7 @@ def test_every_case_of_static_files_is_right(
     assert report["alive_after"]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_corpus_tells_a_lax_server_from_a_strict_one(
     live_server: LiveServers,
 ) -> None:

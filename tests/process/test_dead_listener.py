@@ -103,9 +103,8 @@ def test_a_worker_that_accepts_nothing_gets_its_listener_again(
     assert "event=worker_deaf" in service.server.log
 
 
-@pytest.mark.parametrize(
-    "loop", ["uvloop", pytest.param("asyncio", marks=pytest.mark.long)]
-)
+@pytest.mark.long
+@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
 def test_one_that_still_accepts_nothing_is_replaced(
     live_server: LiveServers, tmp_path: Path, loop: str
 ) -> None:

@@ -327,6 +327,7 @@ class TestFull:
         assert (await served.exchange(GET)).body == b"hello"
         assert await idle[0].read_until_end() == b""
 
+    @pytest.mark.long
     @pytest.mark.parametrize("octets", [b"", b"GET / HTTP/1.1\r\nHost:"])
     async def test_silent_ones_make_room(
         self, serve: Serve, monkeypatch: pytest.MonkeyPatch, octets: bytes
