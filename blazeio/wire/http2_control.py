@@ -6,12 +6,12 @@ SETTINGS, PING, GOAWAY, PRIORITY and WINDOW_UPDATE: RFC 9113 sections 6.3 to 6.9
 from typing import Final
 
 from blazeio.limits import Limits
-from blazeio.wire.http2_budgets import Budget
 from blazeio.wire.http2_frames import (
     ACK,
     DEFAULT_WINDOW_BYTES,
     MOST_STREAM_ID,
     SETTINGS_ACK,
+    Budget,
     ErrorCode,
     Http2ConnectionError,
     Http2StreamError,

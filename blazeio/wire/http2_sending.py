@@ -12,7 +12,6 @@ from typing import Any, Final, Protocol
 from blazeio.errors import RemoteProtocolError
 from blazeio.limits import Limits
 from blazeio.wire.headers import Headers
-from blazeio.wire.http2_budgets import Budget
 from blazeio.wire.http2_frames import (
     DATA,
     DEFAULT_WINDOW_BYTES,
@@ -22,6 +21,7 @@ from blazeio.wire.http2_frames import (
     HEADERS,
     LEAST_FRAME_BYTES,
     MOST_WINDOW_BYTES,
+    Budget,
     ErrorCode,
     Http2ConnectionError,
     Http2StreamError,
