@@ -5,13 +5,13 @@ import re
 import sys
 from functools import cache
 
-_METADATA = re.compile(r"blazeio-(?P<version>[^-]+)\.(dist|egg)-info")
+_METADATA = re.compile(r"blazeio_supervisor-(?P<version>[^-]+)\.(dist|egg)-info")
 UNKNOWN = "of unknown version"
 
 
 @cache
 def find_version() -> str:
-    """Give the version as installed when it was first asked for.
+    """Return the version as installed when it was first asked for.
 
     It is in the name of the folder of its metadata. ``importlib.metadata`` reads
     what is in there with a parser for mail: 12 ms of each start.

@@ -16,14 +16,14 @@ def nothing_known() -> Iterator[None]:
 
 
 def test_it_is_the_installed_one() -> None:
-    assert find_version() == version("blazeio")
+    assert find_version() == version("blazeio-supervisor")
 
 
 @pytest.mark.parametrize("kind", ["dist-info", "egg-info"])
 def test_the_first_on_the_path_is_ours(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    (tmp_path / f"blazeio-7.8.9rc1.{kind}").mkdir()
+    (tmp_path / f"blazeio_supervisor-7.8.9rc1.{kind}").mkdir()
     monkeypatch.setattr(sys, "path", ["/no/such.zip", str(tmp_path), *sys.path])
     assert find_version() == "7.8.9rc1"
 
@@ -32,7 +32,7 @@ def test_what_replaces_it_later_is_not_this_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = find_version()
-    (tmp_path / "blazeio-7.8.9.dist-info").mkdir()
+    (tmp_path / "blazeio_supervisor-7.8.9.dist-info").mkdir()
     monkeypatch.setattr(sys, "path", [str(tmp_path)])
     assert find_version() == before
 
@@ -40,6 +40,6 @@ def test_what_replaces_it_later_is_not_this_process(
 def test_without_an_installation_it_is_unknown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "blazeio_extra-1.dist-info").mkdir()
+    (tmp_path / "blazeio-2.7.1.dist-info").mkdir()  # the stranger of that name
     monkeypatch.setattr(sys, "path", [str(tmp_path)])
     assert find_version() == UNKNOWN

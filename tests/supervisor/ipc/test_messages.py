@@ -139,8 +139,9 @@ def test_the_own_protocol_is_served() -> None:
 
 
 def test_another_one_is_told_from_the_own_in_one_line() -> None:
+    installed = version("blazeio-supervisor")
     assert describe_skew("0") == (
-        f"the installed blazeio ({version('blazeio')}, protocol {PROTOCOL}) differs "
+        f"the installed blazeio ({installed}, protocol {PROTOCOL}) differs "
         "from the running master's (protocol 0): restart the service to use it"
     )
 
