@@ -107,8 +107,8 @@ class App(Hooks, Generic[StateT]):
         debug: Show the traceback of a bug to the client. Never where others can reach
             it: it shows the code.
         tune_gc: Where ``runner`` or a worker serves, make Python's cyclic collector
-            look at fewer objects, and less often: see docs/limits.md. Thresholds that
-            the app has set itself are not changed.
+            look at fewer objects, and less often: see docs/reference/limits.md.
+            Thresholds that the app has set itself are not changed.
         http2: Speak HTTP/2 with clients that begin it, or agree to it within TLS.
         limits: The fields of ``Limits``, by name.
 

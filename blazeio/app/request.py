@@ -290,8 +290,9 @@ T = TypeVar("T")
 def is_awaited(depth: int) -> bool:
     """Tell whether the caller's caller awaits what is returned now.
 
-    Some functions were coroutines in the original package (``docs/compat.md``) and are
-    plain functions now. A caller that still writes ``await`` gets an awaitable.
+    Some functions were coroutines in the original package and are plain
+    functions now. A caller that still writes ``await`` gets an awaitable: see
+    docs/coming-from/original-package.md.
 
     Args:
         depth: How many frames above the caller of this function it was called.

@@ -17,7 +17,7 @@ Why not the event loops' own TLS (uvloop's and asyncio's are one design):
 * They know no half-close. After the client's closure alert they send nothing more, not
   even the response that is being made.
 * They take more memory. asyncio keeps a buffer of 256 KiB per connection: an idle one
-  costs 283 KB there, 25 KB with uvloop, and 20 KB here; see ``docs/tls.md``.
+  costs 283 KB there, 25 KB with uvloop, and 20 KB here; see ``docs/how-to/tls.md``.
 
 A close by us: ``close`` sends the closure alert and FIN and is over, as over plain TCP;
 it need not wait for the client's alert (RFC 9112 section 9.8). ``write_eof`` is for a

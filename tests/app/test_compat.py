@@ -1,4 +1,4 @@
-"""``docs/compat.md``: what users of the original package write."""
+"""docs/coming-from/original-package.md: what users of that package write."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""docs/api.md: each name has its place and its test, and both are there."""
+"""docs/reference/api.md: each name has its place and its test, and both are there."""
 
 import re
 
@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.tree import REPOSITORY
 
-TEXT = (REPOSITORY / "docs" / "api.md").read_text()
+TEXT = (REPOSITORY / "docs" / "reference" / "api.md").read_text()
 ROWS = [
     line
     for line in TEXT.partition("## What is not carried over")[0].splitlines()

@@ -5,7 +5,7 @@ import re
 from tests.support.tree import REPOSITORY
 
 ROOTS = (REPOSITORY, REPOSITORY / "supervisor" / "blazeio_supervisor")
-PAGE = (REPOSITORY / "docs" / "security.md").read_text()
+PAGE = (REPOSITORY / "docs" / "explanation" / "security.md").read_text()
 ROWS = [line.split(" | ") for line in PAGE.splitlines() if line.startswith("| ")]
 NAMED = re.compile(r"`([^`]+)`")
 

@@ -5,7 +5,7 @@ import re
 from blazeio import BlazeioServerProtocol
 from tests.support.tree import REPOSITORY
 
-REFERENCE = (REPOSITORY / "docs/request.md").read_text()
+REFERENCE = (REPOSITORY / "docs/reference/request.md").read_text()
 MENTIONED = re.compile(r"`(?:await )?r\.(\w+)")
 
 

@@ -1,4 +1,4 @@
-"""The bounds of what servers send stand in docs/limits.md, with their values."""
+"""The bounds of what servers send are in docs/reference/limits.md, with values."""
 
 import re
 
@@ -35,7 +35,7 @@ MODULES = (
     response_content,
 )
 SECTION = (
-    (REPOSITORY / "docs" / "limits.md")
+    (REPOSITORY / "docs" / "reference" / "limits.md")
     .read_text()
     .partition("## Of what servers send to our client")[2]
     .partition("\n## ")[0]

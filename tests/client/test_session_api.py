@@ -329,7 +329,7 @@ async def test_what_is_no_file(tmp_path: Path) -> None:
 
 # What completion shows
 
-DOCUMENT = (REPOSITORY / "docs" / "client.md").read_text()
+DOCUMENT = (REPOSITORY / "docs" / "reference" / "client.md").read_text()
 
 
 def documented(title: str) -> set[str]:

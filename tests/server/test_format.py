@@ -20,7 +20,7 @@ from tests.support.tree import REPOSITORY
 
 BROWSER = "Mozilla/5.0 (X11; Linux x86_64)"
 TRUST = Trust(forwarded_allow_ips=parse_allow_list("127.0.0.1"))
-DOCUMENT = REPOSITORY / "docs" / "access-log.md"
+DOCUMENT = REPOSITORY / "docs" / "reference" / "access-log.md"
 
 
 class Lines:

@@ -193,8 +193,8 @@ def events(target: ServiceTarget, is_json: bool, follow: bool, last: int) -> int
     """Show what has happened: starts, reloads, deaths, blocked loops.
 
     There are also events that the log does not print at its level. The service keeps
-    the last 10,000; docs/events.md lists all kinds. With --follow and --json each is a
-    line.
+    the last 10,000; docs/reference/events.md lists all kinds. With --follow and
+    --json each is a line.
 
     --follow goes on over an upgrade. It ends with the service: the exit code is 0 when
     that has stopped, and 6 when it is gone without a word.
@@ -275,8 +275,8 @@ def format_event_line(event: EventRecord) -> str:
 def metrics(target: ServiceTarget) -> int:
     """Print the figures of the service, as Prometheus reads them.
 
-    They are the same as /metrics of --metrics-bind; docs/metrics.md says what they
-    mean.
+    They are the same as /metrics of --metrics-bind; docs/reference/metrics.md says
+    what they mean.
     """
     click.echo(escape_lines(target.find().ask(METRICS)), nl=False)
     return ExitCode.OK

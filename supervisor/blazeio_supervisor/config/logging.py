@@ -210,7 +210,8 @@ class AccessLogging(Section):
     )
     access_log_format: str | None = option(
         Parsed(read_format, "FORMAT"),
-        "combined, json, json:ATOM,... or text with {atoms}; see docs/access-log.md.",
+        "combined, json, json:ATOM,... or text with {atoms}; see "
+        "docs/reference/access-log.md.",
         default=None,
         default_text="the App's own, else combined",
     )

@@ -13,8 +13,8 @@ Every setting is declared once, as a field of a section (``processes``, ``http``
         )
 
 From it come ``--drain-idle``, ``BLAZEIO_DRAIN_IDLE``, ``drain_idle = 2`` in a
-TOML file, the lines of ``--help``, docs/settings.md and ``--print-config``, and
-the typed ``settings.drain_idle_s`` that the rest of the program reads. **To add
+TOML file, the lines of ``--help``, docs/reference/settings.md and ``--print-config``,
+and the typed ``settings.drain_idle_s`` that the rest of the program reads. **To add
 an option: add the field, use it, run ``make docs``.** What a running master
 cannot take over at a reload says ``change=Change.RESTART``. What only shows in
 several fields together, or on this machine, is looked at by the section's

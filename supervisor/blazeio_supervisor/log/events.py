@@ -1,7 +1,7 @@
 """The name of each event, and what has happened then.
 
 A name means the same for ever: alerts and scripts are written on it. The table
-in ``docs/events.md`` is this one.
+in ``docs/reference/events.md`` is this one.
 """
 
 from typing import Any
@@ -16,7 +16,7 @@ class EventRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
         seq: Counts up from 1. Numbers that are missing were forgotten: only the
             last 10,000 are kept, fewer of long ones.
         at_s: Since 1970, UTC.
-        event: A word of ``docs/events.md``.
+        event: A word of ``docs/reference/events.md``.
         level: DEBUG, INFO, WARNING or ERROR.
         text: For a person.
         worker: Serial number of a worker's life.

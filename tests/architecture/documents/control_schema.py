@@ -1,4 +1,4 @@
-"""docs/control-schema.json: the schema of the control socket, as JSON Schema."""
+"""docs/reference/control-schema.json: the control socket, as JSON Schema."""
 
 import inspect
 import json

@@ -48,17 +48,17 @@ UNITS = {
 
 def make_documents() -> dict[Path, str]:
     """Make the text that each document should have now."""
-    readme, docs = REPOSITORY / "README.md", REPOSITORY / "docs"
+    readme, reference = REPOSITORY / "README.md", REPOSITORY / "docs" / "reference"
     made = {
-        docs / "settings.md": write_settings(),
-        docs / "control-schema.json": write_schema(),
+        reference / "settings.md": write_settings(),
+        reference / "control-schema.json": write_schema(),
     }
     for path, name, rows in (
         (readme, "verbs", make_verb_rows()),
         (readme, "exit codes", make_exit_rows()),
-        (docs / "events.md", "events", make_event_rows()),
-        (docs / "limits.md", "limits", make_limit_rows()),
-        (docs / "metrics.md", "metrics", make_metric_rows()),
+        (reference / "events.md", "events", make_event_rows()),
+        (reference / "limits.md", "limits", make_limit_rows()),
+        (reference / "metrics.md", "metrics", make_metric_rows()),
     ):
         made[path] = fill(made.get(path) or path.read_text(), name, rows)
     return made

@@ -1,4 +1,4 @@
-"""docs/settings.md, made from the declaration: ``make docs``."""
+"""docs/reference/settings.md, made from the declaration: ``make docs``."""
 
 from collections.abc import Iterator
 

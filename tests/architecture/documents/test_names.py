@@ -119,7 +119,7 @@ def test_every_variable_is_one(path: Path) -> None:
 
 
 def test_the_bounds_that_are_constants_are_in_their_files() -> None:
-    text = (REPOSITORY / "docs" / "limits.md").read_text()
+    text = (REPOSITORY / "docs" / "reference" / "limits.md").read_text()
     named = [
         (name, file)
         for names, file in CONSTANTS.findall(text)
@@ -143,7 +143,11 @@ def find_constants(file: str) -> set[str]:
 
 @pytest.mark.parametrize(
     ("document", "of"),
-    [("client.md", Timeouts), ("tls.md", TlsSettings), ("pages.md", CookieSessions)],
+    [
+        ("reference/client.md", Timeouts),
+        ("how-to/tls.md", TlsSettings),
+        ("how-to/pages.md", CookieSessions),
+    ],
 )
 def test_the_defaults_are_those_of_the_code(document: str, of: Any) -> None:
     """Those that are numbers, words or none; the others are explained."""
