@@ -111,6 +111,34 @@ def test_reload_of_broken_code_fails_and_says_why(
     assert service.workers() == before
 
 
+def test_code_that_fails_soon_after_it_served_everywhere_is_taken_back(
+    live_server: LiveServers, tmp_path: Path
+) -> None:
+    options = ("--control", "c.sock", "--canary-hold", f"{scaled(2):g}")
+    service = start_service(live_server, tmp_path, *options)
+    dies = (
+        "\ndef look():\n"
+        "    io.loop.call_later(0.05, look)\n"
+        "    if os.path.exists('die'):\n"
+        "        os._exit(9)\n"
+        "\n@web.on_start\ndef begin():\n    look()\n"
+    )
+    code = change(APP, "str(os.getpid())", "'new code'") + dies
+    (service.folder / "app.py").write_text(code)
+    done = run(service, "reload", "--wait")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.search(r"; for \S+ s at most the code before is kept", done.stdout)
+    (service.folder / "die").touch()
+    service.server.wait_for_log(
+        r"event=rolled_back .*generation 2 was taken back, 1 serves: .*exit code 9"
+    )
+    service.wait_for(
+        lambda workers: {generation for generation, _ in workers.values()} == {1},
+        "generation 1 everywhere",
+    )
+    assert service.get().body != b"new code"
+
+
 def test_a_reload_that_nobody_waits_for_goes_on(service: Service) -> None:
     assert run(service, "reload").returncode == 0
     service.server.wait_for_log("event=reload_ok", timeout_s=10)

@@ -120,9 +120,11 @@ _STEPS: msgspec.json.Decoder[Progress | ReloadAnswer] = msgspec.json.Decoder(
 def reload(target: ServiceTarget, is_json: bool, wait: bool) -> int:
     """Load the code anew, worker by worker, without losing a request.
 
-    With --wait the exit code tells whether it worked. If it is 1, the old code goes
-    on, and what the new code raised is shown. When a later reload takes the place of
-    this one before it is over, the later one is waited for.
+    With --wait the exit code tells whether it worked: 0 as soon as every slot serves
+    the new code. If it is 1, the old code goes on, and what the new code raised is
+    shown. When a later reload takes the place of this one before it is over, the later
+    one is waited for. For some seconds more the code before is kept: if the new code
+    fails by then, all slots go back to it, which is the event rolled_back.
     """
     client = target.find()
     if not wait:
@@ -159,10 +161,17 @@ def format_reload(answer: ReloadAnswer) -> str:
         return (
             f"{later or 'reloaded'}: generation {answer.generation} serves "
             f"in every slot ({format_span(answer.took_s)})"
+            f"{_format_way_back(answer.way_back_s)}"
             f"{_format_stuck(answer.needs_restart)}"
         )
     failed = f"{later}, which failed" if later else "reload failed"
     return f"{failed}, after {format_span(answer.took_s)}: {answer.reason}"
+
+
+def _format_way_back(span_s: float) -> str:
+    if not span_s:
+        return ""
+    return f"; for {format_span(span_s)} at most the code before is kept, to go back to"
 
 
 def _format_stuck(keys: Sequence[str]) -> str:

@@ -162,6 +162,7 @@ class ReloadEnded(Struct, frozen=True):
         reason: Why it was not; "" when it was.
         superseded: Tickets whose place a later one has taken; they end as that does.
         is_reported: There is an event of its failure by now.
+        way_back_s: How long the code before is kept at most, to come back to.
     """
 
     tickets: tuple[int, ...]
@@ -170,6 +171,13 @@ class ReloadEnded(Struct, frozen=True):
     reason: str = ""
     superseded: tuple[int, ...] = ()
     is_reported: bool = False
+    way_back_s: float = 0.0
+
+
+class ReloadUndone(Struct, frozen=True):
+    """A generation whose reload had ended well was taken back: so are its settings."""
+
+    generation: int
 
 
 class ReportStatus(Struct, frozen=True):
@@ -251,6 +259,7 @@ Action = (
     | KeepServing
     | CloseListeners
     | ReloadEnded
+    | ReloadUndone
     | ReportStatus
     | Notify
     | Probe

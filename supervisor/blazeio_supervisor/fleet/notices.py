@@ -169,7 +169,7 @@ class Notices(Struct):
             return Stage.STOPPING
         if self.stage is Stage.BOOTING and not _is_ready(context, life):
             return Stage.BOOTING
-        if life.rollout.phase is not Phase.IDLE and self.stage is not Stage.BOOTING:
+        if life.rollout.is_unanswered and self.stage is not Stage.BOOTING:
             return Stage.RELOADING
         return Stage.READY
 

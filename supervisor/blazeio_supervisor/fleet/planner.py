@@ -128,7 +128,14 @@ class Planner:
             return "the service is stopping"
         if not state.boot.has_served:
             return "the service has not started yet"
+        if state.rollout.is_held:
+            return "the code before the last reload is still kept"
         return "" if state.rollout.is_idle else "a reload is under way"
+
+    @property
+    def is_held(self) -> bool:
+        """Whether the code before the last reload is still kept: soon it is not."""
+        return self.state.rollout.is_held
 
     def _apply_facts(self, context: PlanContext) -> None:
         """Apply the facts; decide whether the service ends."""

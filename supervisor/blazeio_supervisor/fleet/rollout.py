@@ -9,10 +9,11 @@
               nothing old was touched:                    ROLLING_BACK
               end what is new, IDLE                          -> IDLE
 
-The old forkserver lives until every new worker has held for ``hold_s`` after
-the last slot was replaced: it is the way back. Whoever asks again before the
-canary is ready supersedes: the reload begins anew, and ends for all who have
-asked. Later it waits, and all who wait share the next reload.
+Whoever has asked is answered when every slot serves the new code. The old
+forkserver lives until every new worker has held for ``hold_s`` after that: it is the
+way back, and a return is an event. Whoever asks again before the canary is ready
+supersedes: the reload begins anew, and ends for all who have asked. Later it waits,
+and all who wait share the next reload.
 
 A forkserver that dies unasked is replaced by the same path, without tickets:
 new code is never spread without a canary.
@@ -23,7 +24,12 @@ from typing import Self
 
 from msgspec import Struct, field
 
-from blazeio_supervisor.fleet.actions import CheckHealth, ReloadEnded, ReportStatus
+from blazeio_supervisor.fleet.actions import (
+    CheckHealth,
+    ReloadEnded,
+    ReloadUndone,
+    ReportStatus,
+)
 from blazeio_supervisor.fleet.context import Failure, PlanContext
 from blazeio_supervisor.fleet.facts import HealthChecked, ReloadAsked
 from blazeio_supervisor.fleet.policy import Backoff, Policy
@@ -205,6 +211,8 @@ class Rollout(Struct):
         error_share: The share of 5xx among the answers of the code before.
         deadline_at: When the reload, or the way back, must be over.
         reason: Why it is rolled back.
+        is_unasked: It replaces a forkserver that has died; nobody has asked for it.
+        has_served: Every slot has served the new code, and who has asked knows it.
         backoff: The failures of reloads that nobody has asked for.
     """
 
@@ -221,6 +229,8 @@ class Rollout(Struct):
     error_share: float = 0.0
     deadline_at: float = 0.0
     reason: str = ""
+    is_unasked: bool = False
+    has_served: bool = False
     backoff: Backoff = field(default_factory=Backoff)
 
     @property
@@ -232,6 +242,16 @@ class Rollout(Struct):
     def is_idle(self) -> bool:
         """Whether no reload runs or waits."""
         return self.phase is Phase.IDLE and not self.waiting
+
+    @property
+    def is_unanswered(self) -> bool:
+        """Whether a reload runs of which nobody has been told yet how it ends."""
+        return self.phase is not Phase.IDLE and not self.has_served
+
+    @property
+    def is_held(self) -> bool:
+        """Whether nothing is left of a reload but the way back, which is kept."""
+        return self.phase is Phase.HOLDING and not self.waiting
 
     @property
     def is_asked(self) -> bool:
@@ -305,6 +325,7 @@ class Rollout(Struct):
                 context.wake(self.backoff.next_at)
                 return
         self.asked = asked = self.hand_over()
+        self.is_unasked, self.has_served = not asked, False
         self.previous = context.roster.generation
         self.target = context.roster.next_generation()
         self.deadline_at = context.now + context.policy.rollout_timeout_s
@@ -338,6 +359,22 @@ class Rollout(Struct):
             self.step = Phase.HOLDING
             self.held_at = context.now + context.policy.hold_s
             self.proven_from = context.now + context.policy.least_hold_s
+            self._note_served(context)
+
+    def _note_served(self, context: PlanContext) -> None:
+        """Answer: the new code serves everywhere, and can still be taken back."""
+        self.has_served, self.failure = True, ""
+        text = f"generation {self.target} serves in every slot"
+        way_back_s = context.policy.hold_s
+        if way_back_s and context.roster.can_fork(self.previous):
+            text += (
+                f"; generation {self.previous} is kept for {way_back_s:g} s at most, "
+                "and comes back if this one fails"
+            )
+        else:
+            way_back_s = 0.0
+        context.report("reloaded", text)
+        self._answer(context, way_back_s=way_back_s)
 
     def _hold(self, context: PlanContext) -> None:
         if context.has_come(self.held_at) or self._is_proven(context):
@@ -431,27 +468,46 @@ class Rollout(Struct):
 
     def _end(self, context: PlanContext, reason: str = "") -> None:
         self.failure = reason
-        if reason:
-            kept = context.roster.generation
-            text = f"generation {self.target} was not taken, {kept} goes on: {reason}"
-            context.report("reload_failed", text, "ERROR")
-            if not (self.asked or self.superseded):
-                self.backoff.fail(context.now, context.policy, context.rng)
-        else:
-            text = f"generation {self.target} serves in every slot"
-            context.report("reloaded", text)
+        if not reason:
             self.backoff.reset()
-        self._answer(context, reason, is_reported=bool(reason))
+        elif self.is_unasked:
+            self.backoff.fail(context.now, context.policy, context.rng)
+        if reason:
+            self._report_failure(context, reason)
         self.step = Phase.IDLE
 
+    def _report_failure(self, context: PlanContext, reason: str) -> None:
+        kept = context.roster.generation
+        if self.has_served:
+            text = f"generation {self.target} was taken back, {kept} serves: {reason}"
+            context.report("rolled_back", text, "ERROR")
+            context.act(ReloadUndone(self.target))
+            return
+        text = f"generation {self.target} was not taken, {kept} goes on: {reason}"
+        context.report("reload_failed", text, "ERROR")
+        self._answer(context, reason, is_reported=True)
+
     def _answer(
-        self, context: PlanContext, reason: str, *, is_reported: bool = False
+        self,
+        context: PlanContext,
+        reason: str = "",
+        *,
+        way_back_s: float = 0.0,
+        is_reported: bool = False,
     ) -> None:
         superseded = tuple(each.ticket for each in self.superseded)
         tickets = superseded + tuple(each.ticket for each in self.asked)
         if tickets:
-            ended = (tickets, self.target, not reason, reason, superseded)
-            context.act(ReloadEnded(*ended, is_reported=is_reported))
+            ended = ReloadEnded(
+                tickets,
+                self.target,
+                not reason,
+                reason,
+                superseded,
+                is_reported=is_reported,
+                way_back_s=way_back_s,
+            )
+            context.act(ended)
         self.asked, self.superseded = [], []
 
     def _spread(self, context: PlanContext, generation: int) -> None:

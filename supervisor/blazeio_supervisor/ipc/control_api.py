@@ -74,6 +74,8 @@ class ReloadAnswer(
         needs_restart: Settings that have changed, and that only a restart applies.
         is_superseded: Whether a later order took the place of this one before it was
             over: then this is how the later one ended.
+        way_back_s: How long the code before is kept at most: if the new code fails
+            by then, all slots go back to it.
     """
 
     is_over: bool
@@ -84,6 +86,7 @@ class ReloadAnswer(
     took_s: float = 0.0
     needs_restart: tuple[str, ...] = ()
     is_superseded: bool = False
+    way_back_s: float = 0.0
 
 
 RELOAD = ControlEndpoint("POST", "/reload", ReloadOrder, ReloadAnswer)

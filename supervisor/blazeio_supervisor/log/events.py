@@ -73,6 +73,7 @@ EVENTS = {
     "app_raised": "what the app raised while it was imported or started",
     "reloaded": "a generation serves in every slot",
     "rolling_back": "a generation failed after it was spread: going back",
+    "rolled_back": "a generation that had served in every slot was taken back, and why",
     "reload_failed": "a reload came to nothing, and why: the old code goes on",
     "reload_ok": "somebody's order to reload was carried out",
     "reload_superseded": "somebody's order to reload was overtaken by a later one",

@@ -150,6 +150,7 @@ class ControlHandlers:
             took_s=ended.took_s,
             needs_restart=ended.needs_restart,
             is_superseded=ended.is_superseded,
+            way_back_s=ended.way_back_s,
         )
         await r.write(encode_json(answer) + b"\n")
         await r.eof()

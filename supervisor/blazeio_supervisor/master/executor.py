@@ -23,6 +23,7 @@ from blazeio_supervisor.fleet.actions import (
     Probe,
     ReleaseQueue,
     ReloadEnded,
+    ReloadUndone,
     ReportBoot,
     ReportStatus,
     Spawn,
@@ -186,6 +187,9 @@ class ActionExecutor(Struct, frozen=True, kw_only=True):
                 self._close_listeners()
             case ReloadEnded():
                 self._end_reload(action)
+            case ReloadUndone():
+                before = self.live_settings.settings
+                self._take_settings(self.reloads.undo(), before)
             case ReportStatus():
                 _note_report(action)
             case Notify():
@@ -199,13 +203,16 @@ class ActionExecutor(Struct, frozen=True, kw_only=True):
     def _end_reload(self, ended: ReloadEnded) -> None:
         before = self.live_settings.settings
         settings = self.reloads.end(ended)
+        self._take_settings(settings, before)
+        if ended.is_ok:
+            self.banner.take(ended.generation, settings)
+
+    def _take_settings(self, settings: Settings, before: Settings) -> None:
         self._go_by(settings)
         set_level(settings.log_level)
         name_master(settings)
         if settings.workers != before.workers:
             self.put_fact(ScaleAsked(count=settings.workers, by="the new settings"))
-        if ended.is_ok:
-            self.banner.take(ended.generation, settings)
 
     def _go_by(self, settings: Settings) -> None:
         self.planner.policy = settings.make_policy()

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 
 from msgspec import Struct
+from msgspec.structs import replace
 from setproctitle import setproctitle
 
 from blazeio_supervisor.config.live_settings import LiveSettings
@@ -28,6 +29,7 @@ class ReloadOutcome(Struct, frozen=True):
         needs_restart: Settings that have changed, and not in this service.
         is_superseded: A later reload took its place before it was over: this is how
             that one ended.
+        way_back_s: How long the code before is kept at most.
     """
 
     generation: int
@@ -37,6 +39,7 @@ class ReloadOutcome(Struct, frozen=True):
     took_s: float
     needs_restart: tuple[str, ...] = ()
     is_superseded: bool = False
+    way_back_s: float = 0.0
 
 
 class Reload(Struct, frozen=True):
@@ -74,6 +77,7 @@ class Reloads:
         self._tickets = 0
         self._open: dict[int, Reload] = {}
         self._trial: tuple[int, LiveSettings] | None = None
+        self._before: LiveSettings | None = None
 
     def ask(self, by: str) -> asyncio.Future[ReloadOutcome]:
         """Ask for a reload; settings that cannot be fail it at once.
@@ -118,10 +122,21 @@ class Reloads:
         """Answer all who have asked; return the settings in force from now on."""
         if self._trial is not None and self._trial[0] == ended.generation:
             if ended.is_ok:
+                self._before = replace(self._live)
                 self._live.take(self._trial[1])
             self._trial = None
         for ticket in ended.tickets:
             self._answer(self._open.pop(ticket), ended, ticket in ended.superseded)
+        return self._live.settings
+
+    def undo(self) -> Settings:
+        """Put the settings of before the last reload into force again; return them.
+
+        After an upgrade of the supervisor, those in force stay.
+        """
+        if self._before is not None:
+            self._live.take(self._before)
+            self._before = None
         return self._live.settings
 
     def _answer(self, reload: Reload, ended: ReloadEnded, is_superseded: bool) -> None:
@@ -131,6 +146,7 @@ class Reloads:
             reason=ended.reason,
             output="" if ended.is_ok else self._frames.printed_by(ended.generation),
             took_s=time.monotonic() - reload.at,
+            way_back_s=ended.way_back_s,
             needs_restart=self._live.needs_restart,
             is_superseded=is_superseded,
         )

@@ -158,6 +158,6 @@ def test_the_way_back_is_given_up_early_once_all_have_proven_themselves() -> Non
     driver.reload_until_holding(ticket=4)
     new = [owner for owner in driver.owners if owner is not None]
     answer(driver, new[0], 500)
-    assert only(ReloadEnded, driver.wait(0.5)) == []
+    assert only(StopForkserver, driver.wait(0.5)) == []
     answer(driver, new[1], 200)
-    assert one(ReloadEnded, driver.wait(0.1)).is_ok
+    assert one(StopForkserver, driver.wait(0.1)).generation == 1

@@ -68,6 +68,7 @@ def test_who_has_to_wait_for_all_is_ready_once() -> None:
 def test_a_reload_is_told_from_its_begin_to_its_end() -> None:
     driver = Driver(2).start()
     driver.reload_until_holding()
+    assert stages(driver) == [Stage.READY, Stage.RELOADING, Stage.READY]
     driver.wait(driver.policy.hold_s + 0.1)
     assert stages(driver) == [Stage.READY, Stage.RELOADING, Stage.READY]
     assert statuses(driver)[-1] == "2/2 workers, gen 2, 0 requests/s"

@@ -2,6 +2,7 @@ import pytest
 
 from blazeio_supervisor.fleet.actions import (
     ReloadEnded,
+    ReloadUndone,
     ReportStatus,
     Spawn,
     StartForkserver,
@@ -28,14 +29,23 @@ def test_reload_starts_a_fresh_forkserver_and_touches_nothing() -> None:
     assert deeds(fleet().reload()) == [StartForkserver(2, 1)]
 
 
-def test_all_slots_are_replaced_then_held_then_the_old_forkserver_stops() -> None:
+def test_it_is_answered_when_all_slots_are_replaced_and_the_way_back_is_held() -> None:
     driver = fleet(slots=3)
     driver.reload_until_holding(ticket=8)
     assert driver.generations == [2, 2, 2]
-    assert only(ReloadEnded, driver.wait(1.9)) == []
-    actions = driver.wait(0.2)
-    assert deeds(actions) == [StopForkserver(1), ReloadEnded((8,), 2, True)]
-    assert events(actions) == ["reloaded"]
+    ended = one(ReloadEnded, driver.log)
+    assert ended == ReloadEnded((8,), 2, True, way_back_s=2.0)
+    assert events(driver.log)[-1] == "reloaded"
+    assert driver.phase == "holding"
+    assert deeds(driver.wait(1.9)) == []
+    assert driver.wait(0.2) == [StopForkserver(1)]
+    assert driver.phase == "idle"
+
+
+def test_without_a_hold_no_way_back_is_promised() -> None:
+    driver = fleet(slots=1, hold_s=0.0)
+    driver.reload_until_holding()
+    assert one(ReloadEnded, driver.log).way_back_s == 0.0
     assert driver.phase == "idle"
 
 
@@ -213,7 +223,20 @@ def test_worker_that_dies_while_held_brings_every_slot_back() -> None:
     assert [(s.slot, s.generation) for s in spawns] == [(0, 1), (1, 1)]
     driver.roll(actions)
     assert driver.generations == [1, 1]
-    assert not one(ReloadEnded, driver.log).is_ok
+
+
+def test_a_return_after_the_answer_is_an_event_and_takes_the_settings_back() -> None:
+    driver = fleet(slots=1)
+    driver.reload_until_holding()
+    assert one(ReloadEnded, driver.log).is_ok
+    driver.roll(driver.exit(2, -11))
+    assert one(ReloadUndone, driver.log).generation == 2
+    (report,) = [r for r in only(ReportStatus, driver.log) if r.event == "rolled_back"]
+    assert report.level == "ERROR"
+    assert "generation 2 was taken back, 1 serves: " in report.text
+    assert "killed by SIGSEGV" in report.text
+    assert len(only(ReloadEnded, driver.log)) == 1
+    assert driver.planner.state.rollout.backoff.failures == 0
 
 
 def test_new_forkserver_that_dies_while_rolling_brings_every_slot_back() -> None:
@@ -240,7 +263,8 @@ def test_reload_whose_last_worker_is_there_is_not_too_late_while_it_is_held() ->
     driver.reload_until_holding()
     driver.wait(4.0)
     assert driver.phase == "holding"
-    assert one(ReloadEnded, driver.wait(1.1)).is_ok
+    assert driver.wait(1.1) == [StopForkserver(1)]
+    assert driver.generations == [2, 2]
 
 
 def test_reload_whose_import_takes_longer_than_the_whole_may_is_ended() -> None:
@@ -302,8 +326,8 @@ def test_second_reload_supersedes_before_the_canary_is_ready() -> None:
     assert driver.exit_forkserver(2) == [StartForkserver(3, 2)]
     driver.serve(driver.load(3).worker)
     driver.roll(driver.wait(2.1))
-    ended = one(ReloadEnded, driver.wait(2.1))
-    assert ended == ReloadEnded((1, 2), 3, True, superseded=(1,))
+    ended = one(ReloadEnded, driver.log)
+    assert ended == ReloadEnded((1, 2), 3, True, superseded=(1,), way_back_s=2.0)
 
 
 def test_second_reload_supersedes_the_import_too() -> None:
@@ -330,11 +354,12 @@ def test_reloads_asked_later_wait_and_become_one() -> None:
     driver.reload_until_holding(ticket=1)
     driver.reload(ticket=2)
     driver.reload(ticket=3)
-    actions = driver.wait(2.1)
-    assert one(ReloadEnded, actions).tickets == (1,)
+    assert one(ReloadEnded, driver.log).tickets == (1,)
+    assert not driver.planner.is_held
+    driver.wait(2.1)
     driver.exit_forkserver(1)
     driver.serve(driver.load(3).worker)
-    assert one(ReloadEnded, driver.wait(5)) == ReloadEnded((2, 3), 3, True)
+    assert one(ReloadEnded, driver.wait(5)).tickets == (2, 3)
 
 
 def test_reload_waits_once_the_canary_is_ready() -> None:

@@ -135,6 +135,19 @@ async def test_settings_are_on_trial_with_the_generation_that_is_loaded(
     assert reloads.settings_of(1).timeout_s == 7
 
 
+async def test_settings_of_code_that_is_taken_back_are_taken_back_too(
+    tmp_path: Path,
+) -> None:
+    reloads, _, _ = make_reloads(tmp_path)
+    write(tmp_path, "timeout = 7\n")
+    reloads.ask("SIGHUP")
+    reloads.begin(2, 1)
+    reloads.end(ReloadEnded((1,), 2, True))
+    assert reloads.undo().timeout_s == 30
+    assert reloads.settings_of(2).timeout_s == 30
+    assert reloads.undo().timeout_s == 30
+
+
 async def test_settings_whose_code_is_not_taken_are_forgotten(tmp_path: Path) -> None:
     reloads, _, _ = make_reloads(tmp_path)
     write(tmp_path, "timeout = 7\n")

@@ -330,15 +330,18 @@ class Upgrades:
         if self._image is None:
             raise RehearsalError("the running program could not be kept at its start")
         give_up_at = time.monotonic() + SETTLE_S
+        if self._planner.is_held:
+            give_up_at += self._planner.policy.hold_s
         while True:
             await asyncio.sleep(_SETTLE_EVERY_S)  # signals become facts meanwhile
             obstacle = self._planner.why_not_upgrade()
-            if obstacle:
+            if obstacle and not self._planner.is_held:
                 raise RehearsalError(obstacle)
-            if all(party.is_settled for party in self._parts):
+            if not obstacle and all(party.is_settled for party in self._parts):
                 return self._image
             if time.monotonic() >= give_up_at:
-                raise RehearsalError("a process does not read its orders: try again")
+                obstacle = obstacle or "a process does not read its orders"
+                raise RehearsalError(f"{obstacle}: try again")
 
     def _write(self, run: UpgradeRun, image: KeptImage) -> tuple[int, list[int]]:
         """Write the state; return its descriptor, and all that go over."""
