@@ -12,7 +12,7 @@ PYTHON27 ?= python2.7
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
-.PHONY: help run test test-long test-browser test-systemd check format docs bench bench-all simulate soak fuzz mutants ranges autobahn clean
+.PHONY: help run test test-long test-browser test-systemd check format wheel docs bench bench-all simulate soak fuzz mutants ranges autobahn clean
 
 help:
 	@echo "make run           serve examples/hello.py with $(WORKERS) workers on $(BIND)"
@@ -22,6 +22,7 @@ help:
 	@echo "make test-systemd  those that need a systemd"
 	@echo "make check         format, lint, types, contracts, spelling"
 	@echo "make format        put the code into its format"
+	@echo "make wheel         build dist/*.whl, to install elsewhere"
 	@echo "make docs          write what documents have from the code"
 	@echo "make bench         compare with other servers (ARGS='--only uvicorn')"
 	@echo "make bench-all     every case beside its peers, and its bar"
@@ -58,6 +59,10 @@ check: $(VENV)/.stamp-dev
 format: $(VENV)/.stamp-dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+wheel: $(VENV)/.stamp-venv
+	@$(PIP) wheel --no-deps --wheel-dir dist .
+	@ls dist/blazeio_supervisor-*.whl
 
 docs: $(VENV)/.stamp-dev
 	$(BIN)/python -m tests.architecture.documents.generated

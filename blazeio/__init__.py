@@ -10,7 +10,33 @@ the supervisor's master needs neither the client nor WebSockets (15 ms of CPU).
 """
 
 import importlib
+import os
 import typing
+
+
+def _refuse_another(folder: str) -> None:
+    """Refuse to run where a project that is also called blazeio has written its files.
+
+    Its metadata then lies beside this package; ``importlib.metadata`` would take 12 ms
+    to find it, the names of the folder take 0.1 ms.
+
+    Raises:
+        ImportError: It is installed in the same folder; says what to do.
+    """
+    try:
+        names = os.listdir(folder)
+    except OSError:
+        return  # an archive
+    for name in names:
+        if name[:8].lower() == "blazeio-" and name.endswith(("-info", ".egg")):
+            raise ImportError(
+                f"another project called blazeio is installed over this one ({name} in "
+                f"{folder}): pip uninstall blazeio && pip install --force-reinstall "
+                "PATH, where PATH is a clone or a wheel of blazeio-supervisor"
+            )
+
+
+_refuse_another(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 if typing.TYPE_CHECKING:
     import asyncio

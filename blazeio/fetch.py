@@ -252,6 +252,18 @@ def _say(line: str) -> None:
     click.echo(escape_line(f"blazeio: {line}"), err=True)
 
 
+def _show_version(context: click.Context, _: click.Parameter, is_asked: bool) -> None:
+    if is_asked:
+        from importlib import metadata  # 12 ms
+
+        try:
+            version = metadata.version("blazeio-supervisor")
+        except metadata.PackageNotFoundError:
+            version = "of unknown version"
+        click.echo(f"blazeio {version}")
+        context.exit()
+
+
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("url")
 @click.option(
@@ -284,8 +296,8 @@ def _say(line: str) -> None:
     metavar="NAME=VALUE|NAME=@FILE",
     help="A field or a file of a form; may be repeated.",
 )
-@click.option("-u", "--user", metavar="NAME:PASSWORD", help="Who asks.")
-@click.option("--digest", is_flag=True, help="Say so by Digest, not by Basic.")
+@click.option("-u", "--user", metavar="NAME:PASSWORD", help="The credentials.")
+@click.option("--digest", is_flag=True, help="Use Digest authentication, not Basic.")
 @click.option(
     "-o",
     "--output",
@@ -311,6 +323,14 @@ def _say(line: str) -> None:
     type=click.FloatRange(min=0, min_open=True),
     metavar="SECONDS",
     help="For all of it together.",
+)
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_version,
+    help="Show the version and exit.",
 )
 def command(url: str, **given: Any) -> Order:
     """Fetch URL, and write what the server answers to standard output.

@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from importlib.metadata import version
 
 import pytest
 
@@ -26,6 +27,15 @@ async def run(*arguments: str) -> tuple[int | None, str, str]:
 async def test_a_url_is_fetched() -> None:
     async with RawServer(OK) as server:
         assert await run(server.url) == (0, "ok\n", "")
+
+
+@pytest.mark.slow
+async def test_the_version_is_that_of_the_distribution() -> None:
+    assert await run("--version") == (
+        0,
+        f"blazeio {version('blazeio-supervisor')}\n",
+        "",
+    )
 
 
 @pytest.mark.slow

@@ -29,8 +29,22 @@ def _leave_untrusted_paths() -> None:
     sys.path[:] = keep_trusted(given, needed=sys.path)
 
 
+def _refuse_another() -> None:
+    """End here where another project called blazeio has overwritten ours, or may have.
+
+    Raises:
+        SystemExit: It is installed.
+    """
+    from blazeio_supervisor.version import explain_another
+
+    if (reason := explain_another()) is not None:
+        sys.exit(f"blazeio-supervisor: {reason}")
+
+
 if __name__ == "__main__" and os.geteuid() == 0:
     _leave_untrusted_paths()
+
+_refuse_another()
 
 try:
     import click

@@ -238,7 +238,7 @@ def resolve(command: Sequence[str | Path]) -> list[str]:
     program, *arguments = map(str, command)
     if program == "python":
         return [sys.executable, *arguments]
-    installed = Path(sys.executable).with_name(program)
+    installed = Path(sys.executable).parent / program
     found = str(installed) if installed.exists() else shutil.which(program)
     if found is None:
         raise FileNotFoundError(f"no such program: {program}")

@@ -47,6 +47,7 @@ OTHERS_OPTIONS = {
     "--dist": "pytest",
     "--editable": "pip",
     "--file": "docker",
+    "--force-reinstall": "pip",
     "--help": "every program",
     "--now": "systemctl",
     "--publish": "docker",
