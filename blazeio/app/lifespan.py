@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
 from blazeio.app.endpoints import describe
+from blazeio.app.metrics import AppMetrics
 from blazeio.app.middleware import Around, ErrorHandler, Middlewares
 from blazeio.errors import ConfigurationError
 from blazeio.loggers import get_logger
@@ -33,9 +34,11 @@ class Lifespan:
         start_hooks: Run before anything is accepted.
         drain_hooks: Run when the server begins to drain.
         stop_hooks: Run after the last request.
+        metrics: Those that the app declares.
     """
 
     def __init__(self) -> None:
+        self.metrics = AppMetrics()
         self.start_hooks: list[Hook] = []
         self.drain_hooks: list[Hook] = []
         self.stop_hooks: list[Hook] = []
@@ -48,6 +51,7 @@ class Lifespan:
     def include(self, inner: "Lifespan") -> None:
         """Run the hooks and tasks of another app too, within those of this one."""
         if inner not in self._inner:
+            self.metrics.include(inner.metrics)
             self._inner.append(inner)
 
     def add_task(self, background: Background) -> None:
@@ -76,6 +80,7 @@ class Lifespan:
         for inner in self._inner:
             await inner.start()
         self._is_running = True
+        self.metrics.table.is_open = False
         for background in self._backgrounds:
             self._begin(background)
 
@@ -91,6 +96,7 @@ class Lifespan:
         if not self._is_started:
             return
         self._is_started = self._is_running = False
+        self.metrics.table.is_open = True
         await self._end_tasks()
         for inner in reversed(self._inner):
             await inner.stop()
@@ -196,6 +202,20 @@ class Hooks:
     def __init__(self) -> None:
         self._middlewares = Middlewares()
         self._lifespan = Lifespan()
+
+    @property
+    def metrics(self) -> AppMetrics:
+        """Declares counters, gauges and histograms of the app.
+
+        ::
+
+            orders = web.metrics.counter("orders_total", "Orders.", labels=("kind",))
+            orders.labels("book").inc()
+
+        Under a supervisor they are added up over all workers, and ``--metrics-bind``
+        shows them: see docs/how-to/app-metrics.md.
+        """
+        return self._lifespan.metrics
 
     def middleware(self, function: AroundT) -> AroundT:
         """Put a middleware around each request: ``@web.middleware``.

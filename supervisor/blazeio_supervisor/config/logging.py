@@ -241,3 +241,10 @@ class Metrics(Section):
         default_text="nowhere",
         change=Change.RESTART,
     )
+    bridge_prometheus: bool = option(
+        Flag(),
+        "Show the metrics that the app has by prometheus_client as well, added up over "
+        "all workers: see docs/how-to/app-metrics.md. Its own files for several "
+        "processes (PROMETHEUS_MULTIPROC_DIR) are not needed then.",
+        default=False,
+    )

@@ -81,7 +81,7 @@ def _read_octets(text: str) -> str:
     return text.encode("latin-1").decode("utf-8", "surrogatepass")
 
 
-PROTOCOL = 21
+PROTOCOL = 22
 """Raised by one when a message or the scoreboard changes its shape, or a signal its
 meaning: one that a worker does not know would end it."""
 
@@ -200,6 +200,7 @@ class Load(_Message, frozen=True):
         master_pid: The pid of the master, whose death its children watch for.
         overrides: What wins over the App's own settings.
         gateway: What the app is served with, if it is no App.
+        bridges_prometheus: Show what ``prometheus_client`` counts, over all workers.
     """
 
     generation: int
@@ -219,6 +220,7 @@ class Load(_Message, frozen=True):
     cpus: tuple[int, ...] = ()
     is_forced: bool = False
     gateway: GatewayConfig = GatewayConfig()
+    bridges_prometheus: bool = False
 
 
 class Fork(_Message, frozen=True):

@@ -29,6 +29,13 @@ from typing import Any
 
 from msgspec import Struct
 
+from blazeio_supervisor.ipc.app_metrics import (
+    REGION_BYTES,
+    AppRegion,
+    AppTotals,
+    RegionReader,
+)
+
 # What a worker counts, as a value: workers add up, also over their deaths.
 #
 # All of it lies side by side in a row of the scoreboard (``scoreboard.Row``), so
@@ -141,9 +148,10 @@ REST_EVERY_S = 1.0
 """One that was asked for nothing in the last second; 64 of them, each beating 20
 times a second, took 8 % of a core."""
 
-ROW_BYTES = 16 * 1024
-"""Of the memory; of it only the first page is used, and what is never used costs
-nothing."""
+_PAGE_BYTES = 4096
+ROW_BYTES = _PAGE_BYTES + REGION_BYTES
+"""Of the memory; behind the first page are the metrics of the app, and what is never
+used costs nothing."""
 LONGEST_BYTES = 256
 """Of the text; a longer one is cut."""
 MOST = 2.0**53
@@ -156,7 +164,7 @@ BEGUN_BYTES = 128
 """Of each request that began: a number and its text; a longer one is cut."""
 BEGUN_COUNT = 8
 """So many of the last ones that began are kept."""
-_TEXT_AT = 4096 - LONGEST_BYTES
+_TEXT_AT = _PAGE_BYTES - LONGEST_BYTES
 _TEXT_END = _TEXT_AT + LONGEST_BYTES
 _BEGUN_AT = _TEXT_AT - BEGUN_COUNT * BEGUN_BYTES
 _BEGUN = struct.Struct(f"d{BEGUN_BYTES - 8}s")  # which one it is, and its text
@@ -169,6 +177,7 @@ _CONNECTIONS = 3
 _IS_FULL = 4
 _LONGEST_SINCE = 5
 _RESTS = 6
+_APP_TEXT_BYTES = 7
 # Then those that only grow.
 _COUNTED = 16
 
@@ -239,10 +248,20 @@ class Row:
     Attributes:
         cells: All cells; the one at ``IN_FLIGHT`` has how many requests are in flight.
         counted: The cells that only grow, in the order of ``Tally``.
+        app: Where the metrics of the app are.
         fault: The impossible value that a reader has found in it; "" at first.
     """
 
-    __slots__ = ("_fd", "_memory", "_octets", "cells", "counted", "fault")
+    __slots__ = (
+        "_app_reader",
+        "_fd",
+        "_memory",
+        "_octets",
+        "app",
+        "cells",
+        "counted",
+        "fault",
+    )
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
@@ -250,6 +269,9 @@ class Row:
         self._octets = memoryview(self._memory)
         self.cells = self._octets[:_BEGUN_AT].cast("d")
         self.counted = self.cells[_COUNTED : _COUNTED + CELL_COUNT]
+        extent = self.cells[_APP_TEXT_BYTES : _APP_TEXT_BYTES + 1]
+        self.app = AppRegion(self._octets[_PAGE_BYTES:], extent)
+        self._app_reader: RegionReader | None = None
         self.fault = ""
 
     def fileno(self) -> int:
@@ -263,6 +285,7 @@ class Row:
 
     def close(self) -> None:
         """Unmap the memory; the row must not be used any more."""
+        self.app.close()
         for view in (self.counted, self.cells, self._octets):
             view.release()
         with suppress(BufferError):  # a counter still has a view: it goes with that
@@ -358,6 +381,15 @@ class Row:
             cells = tuple(map(self._check, cells))
         return Tally(cells)
 
+    def add_app_to(self, totals: AppTotals, worker: int, slot: int | None) -> None:
+        """Add the metrics of the app to others; arguments as of ``AppTotals.add``."""
+        if self._app_reader is None:
+            if not self.app.extent:
+                return  # to look at the rest would take memory for it
+            self._app_reader = RegionReader(self.app)
+        totals.add(self._app_reader, worker, slot)
+        self.fault = self.fault or self._app_reader.fault
+
     def read_longest(self) -> LongestRequest | None:
         """Read the request that has been in flight for longest."""
         since, now = self.cells[_LONGEST_SINCE], time.monotonic()
@@ -383,14 +415,21 @@ class RowAllocator:
 
     Args:
         past: As below, of the image before; it is shared with this object.
+        app_past: Likewise.
 
     Attributes:
         past: By slot, what its earlier workers have counted; the counts of the
             living are in their rows.
+        app_past: What the app has counted in earlier workers.
     """
 
-    def __init__(self, past: dict[int, Tally] | None = None) -> None:
+    def __init__(
+        self,
+        past: dict[int, Tally] | None = None,
+        app_past: AppTotals | None = None,
+    ) -> None:
         self.past = {} if past is None else past
+        self.app_past = AppTotals() if app_past is None else app_past
 
     def take(self) -> Row:
         """Return a blank row for a new worker.
@@ -400,7 +439,14 @@ class RowAllocator:
         """
         return Row(make_row_memory())
 
-    def fold(self, row: Row, slot: int) -> None:
-        """Add a dead worker's counts to its slot, and close its row."""
+    def fold(self, row: Row, slot: int, worker: int = 0) -> None:
+        """Add a dead worker's counts to its slot, and close its row.
+
+        Args:
+            row: Its row.
+            slot: Where it was.
+            worker: Its serial number.
+        """
+        row.add_app_to(self.app_past, worker, None)
         self.past[slot] = self.past.get(slot, Tally()) + row.read_tally()
         row.close()

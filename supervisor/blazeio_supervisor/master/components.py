@@ -203,7 +203,7 @@ def _build_children(
         frames=frames,
         captured=captured,
     )
-    rows = RowAllocator(state.counted)
+    rows = RowAllocator(state.counted, state.app_counted)
     workers = Workers(context, rows, state.listeners, state.workers)
     reloads = Reloads(base.facts.put_fact, frames, state.settings)
     return _Children(

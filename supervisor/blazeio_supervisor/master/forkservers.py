@@ -88,6 +88,7 @@ def make_load(settings: Settings, generation: int, *, is_preload: bool) -> Load:
         cpus=settings.cpu_affinity,
         is_forced=settings.preload is True,
         gateway=settings.gateway,
+        bridges_prometheus=settings.bridge_prometheus,
     )
 
 

@@ -24,13 +24,15 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
 from blazeio.app.app import App
+from blazeio.app.exposition import make_family
 from blazeio.protocol.request import BlazeioServerProtocol
 from blazeio_supervisor.errors import BindError
 from blazeio_supervisor.files import remove
 from blazeio_supervisor.fleet.snapshot import Snapshot
+from blazeio_supervisor.ipc.app_metrics import AppTotals
 from blazeio_supervisor.ipc.control_api import ErrorAnswer
 from blazeio_supervisor.ipc.scoreboard import STATUS_CLASSES, Histogram, Tally
-from blazeio_supervisor.log.formats import escape_answer
+from blazeio_supervisor.log.formats import escape_answer, escape_line
 from blazeio_supervisor.log.setup import note
 from blazeio_supervisor.master.guarded_server import (
     GuardedServer,
@@ -77,6 +79,7 @@ def list_families(service: ServiceState) -> Iterator[Metric]:
     yield from _list_changes(service.events.history.counts)
     yield from _list_slots(service, snapshot, tallies)
     yield from _list_workers(service, snapshot)
+    yield from _list_app(service.readings.read_app())
 
 
 def _describe(service: ServiceState, snapshot: Snapshot) -> Iterator[Metric]:
@@ -248,6 +251,21 @@ def _list_workers(service: ServiceState, snapshot: Snapshot) -> Iterator[Metric]
     yield memory
 
 
+def _list_app(totals: AppTotals) -> Iterator[Metric]:
+    yield CounterMetricFamily(
+        "blazeio_app_series_dropped",
+        "Series of the app's own metrics whose workers are dead, and which had no room "
+        "among the sums; there should be none.",
+        totals.dropped,
+    )
+    for total in totals.families.values():
+        family = total.family
+        if family.combine == "slot":
+            names = (*family.label_names, "slot")
+            family = msgspec.structs.replace(family, label_names=names)
+        yield make_family(family, total.series)
+
+
 # The figures as text, by prometheus-client; only its format is used.
 #
 # Its registries are not: nothing is kept, each text is made of what is there.
@@ -274,6 +292,7 @@ class Exposition(Collector):
     def collect(self) -> Iterable[Metric]:
         """Yield every metric; called by ``generate_latest``."""
         for family in list_families(self._service):
+            family.documentation = escape_line(family.documentation)
             family.samples = [
                 sample._replace(labels=escape_answer(sample.labels))
                 for sample in family.samples

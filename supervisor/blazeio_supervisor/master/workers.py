@@ -20,6 +20,7 @@ from blazeio_supervisor.fleet.facts import (
     WorkerReady,
 )
 from blazeio_supervisor.fleet.reasons import describe_exit
+from blazeio_supervisor.ipc.app_metrics import AppTotals
 from blazeio_supervisor.ipc.channel import (
     ChildChannel,
     ChildFault,
@@ -226,7 +227,7 @@ class Workers:
         """Note that a worker could not be forked."""
         record = self.records.pop(worker)
         record.close()
-        self._ledger.fold(record.row, record.slot)
+        self._ledger.fold(record.row, record.slot, record.worker)
         self._child_context.put_fact(WorkerExited(worker, ExitCode.CRASHED, reason))
 
     def forget_unanswered(self, generation: int) -> None:
@@ -325,7 +326,7 @@ class Workers:
             title = name_children_of("worker", record.slot, record.generation)
             end_orphans_of(self._child_context.loop, title)
         at_work = describe_in_flight(record.row) if record.has_ready else ""
-        self._ledger.fold(record.row, record.slot)
+        self._ledger.fold(record.row, record.slot, record.worker)
         reason = record.reason
         if not (record.is_killed or record.has_misbehaved):
             reason = reason or self._child_context.oom_kills.explain(status)
@@ -458,6 +459,13 @@ class WorkerReadings:
             past = tallies.get(record.slot, Tally())
             tallies[record.slot] = past + record.row.read_tally()
         return tallies
+
+    def read_app(self) -> AppTotals:
+        """Return what the app has counted in all workers, dead ones too."""
+        totals = self._ledger.app_past.copy()
+        for record in list(self._records.values()):
+            record.row.add_app_to(totals, record.worker, record.slot)
+        return totals
 
     def list_pids(self) -> dict[int, int]:
         """Return the pid of each whose memory is to be measured, by serial number.

@@ -79,6 +79,7 @@ from blazeio_supervisor.worker.overrides import (
     read_certificates,
     working_in,
 )
+from blazeio_supervisor.worker.prometheus_bridge import install_bridge
 from blazeio_supervisor.worker.stack_dump import StackDump
 from blazeio_supervisor.worker.worker import Worker
 
@@ -242,12 +243,14 @@ def _begin(
     # Its module is loaded here, not by each worker from the disk.
     use_loop(load.loop or DEFAULT_LOOP)
     enter_folder(load.app_dir)
-    _apply_config(load)
+    _prepare_import(load)
     return tls
 
 
-def _apply_config(load: Load) -> None:
-    """Configure logging before the app is imported, its folder being importable."""
+def _prepare_import(load: Load) -> None:
+    """Set up what the app finds when it is imported, its folder being importable."""
+    if load.bridges_prometheus:
+        install_bridge()
     try:
         apply_config(load.log)
     except LoggingError as error:
@@ -290,7 +293,7 @@ def run_worker(own: OwnInstallations, start: WorkerStart, protocol: str) -> NoRe
             tls = read_certificates(load.overrides)
         use_loop(load.loop or DEFAULT_LOOP)
         enter_folder(load.app_dir)
-        _apply_config(load)
+        _prepare_import(load)
     except LoadError as error:
         _fail(socket.socket(fileno=fds[0]), error)
     sys.argv[:] = [load.app]

@@ -15,6 +15,7 @@ from time import monotonic  # an app may put another clock into ``time``
 from typing import Any
 
 from blazeio.app.app import App
+from blazeio.app.metric_series import LocalCells
 from blazeio.errors import ConfigurationError
 from blazeio.loggers import Lines, get_logger
 from blazeio.protocol.request import BlazeioServerProtocol
@@ -24,6 +25,7 @@ from blazeio.server.loop import raise_descriptor_limit
 from blazeio.server.server import Server
 from blazeio_supervisor.errors import ExitCode
 from blazeio_supervisor.fleet.reasons import count_of
+from blazeio_supervisor.ipc.app_metrics import RowCells
 from blazeio_supervisor.ipc.channel import LoopChannel, take_listeners
 from blazeio_supervisor.ipc.messages import (
     Admit,
@@ -62,6 +64,7 @@ from blazeio_supervisor.worker.overrides import (
     make_server,
     working_in,
 )
+from blazeio_supervisor.worker.prometheus_bridge import find_bridge
 from blazeio_supervisor.worker.stack_dump import StackDump
 
 log = get_logger("blazeio.worker")
@@ -144,6 +147,7 @@ class WorkerServer:
         self._loop = loop
         self._drain_order: asyncio.Future[Drain] = loop.create_future()
         raise_descriptor_limit()
+        self._place_metrics()
         self._server = self._make_server(loop)
         self._check_schemes()
         self._server.record_responses(ResponseCounter(self._row))
@@ -170,6 +174,21 @@ class WorkerServer:
         self._channel.send(Ready(is_tls=bool(self._tls or self._app.tls)))
         await self._end(await self._drain_order)
         self._count()  # of the last requests no beat has told
+
+    def _place_metrics(self) -> None:
+        """Put the metrics of the app where they outlive this worker."""
+        table, bridge = self._app.metrics.table, find_bridge()
+        store = RowCells(self._row.app)
+        try:
+            table.move(store)
+        except ConfigurationError as error:
+            reason = f"{self._load.app}: {error}"
+            raise LoadError(ExitCode.APP_FAILED, reason) from error
+        # What the app forks must not write over what its parent counts.
+        self._own.undo_in_children(lambda: table.move(LocalCells()))
+        if bridge is not None:
+            bridge.move(store)
+            self._own.undo_in_children(bridge.leave)
 
     def _check_schemes(self) -> None:
         schemes = {queue.terms.scheme for queue in self._queues}

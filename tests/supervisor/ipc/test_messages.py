@@ -74,6 +74,7 @@ SHAPES = {
     19: "3546f237446b408f",
     20: "0db3727d2c265aa8",
     21: "c381918daa9046a0",
+    22: "2806cbb96c914f0a",
 }
 """Of each protocol, what ``take_fingerprint`` gave."""
 

@@ -20,6 +20,7 @@ from blazeio_supervisor.config.live_settings import LiveSettings
 from blazeio_supervisor.errors import SupervisorError
 from blazeio_supervisor.fleet.roster import Roster
 from blazeio_supervisor.fleet.snapshot import FleetState
+from blazeio_supervisor.ipc.app_metrics import AppTotals
 from blazeio_supervisor.ipc.messages import PROTOCOL, pack, unpack
 from blazeio_supervisor.ipc.scoreboard import Row, Tally
 from blazeio_supervisor.master.control_server import ControlState
@@ -51,6 +52,7 @@ class MasterState(Struct, kw_only=True):
         started_at: Monotonic seconds: the age of the service.
         adopted: By which worker, for each such slot.
         counted: By slot, what its earlier workers have counted.
+        app_counted: What the app has counted in earlier workers.
         workers: By serial number.
         forkservers: By generation.
         captured: One for each process whose output is read.
@@ -64,6 +66,7 @@ class MasterState(Struct, kw_only=True):
     bound: BoundState = field(default_factory=BoundState)
     adopted: dict[int, int] = field(default_factory=dict)
     counted: dict[int, Tally] = field(default_factory=dict)
+    app_counted: AppTotals = field(default_factory=AppTotals)
     workers: dict[int, WorkerRecord] = field(default_factory=dict)
     forkservers: dict[int, ForkserverRecord] = field(default_factory=dict)
     naming: Naming = field(default_factory=Naming)
