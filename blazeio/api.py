@@ -11,6 +11,7 @@ from blazeio.app.middleware import Cors, security_headers
 from blazeio.app.request import Request
 from blazeio.app.sessions import CookieSessions
 from blazeio.app.templates import Templates
+from blazeio.app.tracing import RequestIdFilter, Tracing
 from blazeio.client.auth import DigestAuth
 from blazeio.client.cookies import Cookie, CookieJar
 from blazeio.client.pool import PoolLimits
@@ -81,6 +82,7 @@ __all__ = [  # noqa: RUF022 - in the plain order of the alphabet
     "RemoteProtocolError",
     "Request",
     "RequestError",
+    "RequestIdFilter",
     "RequestTimeout",
     "ServerDisconnected",
     "ServerSentEvent",
@@ -92,6 +94,7 @@ __all__ = [  # noqa: RUF022 - in the plain order of the alphabet
     "Timeouts",
     "TlsSettings",
     "TooManyRedirects",
+    "Tracing",
     "Upload",
     "WebSocket",
     "asgi",

@@ -484,6 +484,7 @@ class App(Hooks, Generic[StateT]):
             tls=tls or self.read_certificates(),
             find_options=self.routes.find_options,
             name_handler=self._name_handler,
+            find_route=self.routes.find_route,
             make_url=self._make_url,
             heads=self.headers if heads is None else heads.under(self.headers),
             root_path=self.root_path if root_path is None else root_path,

@@ -85,7 +85,7 @@ def _answer_or_raise(
         report(r, error)  # the other exceptions of the group are bugs
     if isinstance(meant, _UPSTREAM):
         what = type(meant).__name__
-        log.error("%s %s: %s: %s", r.method, r.tail, what, meant)
+        log.error("%s %s: %s: %s (id %s)", r.method, r.tail, what, meant, r.id)
     elif not isinstance(meant, _QUIET) or (
         isinstance(meant, Abort) and r.status and not r.response.is_held()
     ):
@@ -187,7 +187,7 @@ def _answer(r: BlazeioServerProtocol, error: BaseException) -> None:
         except Exception as malformed:  # its status, headers or JSON
             malformed.__cause__ = error
             report(r, malformed.with_traceback(error.__traceback__))
-    _send(r, "Internal Server Error", 500)
+    _send_bug(r)
 
 
 def _answer_with_traceback(r: BlazeioServerProtocol, error: BaseException) -> None:
@@ -216,6 +216,17 @@ def _send(
         r.reply(message.encode(errors="replace"), status, TEXT, fields)
 
 
+def _send_bug(r: BlazeioServerProtocol) -> None:
+    """Send 500 with the request's id, by which the operator finds it in the log."""
+    fields = [("X-Request-ID", r.id), ("Vary", "Accept")]
+    message = "Internal Server Error"
+    if choose_media_type(r.headers.get("accept"), _TYPES) == "application/json":
+        content = msgspec.json.encode({"error": message, "request_id": r.id})
+        r.reply(content, 500, JSON, fields)
+    else:
+        r.reply(f"{message} (id {r.id})".encode(), 500, TEXT, fields)
+
+
 def _encodable(message: str) -> str:
     return message.encode(
         errors="replace"
@@ -227,12 +238,13 @@ def report(r: BlazeioServerProtocol, error: BaseException) -> None:
     name = r.context.name_handler(r.method, r.path)
     text = explain(error)
     log.error(
-        "%s %s: %s in %s%s",
+        "%s %s: %s in %s%s (id %s)",
         r.method,
         r.tail,
         type(error).__name__,
         locate(error, name),
         f": {text}" if text else "",
+        r.id,
         exc_info=(type(error), error, without_our_frames(error.__traceback__)),
     )
 

@@ -330,11 +330,20 @@ def find_request(r: BlazeioServerProtocol | None = None) -> BlazeioServerProtoco
         LocalProtocolError: No handler is running here, or it is over, or it runs in a
             task that was started before the handler first asked: pass ``r``.
     """
-    if r is not None:
-        return r
-    known = _ask_task() or _known.get()
-    if known is None or not known[0].handler_task.runs_in(known[1]):
+    r = r or find_running()
+    if r is None:
         raise LocalProtocolError("no request is being handled here: pass r")
+    return r
+
+
+def find_running() -> BlazeioServerProtocol | None:
+    """Return the request of the running handler, if there is one: for loggers."""
+    try:
+        known = _ask_task() or _known.get()
+    except RuntimeError:
+        return None  # no loop runs in this thread
+    if known is None or not known[0].handler_task.runs_in(known[1]):
+        return None
     return known[0]
 
 

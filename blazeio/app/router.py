@@ -303,6 +303,11 @@ class RouteTable:
         found = self.match(method, path)
         return "no route" if found is None else describe(found[0].handler)
 
+    def find_route(self, method: str, path: str) -> str | None:
+        """Find the declared path of the route of a request."""
+        found = self.match(method, path)
+        return None if found is None else found[0].pattern.text
+
     def find_named(self, name: str) -> Pattern:
         """Find the path of a route by its name, as it is in the outermost app.
 

@@ -14,8 +14,9 @@ One call of an app can lead to several requests:
 dropped is collected at once and its connection is released; each method takes it.
 """
 
+from collections.abc import Mapping
 from threading import get_ident
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from blazeio.client.auth import Credentials
     from blazeio.client.request import ClientRequest
     from blazeio.client.request_exchange import RequestExchange
+    from blazeio.client.url import Url
 
 MOST_CHALLENGES = 2
 """How many challenges of one request are answered: the first one, and one more, which
@@ -316,6 +318,49 @@ class RequestAttempts(Struct):
         return self.retries > 0 and (
             request.is_plain or (request.method in IDEMPOTENT and request.can_repeat)
         )
+
+
+class RequestSpan(Protocol):
+    """One request of a session, as a trace knows it.
+
+    Attributes:
+        fields: They tell the server which trace the request belongs to.
+    """
+
+    fields: Mapping[str, str]
+
+    def end(self, outcome: int | BaseException) -> None:
+        """End it: with the status of the response, or with what was raised instead."""
+
+
+class RequestTracer(Protocol):
+    """Makes the spans of a session's requests; ``io.Tracing`` is one."""
+
+    def begin_request(self, method: str, url: "Url") -> RequestSpan:
+        """Begin the span of a request."""
+
+
+class TracedAttempts(RequestAttempts, kw_only=True):
+    """The attempts of one request within one span, which redirects do not leave.
+
+    Attributes:
+        tracer: Makes the span.
+    """
+
+    tracer: RequestTracer
+
+    async def run(self, resp: "RequestExchange") -> None:
+        """Send the request, and follow where its response leads; see the base."""
+        request = resp.client_request
+        span = self.tracer.begin_request(request.method, request.url)
+        for name, value in span.fields.items():
+            resp.client_request = resp.client_request.with_field(name, value)
+        try:
+            await RequestAttempts.run(self, resp)
+        except BaseException as error:
+            span.end(error)
+            raise
+        span.end(resp.status_code)
 
 
 def closed_error() -> RequestError:

@@ -4,11 +4,17 @@ import asyncio
 import os
 import threading
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from threading import get_ident
 from typing import NoReturn
 
-from blazeio.client.attempts import RedirectHandler
+from blazeio.client.attempts import (
+    RedirectHandler,
+    RequestAttempts,
+    RequestTracer,
+    TracedAttempts,
+)
 from blazeio.client.auth import Auth, Credentials
 from blazeio.client.connection_pool import ConnectionPool
 from blazeio.client.cookies import CookieJar
@@ -67,6 +73,7 @@ class ClientContext:
         follow_redirects: Whether redirects are followed, where a request does not say.
         max_redirects: How many of them, where a request does not say.
         allow_downgrade: A redirect may lead from https to http.
+        make_attempts: Makes what sends a request, of its retries and redirects.
         base_url: Put before each URL that is not absolute; None: all URLs are absolute.
         pool: The connections.
         wheel: The deadlines of the connections.
@@ -90,6 +97,7 @@ class ClientContext:
         "is_routed",
         "limits",
         "loop",
+        "make_attempts",
         "max_redirects",
         "pool",
         "pool_limits",
@@ -128,6 +136,7 @@ class ClientContext:
         retries: int,
         allow_downgrade: bool,
         base_url: str | None,
+        tracing: RequestTracer | None,
     ) -> None:
         self.limits = limits
         self.timeouts = timeouts
@@ -146,6 +155,11 @@ class ClientContext:
         self.retries = retries
         self.allow_downgrade = allow_downgrade
         self.base_url = base_url
+        self.make_attempts: Callable[[int, RedirectHandler | None], RequestAttempts] = (
+            RequestAttempts
+        )
+        if tracing is not None:
+            self.make_attempts = partial(TracedAttempts, tracer=tracing)
         self.is_closed = False
         self._why_closed = "the session was closed"
         self._closing: asyncio.Event | None = None

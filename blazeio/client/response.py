@@ -15,7 +15,6 @@ from os import PathLike
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
-from blazeio.client.attempts import RequestAttempts
 from blazeio.client.auth import Auth
 from blazeio.client.download import Progress, save_content
 from blazeio.client.request import (
@@ -169,7 +168,7 @@ class ClientResponse(RequestExchange):
             and credentials is None
             and not context.is_routed,
         )
-        attempts = RequestAttempts(
+        attempts = context.make_attempts(
             context.retries if retries is None else check_retries(retries),
             context.make_redirects(follow_redirects, max_redirects, credentials),
         )

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Generic, TypeVar, Unpack, cast, overload
 
+from blazeio.client.attempts import RequestTracer
 from blazeio.client.auth import Auth, check_auth
 from blazeio.client.context import ClientContext
 from blazeio.client.cookies import CookieJar
@@ -126,6 +127,7 @@ class Session(Generic[_Entered], metaclass=SessionType):
             ``socks5h://`` (by the proxy), which need the extra ``socks``.
         base_url: Put before each URL that is not absolute: ``https://host/v1`` and
             ``/users`` are ``https://host/v1/users``.
+        tracing: Makes a span of each request: ``io.Tracing()``. None: no traces.
         trust_env: Where there is no ``proxy``, take it from the environment:
             http_proxy, HTTPS_PROXY, ALL_PROXY, NO_PROXY.
 
@@ -171,6 +173,7 @@ class Session(Generic[_Entered], metaclass=SessionType):
         proxy: str | None = None,
         base_url: str | None = None,
         trust_env: bool = False,
+        tracing: RequestTracer | None = None,
         **of_request: Any,
     ) -> None:
         if unknown := [name for name in of_request if name not in _OF_REQUEST]:
@@ -212,6 +215,7 @@ class Session(Generic[_Entered], metaclass=SessionType):
             retries=check_retries(retries),
             allow_downgrade=allow_downgrade,
             base_url=None if base_url is None else _check_base(base_url),
+            tracing=tracing,
         )
         self._context: ClientContext | None = None  # once it is in use
         self._is_entered = False

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, fields
 from math import inf
 from os import PathLike
 from pathlib import Path
-from typing import Any, Final, Literal, NoReturn, TypedDict
+from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, TypedDict
 
 from blazeio.client.auth import Auth
 from blazeio.client.cookies import CookieJar
@@ -25,6 +25,9 @@ from blazeio.errors import ConfigurationError, FieldInput, InvalidArgument
 from blazeio.limits import Limits
 from blazeio.wire.headers import Headers
 from blazeio.wire.serializer import FieldBlock
+
+if TYPE_CHECKING:
+    from blazeio.client.attempts import RequestTracer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -282,6 +285,7 @@ class _PoolFurther(TypedDict, total=False):
     proxy: str | None
     base_url: str | None
     trust_env: bool
+    tracing: "RequestTracer | None"
 
 
 class PoolOptions(_PoolFurther, total=False):

@@ -13,10 +13,12 @@ from blazeio.limits import Limits
 from blazeio.protocol.flow import Latch
 from blazeio.protocol.options import (
     FindOptions,
+    FindRoute,
     HeaderConfig,
     MakeUrl,
     NameHandler,
     find_default_options,
+    find_no_route,
     make_no_url,
     name_no_handler,
 )
@@ -113,6 +115,7 @@ class ServerContext:
         request_count: Requests begun, ever.
         is_draining: Each response has ``Connection: close``.
         find_options: Returns the options of a route.
+        find_route: Returns the declared path of the route of a method and path.
         name_handler: Returns the name of the handler of a method and path, and where
             it is defined, for the log.
         make_url: Returns the path of a route, from its name and parameters.
@@ -137,6 +140,7 @@ class ServerContext:
         "detached",
         "draining",
         "find_options",
+        "find_route",
         "handler",
         "handshakes",
         "hangups",
@@ -205,6 +209,7 @@ class ServerContext:
         self.root_path = ""
         self.find_options: FindOptions = find_default_options
         self.name_handler: NameHandler = name_no_handler
+        self.find_route: FindRoute = find_no_route
         self.make_url: MakeUrl = make_no_url
         self.when_changed: Callable[[], None] | None = None
         self.when_closed: Callable[[], None] | None = None

@@ -89,6 +89,15 @@ def name_no_handler(method: str, path: str) -> str:
     return "the handler"
 
 
+FindRoute = Callable[[str, str], str | None]
+"""From method and path to the path of the route, as it was declared."""
+
+
+def find_no_route(method: str, path: str) -> str | None:
+    """Return the route of a server that has no routes."""
+    return None
+
+
 MakeUrl = Callable[[str, Mapping[str, Any]], str]
 """From the name of a route and parameters to its path, without ``root_path``."""
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from blazeio.content import codings
 from blazeio.content.cookies import serialize_set_cookie
+from blazeio.protocol.request_id import FIELD, accept_request_id, make_request_id
 from blazeio.protocol.response_writer import OFF_LOOP_BYTES, HeadHook
 from blazeio.protocol.tls import TlsFacts
 from blazeio.protocol.trust import find_authority, find_peer, find_scheme
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     from blazeio.protocol.context import ServerContext
     from blazeio.protocol.response_writer import ResponseWriter
     from blazeio.wire.headers import Headers
+
+
+_ID = "request_id"
+"""Where ``r.store`` keeps the id: a request that nobody asks for it pays nothing."""
 
 
 class ExtraToolset:
@@ -34,6 +39,8 @@ class ExtraToolset:
         context: ServerContext
         headers: Headers
         method: str
+        path: str
+        store: dict[str, Any]
         tail: str
 
     async def br(self, data: bytes) -> bytes:
@@ -98,6 +105,33 @@ class ExtraToolset:
             LocalProtocolError: The head has been prepared.
         """
         self.response.add_fields("on_head").add_hook(hook)
+
+    # Names of the request: for logs, metrics and traces
+
+    @property
+    def id(self) -> str:
+        """What this request is called in logs; the same each time it is asked.
+
+        The ``X-Request-ID`` of a trusted proxy, if it is a usable one; else an id of
+        our own, made when it is first asked: 32 hexadecimal digits.
+        """
+        known: str | None = self.store.get(_ID)
+        if known is None:
+            origin = self.carrier.origin
+            told = None
+            if origin is not None and origin.is_trusted:
+                told = accept_request_id(self.headers.get(FIELD))
+            known = self.store[_ID] = told or make_request_id()
+        return known
+
+    @property
+    def route(self) -> str | None:
+        """The path of the route as the app has declared it; None: there is none.
+
+        ``/users/{id:int}`` for ``/users/7``: a name for metrics and traces, of which
+        there are few.
+        """
+        return self.context.find_route(self.method, self.path)
 
     # The client: the peer of the connection, or whom a trusted proxy names
 

@@ -85,6 +85,11 @@ class ConnectionOrigin:
         if self._allowed is not None and not self._allowed.allows(host):
             self._allowed = None
 
+    @property
+    def is_trusted(self) -> bool:
+        """Whether the peer's fields about a request are believed."""
+        return self._allowed is not None
+
     def find_client(self, headers: Headers) -> Client:
         """Find the client of a request; ``authority`` is "" if no proxy told it."""
         if self._allowed is None:

@@ -173,6 +173,8 @@ ATOMS: Final[dict[str, Atom]] = {
     "client_port": Atom("client.port or nothing", NUMBER, "its port, where known"),
     "scheme": Atom("client.scheme", OWN, "`http` or `https`"),
     "authority": Atom("r.authority", FOREIGN, "`host[:port]` as the client named us"),
+    "request_id": Atom("r.id", FOREIGN, "`r.id`: a trusted proxy's, or our own"),
+    "route": Atom('r.route or ""', FOREIGN, "the path of the route, as declared"),
     "method": Atom("r.method", FOREIGN, "the method"),
     "target": Atom("r.tail", FOREIGN, "the request target, as sent"),
     "path": Atom("r.path", FOREIGN, "the path, percent-decoded"),

@@ -16,10 +16,12 @@ from blazeio.protocol.context import Handler, Recorder, ServerContext
 from blazeio.protocol.http1 import Http1Connection
 from blazeio.protocol.options import (
     FindOptions,
+    FindRoute,
     HeaderConfig,
     MakeUrl,
     NameHandler,
     find_default_options,
+    find_no_route,
     make_no_url,
     name_no_handler,
 )
@@ -60,6 +62,7 @@ class Server:
         tls: The TLS settings, where ``accept_from`` gets no others.
         find_options: Returns the options of a route.
         name_handler: Names the handler of a method and path, for the log.
+        find_route: Returns the declared path of the route of a method and path.
         make_url: Makes a path of the name of a route and parameters.
         request_class: The class of ``r``.
         http2: Speak HTTP/2 with whoever begins it, or agrees to it by ALPN.
@@ -77,6 +80,7 @@ class Server:
         tls: TlsConfig | None = None,
         find_options: FindOptions = find_default_options,
         name_handler: NameHandler = name_no_handler,
+        find_route: FindRoute = find_no_route,
         make_url: MakeUrl = make_no_url,
         heads: HeaderConfig | None = None,
         root_path: str = "",
@@ -94,6 +98,7 @@ class Server:
         self.context.trust = trust
         self.context.find_options = find_options
         self.context.name_handler = name_handler
+        self.context.find_route = find_route
         self.context.make_url = make_url
         self.context.heads = heads or HeaderConfig()
         self.context.root_path = root_path

@@ -17,7 +17,7 @@ from blazeio.app.request import Request
 from blazeio.errors import Abort, ConfigurationError
 from blazeio.files.static_server import Simpleserve
 from blazeio.protocol.request import BlazeioServerProtocol
-from tests.support.response import Response
+from tests.support.response import Response, bug_text
 from tests.support.served import serialize_request, served
 
 R = BlazeioServerProtocol
@@ -203,7 +203,7 @@ async def test_it_is_a_500_and_one_error_of_one_line(
 
     with warnings.catch_warnings(record=True) as warned:
         answer = await answer_of(call)
-    assert (answer.status, answer.text) == (500, "Internal Server Error")
+    assert (answer.status, answer.text) == (500, bug_text(answer))
     assert not warned
     check_line(caplog, said)
 

@@ -6,7 +6,7 @@ import pytest
 
 from blazeio.app.app import App
 from blazeio.protocol.request import BlazeioServerProtocol
-from tests.support.response import Response
+from tests.support.response import Response, bug_text
 from tests.support.served import served
 
 R = BlazeioServerProtocol
@@ -137,4 +137,4 @@ async def test_what_is_no_utf_8_is_shown_all_the_same(
 async def test_it_is_not_shown_by_default(web: App) -> None:
     web.debug = False
     answer = await ask(web, "/bug", HTML)
-    assert answer.text == "Internal Server Error"
+    assert answer.text == bug_text(answer)

@@ -1,8 +1,10 @@
 import asyncio
 import inspect
 import logging
+import re
 from typing import Any
 
+import msgspec
 import pytest
 
 from blazeio.app.app import App
@@ -20,6 +22,7 @@ from blazeio.errors import (
 )
 from blazeio.protocol.request import BlazeioServerProtocol
 from tests.support.clock import wait_until, within
+from tests.support.response import bug_text
 from tests.support.served import serialize_request, served
 
 R = BlazeioServerProtocol
@@ -81,7 +84,7 @@ async def test_a_bug_is_500_logged_once_and_tells_the_client_nothing(
 
     async with served(web) as site:
         answer = await site.get("/bug?a=1")
-    assert (answer.status, answer.text) == (500, "Internal Server Error")
+    assert (answer.status, answer.text) == (500, bug_text(answer))
     assert b"secret" not in answer.octets
     (record,) = errors_of(caplog)
     assert record.name == "blazeio.app"
@@ -89,7 +92,7 @@ async def test_a_bug_is_500_logged_once_and_tells_the_client_nothing(
     assert record.getMessage() == (
         "GET /bug?a=1: ValueError in tests.app.test_failures."
         "test_a_bug_is_500_logged_once_and_tells_the_client_nothing.<locals>._bug "
-        f"({__file__}:{line}): secret"
+        f"({__file__}:{line}): secret (id {answer.field('x-request-id')})"
     )
     assert "secret" in caplog.text
 
@@ -314,7 +317,10 @@ async def test_every_error_is_json_for_who_wants_it(web: App) -> None:
         bug = await site.ask("GET", "/bug", headers=headers)
         nowhere = await site.ask("GET", "/nowhere", headers=headers)
         odd = await site.ask("GET", "/odd", headers=headers)
-    assert bug.text == '{"error":"Internal Server Error"}'
+    assert msgspec.json.decode(bug.body) == {
+        "error": "Internal Server Error",
+        "request_id": bug.field("x-request-id"),
+    }
     assert (nowhere.status, nowhere.text) == (404, '{"error":"Not Found"}')
     assert (odd.status, odd.text) == (400, '{"error":"?"}')
 
@@ -378,5 +384,6 @@ async def test_a_server_behind_that_fails_is_a_gateway_error(
         answer = await site.get("/x")
     assert (answer.status, answer.text) == (status, text)
     (record,) = errors_of(caplog)
-    assert record.getMessage() == f"GET /x: {type(error).__name__}: {error}"
+    line = re.escape(f"GET /x: {type(error).__name__}: {error}")
+    assert re.fullmatch(rf"{line} \(id [0-9a-f]{{32}}\)", record.getMessage())
     assert record.exc_info is None

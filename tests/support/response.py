@@ -172,3 +172,8 @@ def _parse_trailers(octets: bytes, start: int, content: bytes) -> Body | None:
         return None
     lines = octets[start:end].decode("latin-1").split("\r\n")
     return content, _parse_fields(lines), end + 4
+
+
+def bug_text(answer: Response) -> str:
+    """The text by which a bug of the app is answered: it has the id, and no more."""
+    return f"Internal Server Error (id {answer.field('x-request-id')})"
