@@ -74,6 +74,8 @@ InstanceT = TypeVar("InstanceT")
 if TYPE_CHECKING:
     from typing_extensions import TypeVar as DefaultTypeVar
 
+    from blazeio.app.mounting import MountOptions
+
     StateT = DefaultTypeVar("StateT", default=SimpleNamespace)
 else:
     StateT = TypeVar("StateT")
@@ -267,7 +269,14 @@ class App(Hooks, Generic[StateT]):
         else:
             self.routes.add(handler, path, methods, options, name)
 
-    def mount(self, prefix: str, app: Any, *, name: str = "") -> None:
+    def mount(
+        self,
+        prefix: str,
+        app: Any,
+        *,
+        name: str = "",
+        **how: Unpack["MountOptions"],
+    ) -> None:
         """Serve another app's routes below a path, also those that it gets later.
 
         A request there passes the middlewares of this app, then those of the other app.
@@ -282,36 +291,35 @@ class App(Hooks, Generic[StateT]):
             app: The other app.
             name: Put before the names of its routes: with "api",
                 ``url_for("api.users")`` is the route that the other app calls "users".
+            how: ``lifespan`` of an ASGI app ("auto", "on", "off") and ``threads`` of a
+                WSGI app, over the command line's; without either "auto" and 4.
 
         Raises:
-            ConfigurationError: Two routes collide, the prefix ends with a slash, the
-                other app has a main handler, it is too late, or it is no app.
+            ConfigurationError: Routes collide, the prefix ends with a slash, the app
+                has a main handler, is none or takes no such option, or it is too late.
         """
-        if not isinstance(prefix, str):
-            reason = "the prefix comes first, then the app"
-            raise ConfigurationError(f"mount({prefix!r:.60}, ...): {reason}")
         if not isinstance(app, App):
-            # Imported here: the gateways and the WebSockets behind them are a tenth
-            # of what the master, which mounts nothing, would load at its start.
+            # Imported here: a tenth of what the master, which mounts nothing, loads.
             from blazeio.app.mounting import mount_foreign
 
-            mount_foreign(self, prefix, app, name)
+            mount_foreign(self, prefix, app, name, how)
             return
-        if app._raw_handler is not None:
-            message = f"mount {prefix!r}: {app!r} has a main handler and no routes"
-            raise ConfigurationError(message)
-        if self._dispatch is not None:
-            message = f"mount {prefix!r}: the app is served by now, it is too late"
-            raise ConfigurationError(message)
-        prefix_ = parse_prefix(prefix)
-        scope = Scope(prefix_, app._middlewares, app.strict_slashes, name)
+        for is_wrong, reason in (
+            (how, f"an App takes no {', '.join(how)}"),
+            (app._raw_handler, f"{app!r} has a main handler and no routes"),
+            (self._dispatch, "the app is served by now, it is too late"),
+        ):
+            if is_wrong:
+                raise ConfigurationError(f"mount {prefix!r}: {reason}")
+        below = parse_prefix(prefix)
+        scope = Scope(below, app._middlewares, app.strict_slashes, name)
         self.routes.mount(scope, app.routes)
         app._outer = self
         self._lifespan.include(app._lifespan)
         if app._request_class is not BlazeioServerProtocol:
-            from blazeio.app.mounting import share_request_class
+            from blazeio.app.mounting import note_foreign
 
-            share_request_class(self, app)
+            note_foreign(self)
 
     def add_static(
         self,

@@ -9,10 +9,14 @@ from typing import Any, cast
 
 from blazeio.app.app import App
 from blazeio.app.dispatch import Dispatch
-from blazeio.app.mounting import FINISHES, THREADS, GatewayPart
-from blazeio.gateways.connection import GatewayProtocol
+from blazeio.app.mounting import (
+    DEFAULT_GATEWAY,
+    FINISHES,
+    GatewayOptions,
+    GatewayPart,
+    note_foreign,
+)
 from blazeio.gateways.interfaces import Interface
-from blazeio.gateways.lifespan import LifespanMode
 from blazeio.protocol.options import RouteOptions
 
 HOST = "127.0.0.1"
@@ -30,10 +34,7 @@ class ForeignApp(App[Any]):
         app: The ASGI or WSGI app.
         interface: Which of the two.
         name: How it is called in the log.
-        lifespan: Whether an ASGI app has to have a lifespan.
-        threads: How many requests of a WSGI app run at once.
-        sends_paths: Announce ``http.response.pathsend`` to an ASGI app.
-        is_multiprocess: Other processes may serve the same app.
+        served_with: What it is served with.
         options: Those of ``App``.
     """
 
@@ -43,25 +44,15 @@ class ForeignApp(App[Any]):
         interface: Interface,
         name: str,
         *,
-        lifespan: LifespanMode = LifespanMode.AUTO,
-        threads: int = THREADS,
-        sends_paths: bool = False,
-        is_multiprocess: bool = False,
+        served_with: GatewayOptions = DEFAULT_GATEWAY,
         **options: Any,
     ) -> None:
         super().__init__(**{"host": HOST, **options})
-        self._request_class = GatewayProtocol
         self._name = name
-        self._part = GatewayPart(
-            app,
-            interface,
-            name,
-            mode=lifespan,
-            threads=threads,
-            sends_paths=sends_paths,
-            is_multiprocess=is_multiprocess,
-        )
-        self._lifespan.include(self._part.lifespan)
+        self._part = GatewayPart(app, interface, name)
+        self._part.configure(served_with)
+        note_foreign(self)
+        self._lifespan.include(self._part)
 
     def __repr__(self) -> str:
         return f"<ForeignApp {self._name}>"

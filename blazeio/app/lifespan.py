@@ -8,7 +8,7 @@ mounted apps run with those of the app that they are mounted in.
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from typing import Any, TypeVar
 
 from blazeio.app.endpoints import describe
@@ -53,6 +53,12 @@ class Lifespan:
         if inner not in self._inner:
             self.metrics.include(inner.metrics)
             self._inner.append(inner)
+
+    def walk(self) -> Iterator["Lifespan"]:
+        """Yield this one, and those that are included, also deep within."""
+        yield self
+        for inner in self._inner:
+            yield from inner.walk()
 
     def add_task(self, background: Background) -> None:
         """Run a task from the start to the stop; once started, from now on.

@@ -1,7 +1,8 @@
 """An ASGI or WSGI app with its hooks: alone, or below a path of an ``App``."""
 
 from collections.abc import Callable
-from typing import Any, Protocol, cast
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, TypedDict, cast
 
 from blazeio.app.lifespan import Lifespan
 from blazeio.app.patterns import parse_prefix
@@ -13,33 +14,60 @@ from blazeio.gateways.interfaces import Interface, recognise
 from blazeio.gateways.lifespan import Lifespan as AsgiLifespan
 from blazeio.gateways.lifespan import LifespanMode
 from blazeio.gateways.mounted import serve_mounted
-from blazeio.gateways.wsgi import WsgiGateway
+from blazeio.gateways.wsgi import THREADS, WsgiGateway
 from blazeio.protocol.options import RouteOptions
 from blazeio.protocol.request import BlazeioServerProtocol
-
-THREADS = 4
-"""How many requests of a WSGI app run at once, unless it is said otherwise."""
 
 FINISHES = RouteOptions(on_disconnect="finish")
 """A disconnect is told to the app, and cancels nothing."""
 
 
-class GatewayPart:
+class MountOptions(TypedDict, total=False):
+    """What is said of one app where it is mounted; it wins over ``GatewayOptions``.
+
+    Attributes:
+        lifespan: Whether an ASGI app has to have a lifespan.
+        threads: How many requests of a WSGI app run at once.
+    """
+
+    lifespan: Literal["auto", "on", "off"] | None
+    threads: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayOptions:
+    """What an ASGI or WSGI app is served with.
+
+    Attributes:
+        lifespan: Whether an ASGI app has to have a lifespan.
+        threads: How many requests of a WSGI app run at once.
+        sends_paths: Announce ``http.response.pathsend`` to an ASGI app.
+        is_multiprocess: Other processes may serve the same app.
+    """
+
+    lifespan: LifespanMode = LifespanMode.AUTO
+    threads: int = THREADS
+    sends_paths: bool = False
+    is_multiprocess: bool = False
+
+
+DEFAULT_GATEWAY = GatewayOptions()
+
+
+class GatewayPart(Lifespan):
     """A gateway, and what has to run before and after its requests.
 
     Args:
         app: The ASGI or WSGI app.
         interface: Which of the two.
         name: How it is called in the log.
-        mode: Whether an ASGI app has to have a lifespan.
-        threads: How many requests of a WSGI app run at once.
-        sends_paths: Announce ``http.response.pathsend`` to an ASGI app.
-        is_multiprocess: Other processes may serve the same app.
+        lifespan: Whether an ASGI app has to have a lifespan, whatever ``configure``
+            says; None: as that says.
+        threads: Likewise, how many requests of a WSGI app run at once.
 
     Attributes:
         gateway: Serves its requests.
-        lifespan: Its hooks, but the shutdown of an ASGI app.
-        asgi_lifespan: Of an ASGI app.
+        asgi_lifespan: Of an ASGI app; its shutdown is none of the stop hooks.
     """
 
     def __init__(
@@ -48,29 +76,36 @@ class GatewayPart:
         interface: Interface,
         name: str,
         *,
-        mode: LifespanMode = LifespanMode.AUTO,
-        threads: int = THREADS,
-        sends_paths: bool = False,
-        is_multiprocess: bool = False,
+        lifespan: LifespanMode | None = None,
+        threads: int | None = None,
     ) -> None:
+        super().__init__()
+        self._own_mode, self._own_threads = lifespan, threads
         self.gateway: AsgiGateway | WsgiGateway
-        self.lifespan = Lifespan()
         self.asgi_lifespan: AsgiLifespan | None = None
         if interface is Interface.ASGI:
-            self.asgi_lifespan = own = AsgiLifespan(app, mode)
-            self.lifespan.start_hooks.append(own.start)
-            self.gateway = asgi = AsgiGateway(
-                app, name, state=own.state, sends_paths=sends_paths
-            )
-            self.lifespan.drain_hooks.append(asgi.drain)
+            self.asgi_lifespan = own = AsgiLifespan(app, LifespanMode.AUTO)
+            self.start_hooks.append(own.start)
+            self.gateway = asgi = AsgiGateway(app, name, state=own.state)
+            self.drain_hooks.append(asgi.drain)
         elif interface is Interface.WSGI:
-            self.gateway = wsgi = WsgiGateway(
-                app, name, threads, is_multiprocess=is_multiprocess
-            )
-            self.lifespan.start_hooks.append(wsgi.begin)
-            self.lifespan.stop_hooks.append(wsgi.stop)
+            self.gateway = wsgi = WsgiGateway(app, name)
+            self.start_hooks.append(wsgi.begin)
+            self.stop_hooks.append(wsgi.stop)
         else:
             raise ConfigurationError(f"{name}: expected an ASGI or a WSGI app")
+        self.configure(DEFAULT_GATEWAY)
+
+    def configure(self, options: GatewayOptions) -> None:
+        """Serve it with these options; before its start."""
+        gateway = self.gateway
+        if self.asgi_lifespan is not None:
+            self.asgi_lifespan.mode = self._own_mode or options.lifespan
+        if isinstance(gateway, WsgiGateway):
+            gateway.threads = self._own_threads or options.threads
+            gateway.is_multiprocess = options.is_multiprocess
+        else:
+            gateway.sends_paths = options.sends_paths
 
 
 class Outer(Protocol):
@@ -83,21 +118,26 @@ class Outer(Protocol):
     _request_class: type[BlazeioServerProtocol]
 
 
-def share_request_class(web: Outer, inner: Outer) -> None:
-    """Have the requests of an app, and of those around it, serve what is within."""
-    if inner._request_class is GatewayProtocol:
-        _note_foreign(web)
-
-
-def _note_foreign(web: Outer) -> None:
-    """A request to the app may be for one of another interface."""
+def note_foreign(web: Outer) -> None:
+    """Have requests to the app, and to those around it, serve another interface."""
     each: Outer | None = web
     while each is not None:
         each._request_class = GatewayProtocol
         each = each._outer
 
 
-def mount_foreign(web: Outer, prefix: str, app: object, name: str) -> None:
+def list_foreign(web: Outer) -> list[GatewayPart]:
+    """List the apps of other interfaces that an app serves, also deep within."""
+    return [each for each in web._lifespan.walk() if isinstance(each, GatewayPart)]
+
+
+def mount_foreign(
+    web: Outer,
+    prefix: str,
+    app: object,
+    name: str,
+    options: MountOptions,
+) -> None:
     """Serve an ASGI or WSGI app below a path.
 
     Args:
@@ -105,10 +145,11 @@ def mount_foreign(web: Outer, prefix: str, app: object, name: str) -> None:
         prefix: The path.
         app: The app.
         name: How it is called in the log; "": by its path.
+        options: As of ``App.mount``.
 
     Raises:
         ConfigurationError: It is no app, the prefix ends with a slash, a route
-            collides, or it is too late.
+            collides, an option is not for this interface, or it is too late.
     """
     if web._dispatch is not None:
         message = f"mount {prefix!r}: the app is served by now, it is too late"
@@ -116,7 +157,16 @@ def mount_foreign(web: Outer, prefix: str, app: object, name: str) -> None:
     parse_prefix(prefix)
     called = name or f"the app at {prefix}"
     interface = recognise(app, f"mount({prefix!r}, ...)")
-    part = GatewayPart(cast("Callable[..., Any]", app), interface, called)
+    try:
+        part = GatewayPart(
+            cast("Callable[..., Any]", app),
+            interface,
+            called,
+            lifespan=_read_mode(interface, options),
+            threads=_read_threads(interface, options),
+        )
+    except ValueError as error:
+        raise ConfigurationError(f"mount({prefix!r}, ...): {error}") from None
     gateway = part.gateway
 
     async def serve(r: BlazeioServerProtocol) -> None:
@@ -130,6 +180,32 @@ def mount_foreign(web: Outer, prefix: str, app: object, name: str) -> None:
     web.routes.add(serve, prefix, None, FINISHES)
     web.routes.add(serve_below, prefix + "/{path:path}", None, FINISHES)
     if part.asgi_lifespan is not None:
-        part.lifespan.stop_hooks.append(part.asgi_lifespan.stop)
-    web._lifespan.include(part.lifespan)
-    _note_foreign(web)
+        part.stop_hooks.append(part.asgi_lifespan.stop)
+    web._lifespan.include(part)
+    note_foreign(web)
+
+
+def _read_mode(interface: Interface, options: MountOptions) -> LifespanMode | None:
+    lifespan = options.get("lifespan")
+    if lifespan is None:
+        return None
+    if interface is not Interface.ASGI:
+        raise ValueError("a WSGI app has no lifespan")
+    if lifespan not in list(LifespanMode):
+        expected = "'auto', 'on' or 'off'"
+        raise ValueError(f"lifespan={lifespan!r:.60}, expected {expected}")
+    return LifespanMode(lifespan)
+
+
+def _read_threads(interface: Interface, options: MountOptions) -> int | None:
+    unknown = set(options) - set(MountOptions.__annotations__)
+    if unknown:
+        raise ValueError(f"it takes no {', '.join(sorted(unknown))}")
+    threads = options.get("threads")
+    if threads is None:
+        return None
+    if interface is not Interface.WSGI:
+        raise ValueError("an ASGI app has no threads")
+    if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
+        raise ValueError(f"threads={threads!r:.60}, expected a number from 1")
+    return threads

@@ -223,8 +223,12 @@ def parse_prefix(text: str) -> Pattern:
     """Read a path that other paths stand below.
 
     Raises:
-        ConfigurationError: It ends with a slash or with a parameter of kind path.
+        ConfigurationError: It ends with a slash or with a parameter of kind path, or
+            is no path at all.
     """
+    if not isinstance(text, str):
+        what = f"mount({text!r:.60}, ...)"
+        raise ConfigurationError(f"{what}: the prefix comes first, then the app")
     pattern = parse_pattern(text)
     last = pattern.segments[-1]
     if not last or (isinstance(last, Parameter) and last.converter is REST):

@@ -26,6 +26,8 @@ class AsgiGateway(Gateway):
         app: Called for each request and WebSocket.
         name: How it is called in the log.
         state: What its lifespan has left; each request gets a copy.
+
+    Attributes:
         sends_paths: Announce ``http.response.pathsend``: what frameworks send by it
             goes past their middlewares.
     """
@@ -36,12 +38,11 @@ class AsgiGateway(Gateway):
         name: str,
         *,
         state: dict[str, Any] | None = None,
-        sends_paths: bool = False,
     ) -> None:
         super().__init__(name)
         self._app = app
         self._state = {} if state is None else state
-        self._sends_paths = sends_paths
+        self.sends_paths = False
         self.websockets: set[WebSocketExchange] = set()
 
     async def serve(self, r: GatewayProtocol) -> object:
@@ -127,7 +128,7 @@ class AsgiGateway(Gateway):
             }
         else:
             extensions = {"http.response.zerocopysend": {}}
-        if self._sends_paths:
+        if self.sends_paths:
             extensions["http.response.pathsend"] = {}
         if r.own_scheme == "https":
             extensions.update(find_tls(r))

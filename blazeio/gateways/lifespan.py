@@ -74,13 +74,14 @@ class Lifespan:
         mode: Whether it has to have one.
 
     Attributes:
+        mode: The same; it counts until ``start``.
         state: What the app has left for its requests.
         is_supported: The app takes part.
     """
 
     def __init__(self, app: AsgiApp, mode: LifespanMode) -> None:
         self._app = app
-        self._mode = mode
+        self.mode = mode
         self._step = STARTING
         self._task: asyncio.Task[None] | None = None
         self._received: asyncio.Queue[Message] = asyncio.Queue()
@@ -97,7 +98,7 @@ class Lifespan:
             LifespanFailed: It said that it could not; its cause is what it raised.
             BaseException: What it raised instead, where the lifespan is ``on``.
         """
-        if self._mode is LifespanMode.OFF:
+        if self.mode is LifespanMode.OFF:
             return
         self._received.put_nowait({"type": "lifespan.startup"})
         loop = asyncio.get_running_loop()
@@ -114,7 +115,7 @@ class Lifespan:
         if self._step == STARTED:
             self.is_supported = True
             return
-        if self._mode is LifespanMode.ON:
+        if self.mode is LifespanMode.ON:
             raise self._error or LifespanFailed(
                 "startup", "its lifespan ended without startup.complete"
             )

@@ -37,6 +37,9 @@ log = get_logger("blazeio.app")
 
 WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
+THREADS: Final = 4
+"""How many requests of an app run at once, unless it is said otherwise."""
+
 COLLECTED_BYTES: Final = 64 * 1024
 """A body that declares no more is awaited on the loop: a client that sends it slowly
 holds no thread."""
@@ -106,17 +109,17 @@ class WsgiGateway(Gateway):
     Args:
         app: Called for each request.
         name: How it is called in the log.
-        threads: How many requests run at once.
+
+    Attributes:
+        threads: How many requests run at once; it counts until ``begin``.
         is_multiprocess: Other processes may serve the same app.
     """
 
-    def __init__(
-        self, app: WsgiApp, name: str, threads: int, *, is_multiprocess: bool = False
-    ) -> None:
+    def __init__(self, app: WsgiApp, name: str) -> None:
         super().__init__(name)
         self.app = app
-        self._threads = threads
-        self._is_multiprocess = is_multiprocess
+        self.threads = THREADS
+        self.is_multiprocess = False
         self._pool: ThreadPool | None = None
 
     @property
@@ -127,7 +130,7 @@ class WsgiGateway(Gateway):
     def begin(self) -> None:
         """Serve on the running loop from now on."""
         self.loop = asyncio.get_running_loop()
-        self._pool = ThreadPool(self._threads, self.loop)
+        self._pool = ThreadPool(self.threads, self.loop)
 
     async def stop(self) -> None:
         """End the threads; one that does not come back is named with its stack."""
@@ -168,8 +171,8 @@ class WsgiGateway(Gateway):
                 "wsgi.version": (1, 0),
                 "wsgi.url_scheme": r.scheme,
                 "wsgi.errors": sys.stderr,
-                "wsgi.multithread": self._threads > 1,
-                "wsgi.multiprocess": self._is_multiprocess,
+                "wsgi.multithread": self.threads > 1,
+                "wsgi.multiprocess": self.is_multiprocess,
                 "wsgi.run_once": False,
                 "wsgi.input_terminated": True,
                 "wsgi.file_wrapper": FileWrapper,

@@ -3,9 +3,11 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import fields
 from typing import Any
 
 from blazeio.app.foreign import ForeignApp
+from blazeio.app.mounting import GatewayOptions
 from blazeio.gateways.interfaces import Interface
 from tests.support.served import Site, served
 
@@ -56,6 +58,13 @@ async def echo(scope: Any, receive: Receive, send: Send) -> None:
     await send(body(content))
 
 
+def make_foreign(app: Any, interface: Interface, **options: Any) -> ForeignApp:
+    """Make an app of what it is served with, and the options of ``App``."""
+    names = {each.name for each in fields(GatewayOptions)} & set(options)
+    served_with = GatewayOptions(**{name: options.pop(name) for name in names})
+    return ForeignApp(app, interface, "tests:app", served_with=served_with, **options)
+
+
 @asynccontextmanager
 async def asgi(serve: Serve, **options: Any) -> AsyncIterator[Site]:
     """Serve what answers each request; without a lifespan."""
@@ -65,7 +74,7 @@ async def asgi(serve: Serve, **options: Any) -> AsyncIterator[Site]:
             raise NotImplementedError
         await serve(scope, receive, send)
 
-    web = ForeignApp(app, Interface.ASGI, "tests:app", **options)
+    web = make_foreign(app, Interface.ASGI, **options)
     async with served(web) as site:
         yield site
 
@@ -73,7 +82,7 @@ async def asgi(serve: Serve, **options: Any) -> AsyncIterator[Site]:
 @asynccontextmanager
 async def wsgi(app: Any, **options: Any) -> AsyncIterator[Site]:
     """Serve a WSGI app."""
-    async with served(ForeignApp(app, Interface.WSGI, "tests:app", **options)) as site:
+    async with served(make_foreign(app, Interface.WSGI, **options)) as site:
         yield site
 
 

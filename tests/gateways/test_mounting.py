@@ -1,10 +1,14 @@
 import asyncio
+import threading
 from typing import Any
 
 import pytest
 
 import blazeio as io
+from blazeio.app.mounting import GatewayOptions, list_foreign
 from blazeio.errors import ConfigurationError
+from blazeio.gateways.lifespan import LifespanMode
+from blazeio.gateways.wsgi import WsgiGateway
 from tests.gateways.apps import GET, Receive, Send, Step, body, start
 from tests.support.clock import wait_until, within
 from tests.support.served import served
@@ -215,6 +219,82 @@ async def test_what_hangs_is_cancelled_at_the_end() -> None:
         await peer.send(GET.replace(b"/ ", b"/x ", 1))
         await wait_until(lambda: site.server.in_flight)
     await wait_until(lambda: cancelled)
+
+
+async def raises_at_startup(scope: Any, receive: Receive, send: Send) -> None:
+    assert scope["type"] == "http"
+
+
+@pytest.mark.parametrize(
+    ("own", "others", "is_asked"),
+    [
+        ({}, LifespanMode.AUTO, True),
+        ({"lifespan": "on"}, LifespanMode.AUTO, False),
+        ({}, LifespanMode.ON, False),
+        ({"lifespan": "off"}, LifespanMode.ON, True),
+    ],
+)
+async def test_whether_a_lifespan_has_to_be_is_said_of_all_or_of_one(
+    own: dict[str, Any], others: LifespanMode, is_asked: bool
+) -> None:
+    web, inner = make(), io.App()
+    web.mount("/in", inner)
+    inner.mount("/x", raises_at_startup, **own)
+    for part in list_foreign(web):
+        part.configure(GatewayOptions(lifespan=others))
+    if is_asked:
+        await web.init()
+    else:
+        with pytest.raises(AssertionError):
+            await web.init()
+    await web.stop_hooks()
+
+
+@pytest.mark.parametrize(
+    ("own", "others", "most"), [({}, 1, 1), ({}, 2, 2), ({"threads": 2}, 1, 2)]
+)
+async def test_as_many_requests_of_a_wsgi_app_run_at_once_as_it_has_threads(
+    own: dict[str, Any], others: int, most: int
+) -> None:
+    goes_on = threading.Event()
+    running: list[bool] = []
+
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        running.append(environ["wsgi.multithread"])
+        goes_on.wait(5)
+        assert environ["wsgi.multiprocess"]
+        return tell_wsgi(environ, start_response)
+
+    web = make()
+    web.mount("/w", app, **own)
+    (part,) = list_foreign(web)
+    part.configure(GatewayOptions(threads=others, is_multiprocess=True))
+    gateway = part.gateway
+    assert isinstance(gateway, WsgiGateway)
+    async with served(web) as site:
+        asked = [asyncio.ensure_future(site.get("/w")) for _ in range(4)]
+        await wait_until(lambda: (len(running), gateway.waiting) == (most, 4 - most))
+        goes_on.set()
+        assert {answer.status for answer in await asyncio.gather(*asked)} == {200}
+    assert running == [most > 1] * 4
+
+
+@pytest.mark.parametrize(
+    ("app", "options", "words"),
+    [
+        (tell, {"threads": 2}, "an ASGI app has no threads"),
+        (tell, {"lifespan": "maybe"}, "expected 'auto', 'on' or 'off'"),
+        (tell, {"lifspan": "on"}, "takes no lifspan"),
+        (tell_wsgi, {"lifespan": "on"}, "a WSGI app has no lifespan"),
+        (tell_wsgi, {"threads": 0}, "threads=0, expected a number from 1"),
+        (io.App(), {"threads": 2}, "an App takes no threads"),
+    ],
+)
+def test_an_option_that_is_not_for_the_app_is_refused(
+    app: Any, options: Any, words: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=words):
+        io.App().mount("/x", app, **options)
 
 
 @pytest.mark.parametrize(

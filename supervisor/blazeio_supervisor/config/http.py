@@ -487,7 +487,7 @@ THREAD_LIMIT = 1000
 
 @dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
 class Gateways(Section):
-    """How an ASGI or WSGI app is served; without effect on an App."""
+    """How an ASGI or WSGI app is served, also one that an App has mounted."""
 
     title = "ASGI and WSGI apps"
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from blazeio.app.app import App
 from blazeio.app.foreign import ForeignApp
+from blazeio.app.mounting import GatewayOptions, list_foreign
 from blazeio.content.forwarded import parse_allow_list
 from blazeio.errors import ConfigurationError
 from blazeio.gateways.interfaces import Interface, find_interface
@@ -23,7 +24,7 @@ from blazeio.server.server import Server
 from blazeio.server.tls import TlsSettings, make_tls_config
 from blazeio_supervisor.errors import ExitCode
 from blazeio_supervisor.files import examine, open_to_append
-from blazeio_supervisor.ipc.messages import Load, Overrides
+from blazeio_supervisor.ipc.messages import GatewayConfig, Load, Overrides
 from blazeio_supervisor.ipc.scoreboard import (
     IN_FLIGHT,
     LATENCY_EDGES_S,
@@ -349,12 +350,16 @@ def _adopt_foreign(found: object, name: str, load: Load) -> App | None:
     if gateway.interface == "blazeio":
         reason = f"takes what an {interface.upper()} app does, and is no App"
         raise ValueError(f"{name} {reason} (--interface blazeio)")
-    return ForeignApp(
-        cast("Callable[..., Any]", found),
-        interface,
-        load.app,
-        lifespan=LifespanMode(gateway.lifespan),
-        threads=gateway.threads,
-        sends_paths=gateway.sends_paths,
+    return ForeignApp(cast("Callable[..., Any]", found), interface, load.app)
+
+
+def configure_foreign(app: App, config: GatewayConfig) -> None:
+    """Have the ASGI and WSGI apps that are served, or mounted, as the operator says."""
+    options = GatewayOptions(
+        lifespan=LifespanMode(config.lifespan),
+        threads=config.threads,
+        sends_paths=config.sends_paths,
         is_multiprocess=True,
     )
+    for part in list_foreign(app):
+        part.configure(options)

@@ -60,6 +60,7 @@ from blazeio_supervisor.worker.listeners import WorkerListeners
 from blazeio_supervisor.worker.overrides import (
     RequestNamer,
     ResponseCounter,
+    configure_foreign,
     make_access_log,
     make_server,
     working_in,
@@ -201,6 +202,7 @@ class WorkerServer:
 
     def _make_server(self, loop: asyncio.AbstractEventLoop) -> Server:
         overrides = self._load.overrides
+        configure_foreign(self._app, self._load.gateway)
         try:
             self._access_log = make_access_log(
                 self._app, overrides, loop, str(self._order.slot), self._load.folder

@@ -7,15 +7,18 @@ import trustme
 
 from blazeio.app.app import App
 from blazeio.app.deliver import Deliver
+from blazeio.app.mounting import list_foreign
 from blazeio.content.forwarded import parse_allow_list
+from blazeio.gateways.wsgi import WsgiGateway
 from blazeio.protocol.context import ServerContext
 from blazeio.protocol.request import BlazeioServerProtocol
 from blazeio.server.acceptor import bind
 from blazeio.server.tls import TlsSettings
 from blazeio_supervisor.errors import ExitCode
-from blazeio_supervisor.ipc.messages import Overrides
+from blazeio_supervisor.ipc.messages import GatewayConfig, Overrides
 from blazeio_supervisor.worker.import_app import LoadError
 from blazeio_supervisor.worker.overrides import (
+    configure_foreign,
     make_access_log,
     make_server,
     read_certificates,
@@ -167,3 +170,18 @@ async def test_a_root_path_is_told_and_redirects_lead_below_it() -> None:
     assert answer.endswith(b"/api")
     answer = await ask(make_site(), get("/plain/"), root_path="/api")
     assert b"\r\nLocation: /api/plain\r\n" in answer
+
+
+def wsgi(environ: Any, start_response: Any) -> list[bytes]:
+    return []
+
+
+def test_apps_that_are_mounted_are_as_the_operator_says() -> None:
+    outer, inner = App(), App()
+    outer.mount("/in", inner)
+    inner.mount("/wsgi", wsgi)
+    configure_foreign(outer, GatewayConfig(threads=9))
+    (part,) = list_foreign(outer)
+    gateway = part.gateway
+    assert isinstance(gateway, WsgiGateway)
+    assert (gateway.threads, gateway.is_multiprocess) == (9, True)
