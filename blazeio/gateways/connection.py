@@ -23,20 +23,29 @@ class GatewayProtocol(BlazeioServerProtocol):
         peer: The client's address and port; None where the transport has none.
         local: Ours; or the path of a unix socket, and None.
         own_scheme: What the connection is for.
+        when_lost: Called when the connection is lost; None: nobody needs to know.
     """
 
-    __slots__ = ("local", "own_scheme", "peer")
+    __slots__ = ("local", "own_scheme", "peer", "when_lost")
 
     peer: tuple[str, int] | None
     local: tuple[str, int | None] | None
     own_scheme: str
+    when_lost: Callable[[], None] | None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client has connected."""
         self.peer = _find_peer(transport)
         self.local = _find_local(transport)
         self.own_scheme = find_scheme(transport)
+        self.when_lost = None
         super().connection_made(transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is over, by either side."""
+        super().connection_lost(exc)
+        if self.when_lost is not None:
+            self.when_lost()
 
     def detach(self) -> Callable[[], None] | None:
         """Turn to what comes next; the handler, which has answered, runs on.

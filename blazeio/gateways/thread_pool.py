@@ -7,6 +7,7 @@ GIL, and under load most results find one under way.
 """
 
 import asyncio
+import contextvars
 import os
 import queue
 import sys
@@ -14,9 +15,30 @@ import threading
 import traceback
 from collections import deque
 from collections.abc import Callable
-from typing import Final, NoReturn
+from itertools import dropwhile
+from types import FrameType
+from typing import Final, NoReturn, Protocol
 
 Work = Callable[[], None]
+
+
+class Job(Protocol):
+    """What a thread runs.
+
+    Attributes:
+        context: It runs there.
+    """
+
+    context: contextvars.Context
+
+    def run(self) -> None:
+        """Do the work; must not raise."""
+        ...
+
+    def describe(self) -> str:
+        """Say what it is, on one line."""
+        ...
+
 
 JOIN_S: Final = 0.05
 """How often the end of the threads is looked at."""
@@ -34,27 +56,42 @@ class ThreadPool:
         self.count = count
         self._loop = loop
         self._pid = os.getpid()
-        self._queue: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._waiting: set[Job] = set()
         self._posted: deque[Work] = deque()
         self._is_woken = False
         self._threads: list[threading.Thread] = []
-        self._busy: set[int] = set()
+        self._running: dict[int, Job] = {}
+
+    @property
+    def busy(self) -> int:
+        """How many threads are at work."""
+        return len(self._running)
 
     @property
     def waiting(self) -> int:
         """How many wait for a thread."""
-        return self._queue.qsize()
+        return len(self._waiting)
 
     @property
     def is_forked(self) -> bool:
         """Whether this is a child that the work has forked: nobody serves in it."""
         return os.getpid() != self._pid
 
-    def submit(self, work: Work) -> None:
-        """Run it in a thread, after what came before; it must not raise."""
+    def submit(self, job: Job) -> None:
+        """Run it in a thread, after what came before."""
         if len(self._threads) < self.count:
             self._start()
-        self._queue.put(work)
+        self._waiting.add(job)
+        self._queue.put(job)
+
+    def withdraw(self, job: Job) -> bool:
+        """Take back what no thread has begun; whether that could be done."""
+        try:
+            self._waiting.remove(job)  # atomic: a thread takes it, or it is taken back
+        except KeyError:
+            return False
+        return True
 
     def post(self, call: Work) -> None:
         """Call something on the loop; from a thread."""
@@ -89,24 +126,33 @@ class ThreadPool:
     def _run(self) -> None:
         # Hot: a turn runs once per request.
         take = self._queue.get
-        busy, own = self._busy, threading.get_ident()
+        running, own = self._running, threading.get_ident()
         while True:
-            work = take()
-            if work is None:
+            job = take()
+            if job is None:
                 return
-            busy.add(own)
-            work()
-            busy.discard(own)
-            del work  # what it has of a request is not kept while this thread waits
+            if not self.withdraw(job):
+                continue
+            running[own] = job
+            job.context.run(job.run)
+            # What it has of a request is not kept while this thread waits.
+            del running[own], job
 
-    async def stop(self, span_s: float) -> list[str]:
+    def find_stack(self, job: Job) -> str:
+        """Find where the thread is that runs a job; "" where none does."""
+        for ident, running in self._running.copy().items():
+            if running is job:
+                return _find_stack(ident)
+        return ""
+
+    async def stop(self, span_s: float) -> list[tuple[str, str]]:
         """End the threads once they have done what is queued.
 
         Args:
             span_s: How long they may take.
 
         Returns:
-            Of each that is still at work, its name and its stack.
+            Of each that is still at work, what it runs, and its stack.
         """
         for _ in self._threads:
             self._queue.put(None)
@@ -115,9 +161,9 @@ class ThreadPool:
             if self._loop.time() >= ends_at:
                 break
             await asyncio.sleep(min(JOIN_S, max(ends_at - self._loop.time(), 0)))
-        left = [thread for thread in self._threads if thread.is_alive()]
         self._threads.clear()
-        return [_describe(thread) for thread in left]
+        left = self._running.copy().items()
+        return [(job.describe(), _find_stack(ident)) for ident, job in left]
 
 
 def end_forked(error: BaseException) -> NoReturn:
@@ -134,7 +180,16 @@ def end_forked(error: BaseException) -> NoReturn:
         os._exit((code or 0) & 0xFF if isinstance(code, int | None) else 1)
 
 
-def _describe(thread: threading.Thread) -> str:
-    frame = sys._current_frames().get(thread.ident or 0)
-    stack = "".join(traceback.format_stack(frame)) if frame is not None else ""
-    return f"thread {thread.name}:\n{stack}"
+def _find_stack(ident: int) -> str:
+    """Return the stack of a thread, from the app's own frame on."""
+    innermost = sys._current_frames().get(ident)
+    if innermost is None:
+        return ""
+    frames = reversed(list(traceback.walk_stack(innermost)))
+    of_app = dropwhile(lambda pair: _is_before_app(pair[0]), frames)
+    return "".join(traceback.StackSummary.extract(iter(list(of_app))).format())
+
+
+def _is_before_app(frame: FrameType) -> bool:
+    name: str = frame.f_globals.get("__name__", "")
+    return name == "threading" or name.startswith("blazeio.")

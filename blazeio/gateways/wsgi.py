@@ -30,7 +30,7 @@ from blazeio.gateways.input import BodyReader
 from blazeio.gateways.messages import FilePart, ResponseStart
 from blazeio.gateways.start_response import StartResponse
 from blazeio.gateways.thread_pool import ThreadPool, end_forked
-from blazeio.loggers import get_logger
+from blazeio.loggers import Lines, get_logger
 from blazeio.protocol.flow import NO_CONTENT, ContentStream
 
 log = get_logger("blazeio.app")
@@ -113,6 +113,8 @@ class WsgiGateway(Gateway):
     Attributes:
         threads: How many requests run at once; it counts until ``begin``.
         is_multiprocess: Other processes may serve the same app.
+        on_stuck: Called where threads do not come back: with what they run, on one
+            line, and with their stacks.
     """
 
     def __init__(self, app: WsgiApp, name: str) -> None:
@@ -120,7 +122,13 @@ class WsgiGateway(Gateway):
         self.app = app
         self.threads = THREADS
         self.is_multiprocess = False
+        self.on_stuck: Callable[[str, str], None] = _log_stuck
         self._pool: ThreadPool | None = None
+
+    @property
+    def busy(self) -> int:
+        """How many threads are at work."""
+        return 0 if self._pool is None else self._pool.busy
 
     @property
     def waiting(self) -> int:
@@ -137,8 +145,11 @@ class WsgiGateway(Gateway):
         pool, self._pool = self._pool, None
         if pool is None:
             return
-        for told in await pool.stop(STOP_S):
-            log.error("%s is still at work and is left behind: %s", self._name, told)
+        left = await pool.stop(STOP_S)
+        if left:
+            text = f"{self._name}: left behind, still at work at the end"
+            running = ", ".join(asked for asked, _ in left)
+            self.on_stuck(f"{text}: {running}", "\n".join(stack for _, stack in left))
 
     async def serve(self, r: GatewayProtocol) -> object:
         """Serve one request: the handler of connections of ``GatewayProtocol``."""
@@ -179,17 +190,35 @@ class WsgiGateway(Gateway):
             }
         )
         call.environ = environ
-        pool.submit(partial(contextvars.copy_context().run, call.run))
+        r.when_lost = call.client_is_lost
+        pool.submit(call)
         try:
             left = await call.attend()
         except BaseException as error:
             call.abandon()
+            pool.withdraw(call)
+            if r.handler_task.is_late:
+                self._tell_stuck(pool, call)
             if exchange.end_background is None and r.handler_task.is_ended_by(error):
                 raise
             return self.end(exchange, f"{method} {target}", error)
+        finally:
+            r.when_lost = None
         if left is None and exchange.has_ended_well():
             return None
         return self.end(exchange, f"{method} {target}", left)
+
+    def _tell_stuck(self, pool: ThreadPool, call: "WsgiCall") -> None:
+        """A request was given up by its deadline: does a thread still run it?"""
+        stack = pool.find_stack(call)
+        if stack:
+            text = f"{self._name}: beyond its time, and holds a thread"
+            busy = f"{pool.busy} of {pool.count} are at work"
+            self.on_stuck(f"{text}: {call.describe()} ({busy})", stack)
+
+
+def _log_stuck(text: str, stack: str) -> None:
+    log.error("%s\n%s", text, Lines(stack.rstrip()))
 
 
 def _may_collect(r: GatewayProtocol, content: ContentStream) -> bool:
@@ -210,6 +239,7 @@ class WsgiCall:
 
     Attributes:
         environ: Of the request.
+        context: What the app runs in.
     """
 
     __slots__ = (
@@ -223,6 +253,7 @@ class WsgiCall:
         "_r",
         "_response",
         "_waiter",
+        "context",
         "environ",
     )
 
@@ -245,6 +276,12 @@ class WsgiCall:
         self._answers: queue.SimpleQueue[Any] | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._is_abandoned = False
+        self.context = contextvars.copy_context()
+
+    def describe(self) -> str:
+        """Return method and path, without the query, which may hold secrets."""
+        path = self.environ["RAW_URI"].partition("?")[0]
+        return f"{self.environ['REQUEST_METHOD']} {path}"
 
     @property
     def reader(self) -> BodyReader:
@@ -400,6 +437,11 @@ class WsgiCall:
                 self.abandon()  # what another thread of the app asks for from now on
                 return work.error
             await work()
+
+    def client_is_lost(self) -> None:
+        """The client is gone: a request that no thread has begun is over at once."""
+        if self._pool.withdraw(self):
+            self._end(None)
 
     def abandon(self) -> None:
         """The request is over on the loop's side: the thread is told when it asks."""

@@ -268,6 +268,11 @@ class Server:
         return self.context.in_flight
 
     @property
+    def background_count(self) -> int:
+        """How many of those in flight have answered and run on."""
+        return len(self.context.background)
+
+    @property
     def connection_count(self) -> int:
         """Open connections, with those in a TLS handshake or just being accepted."""
         context = self.context

@@ -140,7 +140,8 @@ def read_row(octets: bytes, chance: random.Random) -> None:
     try:
         _scribble(row, octets, chance)
         reading, tally, longest = row.read(), row.read_tally(), row.read_longest()
-        numbers = msgspec.structs.astuple(reading)
+        *numbers, threads = msgspec.structs.astuple(reading)
+        numbers += msgspec.structs.astuple(threads)
         assert all(math.isfinite(each) and 0 <= each <= MOST for each in numbers)
         assert all(0 <= each <= MOST for each in tally.cells)
         assert reading.beat_at <= time.monotonic()

@@ -1,11 +1,18 @@
 """Sections are those of PEP 3333."""
 
+import asyncio
 import threading
 from contextvars import ContextVar
 from typing import Any
 
+import pytest
+
+import blazeio as io
+from blazeio.app.mounting import list_foreign
+from blazeio.gateways.wsgi import WsgiGateway
 from tests.gateways.apps import GET, wsgi
 from tests.support.clock import wait_until
+from tests.support.served import served
 
 TEXT = [("Content-Type", "text/plain")]
 
@@ -77,7 +84,7 @@ async def test_what_waits_and_whose_client_has_gone_is_never_run() -> None:
         await gone.send(b"GET /gone HTTP/1.1\r\nHost: a\r\n\r\n")
         await wait_until(lambda: site.server.in_flight == 2)
         gone.reset()
-        await wait_until(lambda: len(site.server.context.connections) == 1)
+        await wait_until(lambda: site.server.in_flight == 1)  # before a thread is free
         goes_on.set()
         await one.read_response()
         await wait_until(lambda: not site.server.in_flight)
@@ -180,3 +187,70 @@ async def test_a_thread_that_asks_after_the_end_is_told_so() -> None:
         await wait_until(lambda: not site.server.in_flight)
         goes_on.set()
         await wait_until(lambda: raised)
+
+
+async def test_a_request_that_holds_a_thread_beyond_its_time_is_told_with_its_stack(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    goes_on = threading.Event()
+
+    def sleeps(environ: Any, start_response: Any) -> list[bytes]:
+        goes_on.wait(5)
+        return hello(environ, start_response)
+
+    async with wsgi(sleeps, threads=2, handler_timeout_s=0.05) as site:
+        assert (await site.get("/slow?key=secret")).status == 503
+        goes_on.set()
+    (record,) = caplog.records
+    first, *stack = record.getMessage().splitlines()
+    assert first == (
+        "tests:app: beyond its time, and holds a thread: GET /slow (1 of 2 are at work)"
+    )
+    assert stack[0].endswith("in sleeps")
+
+
+async def test_a_request_that_was_only_queued_holds_no_thread(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    goes_on = threading.Event()
+    paths: list[str] = []
+
+    def sleeps(environ: Any, start_response: Any) -> list[bytes]:
+        paths.append(environ["PATH_INFO"])
+        goes_on.wait(5)
+        return hello(environ, start_response)
+
+    async with wsgi(sleeps, threads=1, handler_timeout_s=0.3) as site:
+        asked = [asyncio.ensure_future(site.get(path)) for path in ("/1", "/2")]
+        for answer in await asyncio.gather(*asked):
+            assert answer.status == 503
+        assert not site.server.in_flight
+        goes_on.set()
+    assert len(paths) == len(caplog.records) == 1
+
+
+async def test_what_is_left_behind_at_the_end_is_told_at_once_of_all_threads() -> None:
+    goes_on = threading.Event()
+    told: list[tuple[str, str]] = []
+
+    def sleeps(environ: Any, start_response: Any) -> list[bytes]:
+        goes_on.wait(5)
+        return hello(environ, start_response)
+
+    loop = asyncio.get_running_loop()
+    web = io.App("127.0.0.1", 0)
+    web.mount("/w", sleeps)
+    (part,) = list_foreign(web)
+    gateway = part.gateway
+    assert isinstance(gateway, WsgiGateway)
+    gateway.on_stuck = lambda *what: told.append(what)
+    async with served(web) as site:
+        asked = [loop.create_task(site.get(path)) for path in ("/w/1", "/w/2")]
+        await wait_until(lambda: gateway.busy == 2)
+        site.server.cancel()
+        await wait_until(lambda: not site.server.in_flight)
+    await asyncio.gather(*asked, return_exceptions=True)
+    ((text, stack),) = told
+    assert text.startswith("the app at /w: left behind, still at work at the end: GET ")
+    assert stack.count("in sleeps") == 2
+    goes_on.set()

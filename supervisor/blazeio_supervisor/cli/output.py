@@ -246,6 +246,10 @@ _ADVICE_LINES = 4
 """For how many slots the status says how their workers failed."""
 
 
+THREADS = "threads"
+"""The heading of the column of what only a service of WSGI apps has."""
+
+
 class StatusLine(Struct, frozen=True):
     """One line of the table: a worker, or a slot without one.
 
@@ -265,7 +269,9 @@ def format_status(status: StatusAnswer, width: int = 80) -> str:
         *describe_service(status, width),
         f"  {_LOADING[status.loading]}",
         "",
-        *fit_table(_COLUMNS, list_lines(status), describe_line, width),
+        *fit_table(
+            choose_columns(_COLUMNS, status), list_lines(status), describe_line, width
+        ),
         *_advise(status),
     ]
     return "\n".join(lines)
@@ -328,8 +334,8 @@ def describe_line(line: StatusLine) -> str:
             notes.append(f"next try in {slot.retry_in_s:.1f} s")
         return ", ".join(notes)
     if worker.role != "owner":
-        return worker.role
-    notes = _note_slot(slot)
+        return ", ".join([worker.role, *_note_background(worker)])
+    notes = _note_slot(slot) + _note_background(worker)
     if worker.retire_reason:
         notes.append(f"to be replaced: {worker.retire_reason}")
     return ", ".join(notes)
@@ -363,6 +369,14 @@ def write_in_flight(worker: WorkerAnswer) -> str:
     return f"{worker.in_flight}?" if worker.is_late else str(worker.in_flight)
 
 
+def write_threads(worker: WorkerAnswer) -> str:
+    """Write how many threads of WSGI apps are at work, and what waits for one."""
+    if not worker.threads:
+        return "-"
+    waiting = f" +{format_count(worker.waiting)}" if worker.waiting else ""
+    return f"{worker.threads_busy}/{worker.threads}{waiting}"
+
+
 def write_pid(line: StatusLine) -> str:
     """Write the pid of a line's worker, or a dash."""
     pid = None if line.worker is None else line.worker.pid
@@ -386,6 +400,7 @@ _COLUMNS: tuple[Column[StatusLine], ...] = (
     Column("gen", of_worker(lambda w: str(w.generation))),
     Column("age", of_worker(lambda w: format_span(w.age_s)), rank=4),
     Column("in flight", of_worker(write_in_flight)),
+    Column(THREADS, of_worker(write_threads)),
     Column("conns", of_worker(lambda w: str(w.connections))),
     Column("requests", of_worker(lambda w: format_count(w.requests)), rank=2),
     Column("queue", write_queue, rank=1),
@@ -393,6 +408,14 @@ _COLUMNS: tuple[Column[StatusLine], ...] = (
     Column("USS", of_worker(lambda w: format_bytes(w.own_bytes)), rank=3),
     Column("weight", _write_weight, rank=5),
 )
+
+
+def choose_columns(
+    columns: tuple[Column[RowT], ...], status: StatusAnswer
+) -> list[Column[RowT]]:
+    """Return the columns that say something of this service."""
+    has_threads = any(worker.threads for worker in status.workers)
+    return [each for each in columns if has_threads or each.head != THREADS]
 
 
 def _describe_state(status: StatusAnswer) -> str:
@@ -413,6 +436,11 @@ def _describe_name(status: StatusAnswer) -> str:
     if status.name == status.app:
         return status.app
     return f"{status.name} ({status.app})"
+
+
+def _note_background(worker: WorkerAnswer) -> list[str]:
+    count = worker.background
+    return [f"{count} of them after the response"] if count else []
 
 
 def _note_slot(slot: SlotAnswer) -> list[str]:

@@ -67,6 +67,7 @@ def status(target: ServiceTarget, is_json: bool) -> int:
     \b
     in flight  requests being answered now, 2? when a late worker last said so;
                conns: open connections
+    threads    of WSGI apps: 4/4 +12 is 4 of 4 at work, 12 requests wait for one
     queue      connections that wait to be accepted, of at most so many
     lag        how late the worker's event loop runs
     USS        memory of its own, which the worker's end would give back
@@ -100,6 +101,7 @@ def top(target: ServiceTarget, interval: float) -> int:
     req/s      requests begun in a second
     in flight  requests being answered now, 2? when a late worker last said so;
                conns: open connections
+    threads    of WSGI apps: 4/4 +12 is 4 of 4 at work, 12 requests wait for one
     lag p99    99 of 100 turns of the worker's event loop were less late than that
     queue      connections that wait to be accepted, of at most so many
     cpu        of one core; USS: memory of its own, which its end would give back

@@ -12,8 +12,10 @@ from collections.abc import Mapping, Sequence
 from msgspec import Struct, field
 
 from blazeio_supervisor.cli.output import (
+    THREADS,
     Column,
     StatusLine,
+    choose_columns,
     describe_line,
     describe_service,
     find_lag,
@@ -28,6 +30,7 @@ from blazeio_supervisor.cli.output import (
     write_in_flight,
     write_pid,
     write_queue,
+    write_threads,
 )
 from blazeio_supervisor.ipc.control_api import StatusAnswer, WorkerAnswer
 
@@ -206,7 +209,7 @@ def _draw_table(
     shown, hidden = _scroll(rows, view.slot, room)
     totals = _add_up(status, view.rates, f"({hidden} more)" if hidden else "")
     head, *texts, total = fit_table(
-        _COLUMNS, [*shown, totals], lambda row: row.note, width
+        choose_columns(_COLUMNS, status), [*shown, totals], lambda row: row.note, width
     )
     lines = [
         Styled(text.ljust(width) if row.slot == view.slot else text, row.style)
@@ -249,6 +252,7 @@ def _write_worker(worker: WorkerAnswer, rates: WorkerRates | None) -> dict[str, 
     cells = {
         "gen": str(worker.generation),
         "in flight": write_in_flight(worker),
+        THREADS: write_threads(worker),
         "conns": str(worker.connections),
         "USS": format_bytes(worker.own_bytes),
     }
@@ -285,7 +289,7 @@ def _add_up(status: StatusAnswer, rates: Rates, note: str) -> _Row:
     sizes = [each.own_bytes for each in workers]
     known = [size for size in sizes if size is not None]
     cells = {
-        **dict.fromkeys(("pid", "gen", "lag p99", "weight"), ""),
+        **dict.fromkeys(("pid", "gen", THREADS, "lag p99", "weight"), ""),
         "slot": "all",
         "state": f"{sum(w.state == 'serving' for w in workers)} serve",
         "req/s": format_rate(rates.requests),
@@ -311,6 +315,7 @@ _COLUMNS = (
     _make_column("gen", 1),
     _make_column("req/s"),
     _make_column("in flight"),
+    _make_column(THREADS),
     _make_column("conns", 2),
     _make_column("lag p99"),
     _make_column("queue"),

@@ -442,6 +442,11 @@ class WorkerAnswer(msgspec.Struct, frozen=True, kw_only=True):
             longer wanted.
         age_s: The time since it was asked for.
         in_flight: How many requests it is answering.
+        background: How many of them are answered, and run on: work of ASGI and WSGI
+            apps after the response.
+        threads: How many requests of WSGI apps it runs at once; 0: it has none.
+        threads_busy: How many of these threads are at work.
+        waiting: How many requests wait for a thread.
         requests: How many requests it has begun in its life.
         lag_s: How late its event loop runs, smoothed.
         lag_counts: How many beats of its loop were late by at most the span at the
@@ -463,6 +468,10 @@ class WorkerAnswer(msgspec.Struct, frozen=True, kw_only=True):
     generation: int
     age_s: float
     in_flight: int = 0
+    background: int = 0
+    threads: int = 0
+    threads_busy: int = 0
+    waiting: int = 0
     connections: int = 0
     requests: int = 0
     lag_s: float = 0.0

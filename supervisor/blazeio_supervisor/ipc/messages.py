@@ -81,7 +81,7 @@ def _read_octets(text: str) -> str:
     return text.encode("latin-1").decode("utf-8", "surrogatepass")
 
 
-PROTOCOL = 22
+PROTOCOL = 23
 """Raised by one when a message or the scoreboard changes its shape, or a signal its
 meaning: one that a worker does not know would end it."""
 
@@ -337,10 +337,10 @@ class WorkerEvent(_Message, frozen=True):
 
     Attributes:
         text: What, why, and what comes next.
-        traceback: Of the app, if it raised.
+        traceback: Of the app, if it raised, or where it is.
     """
 
-    event: Literal["requests_cut", "stop_hook_failed", "threads_cut"]
+    event: Literal["requests_cut", "stop_hook_failed", "thread_stuck", "threads_cut"]
     text: str
     traceback: str = ""
 

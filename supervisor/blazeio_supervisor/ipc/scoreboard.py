@@ -28,6 +28,7 @@ from contextlib import suppress
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import astuple
 
 from blazeio_supervisor.ipc.app_metrics import (
     REGION_BYTES,
@@ -178,8 +179,27 @@ _IS_FULL = 4
 _LONGEST_SINCE = 5
 _RESTS = 6
 _APP_TEXT_BYTES = 7
+_BACKGROUND = 8
+_THREAD_CELLS = range(9, 12)
 # Then those that only grow.
 _COUNTED = 16
+
+
+class ThreadLoad(Struct, frozen=True):
+    """The threads that run the requests of WSGI apps.
+
+    Attributes:
+        count: How many there may be; 0: no such app is served.
+        busy: How many are at work.
+        waiting: How many requests wait for one.
+    """
+
+    count: int = 0
+    busy: int = 0
+    waiting: int = 0
+
+
+NO_THREADS = ThreadLoad()
 
 
 class RowReading(Struct, frozen=True):
@@ -192,6 +212,8 @@ class RowReading(Struct, frozen=True):
         errors: Responses with a status of 500 or above, in its life.
         rests: Nobody has asked it for a while: it beats once in ``REST_EVERY_S``,
             and as ever from the next request on.
+        background: Of those in flight, how many have answered and run on.
+        threads: Of its WSGI apps.
     """
 
     beat_at: float
@@ -202,6 +224,8 @@ class RowReading(Struct, frozen=True):
     is_full: bool
     errors: int = 0
     rests: bool = False
+    background: int = 0
+    threads: ThreadLoad = NO_THREADS
 
     def is_fresh(self, now: float, span_s: float) -> bool:
         """Whether the last beat is that young; of one that rests, not overdue so far.
@@ -306,10 +330,20 @@ class Row:
         self.cells[_RESTS] = rests
 
     def count(
-        self, in_flight: int, connections: int, requests: int, is_full: bool = False
+        self,
+        in_flight: int,
+        connections: int,
+        requests: int,
+        is_full: bool = False,
+        background: int = 0,
+        threads: ThreadLoad = NO_THREADS,
     ) -> None:
         """Write the counts of the worker."""
         cells = self.cells
+        cells[_BACKGROUND] = background
+        if threads.count:
+            for place, value in zip(_THREAD_CELLS, astuple(threads), strict=True):
+                cells[place] = value
         cells[IN_FLIGHT] = in_flight
         cells[_CONNECTIONS] = connections
         cells[_IS_FULL] = is_full
@@ -367,6 +401,8 @@ class Row:
             is_full=bool(self._check(cells[_IS_FULL])),
             errors=int(self._check(sum(self.counted[_ERRORS]))),
             rests=self.rests,
+            background=int(self._check(cells[_BACKGROUND])),
+            threads=ThreadLoad(*(int(self._check(cells[at])) for at in _THREAD_CELLS)),
         )
 
     @property

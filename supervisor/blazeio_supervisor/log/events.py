@@ -102,6 +102,7 @@ EVENTS = {
     "not_steered": "the kernel refuses to share out connections by weights",
     "memory_unknown": "the memory of workers cannot be measured",
     "requests_cut": "the grace period of a worker was over: requests were cut",
+    "thread_stuck": "threads of a WSGI app do not come back; with their stacks",
     "threads_cut": "the grace period of a worker was over: its threads were cut",
     "stop_hook_failed": "an on_stop hook raised, or took too long",
     "parking": "the service will be parked when what is under way has ended",

@@ -227,6 +227,23 @@ def _list_workers(service: ServiceState, snapshot: Snapshot) -> Iterator[Metric]
     connections = GaugeMetricFamily(
         "blazeio_connections", "Open connections.", labels=["slot"]
     )
+    background = GaugeMetricFamily(
+        "blazeio_requests_background",
+        "Of requests_in_flight, those that are answered and run on: work of ASGI and "
+        "WSGI apps after the response.",
+        labels=["slot"],
+    )
+    threads = GaugeMetricFamily(
+        "blazeio_threads",
+        "Threads of WSGI apps. busy: at work; idle: there may be so many more. No "
+        "sample where no such app is served.",
+        labels=["slot", "state"],
+    )
+    waiting = GaugeMetricFamily(
+        "blazeio_requests_waiting",
+        "Requests that wait for a thread. No sample where no WSGI app is served.",
+        labels=["slot"],
+    )
     memory = GaugeMetricFamily(
         "blazeio_memory_bytes",
         "rss: resident; pss: with its share of what several have; uss: what the end "
@@ -238,6 +255,14 @@ def _list_workers(service: ServiceState, snapshot: Snapshot) -> Iterator[Metric]
         rows = [row for w in workers if (row := service.readings.read_row(w))]
         in_flight.add_metric([str(slot)], sum(row.in_flight for row in rows))
         connections.add_metric([str(slot)], sum(row.connections for row in rows))
+        background.add_metric([str(slot)], sum(row.background for row in rows))
+        loads = [row.threads for row in rows if row.threads.count]
+        if loads:
+            busy = sum(load.busy for load in loads)
+            idle = sum(load.count for load in loads) - busy
+            threads.add_metric([str(slot), "busy"], busy)
+            threads.add_metric([str(slot), "idle"], max(0, idle))
+            waiting.add_metric([str(slot)], sum(load.waiting for load in loads))
         sizes = [m for w in workers if (m := service.readings.recall_memory(w))]
         for kind, values in (
             ("rss", [each.resident_bytes for each in sizes]),
@@ -247,7 +272,10 @@ def _list_workers(service: ServiceState, snapshot: Snapshot) -> Iterator[Metric]
             if values:
                 memory.add_metric([str(slot), kind], sum(values))
     yield in_flight
+    yield background
     yield connections
+    yield threads
+    yield waiting
     yield memory
 
 

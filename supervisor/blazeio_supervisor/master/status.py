@@ -30,7 +30,7 @@ from blazeio_supervisor.ipc.control_api import (
     WorkerAnswer,
 )
 from blazeio_supervisor.ipc.processes import read_cpu_s
-from blazeio_supervisor.ipc.scoreboard import LAG_EDGES_S, Tally
+from blazeio_supervisor.ipc.scoreboard import LAG_EDGES_S, NO_THREADS, Tally
 from blazeio_supervisor.master.events import EventRing
 from blazeio_supervisor.master.forkservers import Forkservers
 from blazeio_supervisor.master.reloads import Reloads
@@ -220,6 +220,7 @@ def _describe_worker(
     snapshot: Snapshot,
 ) -> WorkerAnswer:
     row = service.readings.read_row(view.worker)
+    threads = row.threads if row else NO_THREADS
     lags = service.readings.read_lags(view.worker)
     longest = service.readings.read_longest(view.worker)
     memory = service.readings.recall_memory(view.worker)
@@ -231,6 +232,10 @@ def _describe_worker(
         generation=view.generation,
         age_s=view.age_s,
         in_flight=row.in_flight if row else 0,
+        background=row.background if row else 0,
+        threads=threads.count,
+        threads_busy=threads.busy,
+        waiting=threads.waiting,
         connections=row.connections if row else 0,
         requests=row.requests if row else 0,
         lag_s=row.lag_s if row else 0.0,

@@ -15,6 +15,7 @@ from blazeio.content.forwarded import parse_allow_list
 from blazeio.errors import ConfigurationError
 from blazeio.gateways.interfaces import Interface, find_interface
 from blazeio.gateways.lifespan import LifespanMode
+from blazeio.gateways.wsgi import WsgiGateway
 from blazeio.protocol.flow import NO_CONTENT
 from blazeio.protocol.options import HeaderConfig
 from blazeio.protocol.tls import TlsConfig
@@ -28,9 +29,11 @@ from blazeio_supervisor.ipc.messages import GatewayConfig, Load, Overrides
 from blazeio_supervisor.ipc.scoreboard import (
     IN_FLIGHT,
     LATENCY_EDGES_S,
+    NO_THREADS,
     REQUEST_BYTES,
     RESPONSE_BYTES,
     Row,
+    ThreadLoad,
     first_cell,
 )
 from blazeio_supervisor.worker.import_app import Adopt, LoadError
@@ -353,13 +356,31 @@ def _adopt_foreign(found: object, name: str, load: Load) -> App | None:
     return ForeignApp(cast("Callable[..., Any]", found), interface, load.app)
 
 
-def configure_foreign(app: App, config: GatewayConfig) -> None:
-    """Have the ASGI and WSGI apps that are served, or mounted, as the operator says."""
+def configure_foreign(app: App, config: GatewayConfig) -> list[WsgiGateway]:
+    """Have the ASGI and WSGI apps that are served, or mounted, as the operator says.
+
+    Returns:
+        Those of WSGI apps, which have threads.
+    """
     options = GatewayOptions(
         lifespan=LifespanMode(config.lifespan),
         threads=config.threads,
         sends_paths=config.sends_paths,
         is_multiprocess=True,
     )
-    for part in list_foreign(app):
+    parts = list_foreign(app)
+    for part in parts:
         part.configure(options)
+    gateways = (part.gateway for part in parts)
+    return [each for each in gateways if isinstance(each, WsgiGateway)]
+
+
+def count_threads(gateways: list[WsgiGateway]) -> ThreadLoad:
+    """Count the threads of WSGI apps, and what waits for them."""
+    if not gateways:
+        return NO_THREADS
+    return ThreadLoad(
+        sum(each.threads for each in gateways),
+        sum(each.busy for each in gateways),
+        sum(each.waiting for each in gateways),
+    )

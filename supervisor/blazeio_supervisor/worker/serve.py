@@ -61,6 +61,7 @@ from blazeio_supervisor.worker.overrides import (
     RequestNamer,
     ResponseCounter,
     configure_foreign,
+    count_threads,
     make_access_log,
     make_server,
     working_in,
@@ -80,6 +81,8 @@ _HURRY_AFTER_S = 0.5
 _DRAIN_WAIT_S = 0.1
 _ALARM_SLACK_S = 0.75  # the master's KILL comes before, after 0.5 s
 _REST_S = 0.25  # for what the app left running on the loop
+_STUCK_EVENTS = 5  # the master takes few from a worker; these are not the only ones
+_STUCK_EVENTS_EARLY = 3  # of them before the drain
 
 
 class WorkerServer:
@@ -138,6 +141,7 @@ class WorkerServer:
         self.grace_s = load.graceful_timeout_s
         self._stays = False
         self._has_closed = False
+        self._stuck_told = 0
 
     async def run(self, loop: asyncio.AbstractEventLoop) -> None:
         """Run from boot to the last ``on_stop`` hook.
@@ -202,7 +206,9 @@ class WorkerServer:
 
     def _make_server(self, loop: asyncio.AbstractEventLoop) -> Server:
         overrides = self._load.overrides
-        configure_foreign(self._app, self._load.gateway)
+        self._gateways = configure_foreign(self._app, self._load.gateway)
+        for gateway in self._gateways:
+            gateway.on_stuck = self._tell_stuck
         try:
             self._access_log = make_access_log(
                 self._app, overrides, loop, str(self._order.slot), self._load.folder
@@ -351,6 +357,8 @@ class WorkerServer:
             server.connection_count,
             server.request_count,
             server.is_full,
+            server.background_count,
+            count_threads(self._gateways),
         )
 
     # How it ends
@@ -441,6 +449,15 @@ class WorkerServer:
 
     def _left_s(self) -> float:
         return self.ends_at - monotonic()
+
+    def _tell_stuck(self, text: str, stack: str) -> None:
+        """Tell of threads that do not come back, in the log from some events on."""
+        self._stuck_told += 1
+        is_over = self._drain_order.done()
+        if self._stuck_told > (_STUCK_EVENTS if is_over else _STUCK_EVENTS_EARLY):
+            log.warning("%s\n%s", text, Lines(stack.rstrip()))
+        else:
+            self._send_event(WorkerEvent("thread_stuck", text, stack))
 
     def _send_event(self, said: WorkerEvent) -> None:
         """Send an event to the master; when it is gone, log it."""

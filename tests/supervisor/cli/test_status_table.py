@@ -79,6 +79,27 @@ def test_a_healthy_service_fits_into_80_columns() -> None:
     assert max(map(len, text.splitlines())) <= 80
 
 
+def test_threads_are_shown_where_there_are_some() -> None:
+    workers = [
+        make_worker(0, threads=4, threads_busy=4, waiting=1200),
+        make_worker(1, threads=4, threads_busy=1),
+        make_worker(1, role="leaving"),
+    ]
+    status = make_status([make_slot(0), make_slot(1)], workers)
+    *_, heads, first, second, third = format_status(status, 140).splitlines()
+    assert "in flight    threads  conns" in heads
+    assert " 4/4 +1200 " in first
+    assert "  1/4  " in second
+    assert " - " in third
+
+
+@pytest.mark.parametrize("role", ["owner", "leaving"])
+def test_what_runs_on_after_its_response_is_told(role: str) -> None:
+    workers = [make_worker(0, role=role, in_flight=3, background=2)]
+    text = format_status(make_status([make_slot(0)], workers), 140)
+    assert text.endswith("2 of them after the response")
+
+
 def test_a_wide_terminal_shows_the_weights_too() -> None:
     text = format_status(make_status([make_slot(0)], [make_worker(0)]), 140)
     assert text.splitlines()[-2].endswith("USS  weight")

@@ -75,6 +75,7 @@ SHAPES = {
     20: "0db3727d2c265aa8",
     21: "c381918daa9046a0",
     22: "2806cbb96c914f0a",
+    23: "7d4364732d27b424",
 }
 """Of each protocol, what ``take_fingerprint`` gave."""
 
@@ -109,7 +110,8 @@ def write_row() -> bytes:
     """Every cell that a worker writes, as it lies in the memory."""
     row = scoreboard.Row(scoreboard.make_row_memory())
     row.beat(at=1.5, late_s=2.5)
-    row.count(in_flight=3, connections=4, requests=5, is_full=True)
+    threads = scoreboard.ThreadLoad(7, 8, 9)
+    row.count(3, 4, 5, is_full=True, background=6, threads=threads)
     row.rest(True)
     row.name_longest(scoreboard.LongestRequest("GET /", 6.5))
     octets = os.pread(row.fileno(), scoreboard.ROW_BYTES, 0)

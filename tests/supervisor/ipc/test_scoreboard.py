@@ -26,6 +26,7 @@ from blazeio_supervisor.ipc.scoreboard import (
     RowAllocator,
     RowReading,
     Tally,
+    ThreadLoad,
     first_cell,
     make_row_memory,
 )
@@ -49,6 +50,13 @@ def test_what_one_process_writes_another_mapping_reads(row: Row) -> None:
     assert row.read() == RowReading(now, 0.25, 3, 10, 2**40, True)
     assert not row.fault
     writer.close()
+
+
+def test_what_runs_on_and_what_waits_for_a_thread_are_read(row: Row) -> None:
+    threads = ThreadLoad(4, 3, 12)
+    row.count(20, 10, 40, background=2, threads=threads)
+    reading = row.read()
+    assert (reading.background, reading.threads) == (2, threads)
 
 
 def test_each_beat_is_counted_by_how_late_it_is(row: Row) -> None:

@@ -9,6 +9,7 @@ from blazeio_supervisor.ipc.channel import Sendable
 from blazeio_supervisor.ipc.scoreboard import (
     REQUEST_BYTES,
     RESPONSE_BYTES,
+    ThreadLoad,
     first_cell,
 )
 from blazeio_supervisor.master import metrics as module
@@ -95,6 +96,20 @@ async def test_requests_are_counted_over_the_deaths_of_workers(tmp_path: Path) -
     assert figures.find("slot_requests_total", slot="0") == 26
     assert figures.find("requests_in_flight", slot="0") == 3
     assert figures.find("connections", slot="0") == 4
+    harness.workers.forget_unanswered(1)
+
+
+async def test_threads_and_what_runs_on_are_told_by_slot(tmp_path: Path) -> None:
+    harness = MasterHarness(tmp_path, slots=2)
+    order, ends = harness.workers.prepare(Spawn(1, 0, 1))
+    close(ends)
+    row = harness.workers.records[order.worker].row
+    row.count(20, 10, 40, background=2, threads=ThreadLoad(4, 3, 12))
+    figures = MetricSamples(harness)
+    assert figures.find("requests_background", slot="0") == 2
+    assert figures.find("threads", slot="0", state="busy") == 3
+    assert figures.find("threads", slot="0", state="idle") == 1
+    assert figures.find("requests_waiting") == 12  # the other slot has no sample
     harness.workers.forget_unanswered(1)
 
 

@@ -3,6 +3,7 @@ from pathlib import Path
 
 from blazeio_supervisor.fleet.actions import Spawn
 from blazeio_supervisor.fleet.facts import ScaleAsked, StopAsked, WorkerForked
+from blazeio_supervisor.ipc.scoreboard import ThreadLoad
 from blazeio_supervisor.master.memory import Memory
 from blazeio_supervisor.master.status import (
     describe_progress,
@@ -37,7 +38,7 @@ async def test_load_and_memory_are_as_last_measured(tmp_path: Path) -> None:
     harness = MasterHarness(tmp_path, slots=1)
     order, ends = harness.workers.prepare(Spawn(1, 0, 1))
     row = harness.workers.records[order.worker].row
-    row.count(2, 3, 40)
+    row.count(2, 3, 40, background=1, threads=ThreadLoad(4, 3, 12))
     row.beat(1.0, 0.5)
     harness.readings.note_memory(order.worker, Memory(300, 400))
     status = describe_status(harness.service)
@@ -46,6 +47,8 @@ async def test_load_and_memory_are_as_last_measured(tmp_path: Path) -> None:
         end.close()
     (worker,) = status.workers
     assert (worker.in_flight, worker.connections, worker.requests) == (2, 3, 40)
+    assert (worker.background, worker.threads) == (1, 4)
+    assert (worker.threads_busy, worker.waiting) == (3, 12)
     assert worker.lag_s == 0.25
     assert (worker.own_bytes, worker.shared_bytes) == (300, 400)
     assert status.slots[0].requests == 40
