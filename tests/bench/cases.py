@@ -37,6 +37,8 @@ class Case:
         base: The server that ours is divided by; "" for none.
         ours: The server that the bar is for.
         peers: Others that are shown beside.
+        peer_bar: The ratio of ours to the first of the peers must be at most this;
+            None: it is only shown.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Case:
     base: str = "nginx"
     ours: str = "blazeio"
     peers: tuple[str, ...] = ()
+    peer_bar: float | None = None
 
     @property
     def servers(self) -> tuple[str, ...]:
