@@ -2,8 +2,6 @@
 
 import re
 
-import pytest
-
 from tests.support.tree import REPOSITORY
 
 TEXT = (REPOSITORY / "docs" / "reference" / "api.md").read_text()
@@ -16,12 +14,16 @@ ROWS = [
 PLACE = re.compile(r"`((?:blazeio|examples|tests)/[^`]*)`")
 
 
-@pytest.mark.parametrize("place", sorted(set(PLACE.findall(TEXT))))
-def test_each_place_is_there(place: str) -> None:
-    assert (REPOSITORY / place).exists()
+def test_each_place_is_there() -> None:
+    places = set(PLACE.findall(TEXT))
+    assert len(places) > 100
+    assert [each for each in places if not (REPOSITORY / each).exists()] == []
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row[2:40])
-def test_each_row_names_a_test_unless_it_is_planned(row: str) -> None:
-    shown = [place for place in PLACE.findall(row) if place.startswith("tests/")]
-    assert shown or "planned" in row
+def test_each_row_names_a_test_unless_it_is_planned() -> None:
+    assert len(ROWS) > 80
+    assert [row for row in ROWS if not names_test(row) and "planned" not in row] == []
+
+
+def names_test(row: str) -> bool:
+    return any(place.startswith("tests/") for place in PLACE.findall(row))

@@ -10,36 +10,35 @@ from tests.support.tree import (
     build_import_graph,
     find_cycles,
     iterate_imports,
-    iterate_modules,
     list_imported,
 )
 
-GRAPH = build_import_graph()
-FOLDERS = {
-    each.name: ".".join(each.path.relative_to(REPOSITORY).parent.parts)
-    for each in iterate_modules()
-}
-"""The folder in which each module lies."""
+
+@pytest.fixture(scope="module")
+def graph() -> dict[str, set[str]]:
+    return build_import_graph()
 
 
-def test_the_graph_has_modules_and_imports() -> None:
-    assert len(GRAPH) > 200
-    assert sum(len(imported) for imported in GRAPH.values()) > 800
+def test_the_graph_has_modules_and_imports(graph: dict[str, set[str]]) -> None:
+    assert len(graph) > 200
+    assert sum(len(imported) for imported in graph.values()) > 800
 
 
-def test_no_module_imports_itself_through_others() -> None:
-    assert find_cycles(GRAPH) == []
+def test_no_module_imports_itself_through_others(graph: dict[str, set[str]]) -> None:
+    assert find_cycles(graph) == []
 
 
 @pytest.mark.parametrize("package", PACKAGES)
-def test_no_folder_imports_itself_through_others(package: str) -> None:
+def test_no_folder_imports_itself_through_others(
+    package: str, graph: dict[str, set[str]]
+) -> None:
     """Of the rooms: a folder inside a room belongs to the room.
 
     A package's own folder is left out: it holds both the foundations (errors,
     limits) and the roof (api, __main__); the contract orders its modules.
     """
     rooms: dict[str, set[str]] = {}
-    for module, imported in GRAPH.items():
+    for module, imported in graph.items():
         for other in imported:
             one, two = (find_room(each) for each in (module, other))
             if one and two and {one.split(".")[0], two.split(".")[0]} == {package}:

@@ -11,7 +11,7 @@ import importlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 import pytest
@@ -71,7 +71,6 @@ def read_call(
     return re.compile(resolve(module, call.args[0], namespace), flag)
 
 
-@cache
 def find_patterns() -> dict[str, Found]:
     found: dict[str, Found] = {}
     trees = []
@@ -119,9 +118,8 @@ def run(pattern: re.Pattern[Any], method: str, text: str) -> object:
     return getattr(pattern, method)(subject)
 
 
-@pytest.mark.parametrize("place", find_patterns())
-def test_a_pattern_takes_linear_time(place: str) -> None:
-    found = find_patterns()[place]
+def find_slow_use(found: Found) -> str | None:
+    """The method and a text for which a pattern takes more than linear time."""
     tokens = find_tokens(found.pattern)
     # findall, sub and split go on as search does, from each octet
     methods = {each if each in WHOLE else "search" for each in found.methods}
@@ -129,10 +127,21 @@ def test_a_pattern_takes_linear_time(place: str) -> None:
         methods.add("sub")
     for method in sorted(methods):
         attack = find_attack(partial(run, found.pattern, method), tokens)
-        assert attack is None, f"{place}: {method}: slow for {attack!r}"
+        if attack is not None:
+            return f"{found.place}: {method}: slow for {attack!r}"
+    return None
 
 
-def test_patterns_come_from_re_alone_and_are_found() -> None:
+@pytest.mark.slow
+@pytest.mark.long
+def test_each_pattern_takes_linear_time() -> None:
+    """One test: finding them takes as long as trying them."""
+    patterns = find_patterns()
+    assert len(patterns) > 60
+    assert [slow for each in patterns.values() if (slow := find_slow_use(each))] == []
+
+
+def test_patterns_come_from_re_alone() -> None:
     for module in iterate_modules():
         for node in ast.walk(module.parse()):
             if isinstance(node, ast.ImportFrom):
@@ -140,7 +149,6 @@ def test_patterns_come_from_re_alone_and_are_found() -> None:
             if isinstance(node, ast.Import):
                 for alias in node.names:
                     assert alias.name != "re" or not alias.asname, module.place
-    assert len(find_patterns()) > 60
 
 
 @pytest.mark.parametrize(

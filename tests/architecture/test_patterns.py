@@ -44,13 +44,14 @@ def has_possessive_group(pattern: str | bytes, flags: int = 0) -> bool:
     )
 
 
-PATTERNS = dict(iterate_patterns())
-
-
-@pytest.mark.parametrize("name", PATTERNS)
-def test_no_pattern_has_a_possessive_group(name: str) -> None:
-    pattern = PATTERNS[name]
-    assert not has_possessive_group(pattern.pattern, pattern.flags & re.VERBOSE)
+def test_no_pattern_has_a_possessive_group() -> None:
+    patterns = dict(iterate_patterns())
+    assert len(patterns) > 60
+    assert [
+        name
+        for name, each in patterns.items()
+        if has_possessive_group(each.pattern, each.flags & re.VERBOSE)
+    ] == []
 
 
 @pytest.mark.parametrize(

@@ -16,14 +16,17 @@ MOST_OBJECTS = {"uvloop": 13, "asyncio": 18}
 CONNECTIONS = 100
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def usual_thresholds() -> Iterator[None]:
-    before = gc.get_threshold()
+    before, was_frozen = gc.get_threshold(), gc.get_freeze_count() > 0
+    gc.unfreeze()
     gc.set_threshold(700, 10, 10)
     yield
     gc.set_threshold(*before)
     gc.enable()
     gc.unfreeze()
+    if was_frozen:
+        gc.freeze()
 
 
 async def enter(*, is_wanted: bool = True) -> tuple[tuple[int, ...], bool]:
@@ -32,6 +35,7 @@ async def enter(*, is_wanted: bool = True) -> tuple[tuple[int, ...], bool]:
         return gc.get_threshold(), gc.get_freeze_count() > 0
 
 
+@pytest.mark.usefixtures("usual_thresholds")
 class TestTuning:
     async def test_holds_for_a_block(self) -> None:
         assert await enter() == (THRESHOLDS, True)
