@@ -16,7 +16,7 @@ from blazeio.app.metrics import AppMetrics
 from blazeio.app.middleware import Around, ErrorHandler, Middlewares
 from blazeio.errors import ConfigurationError
 from blazeio.loggers import get_logger
-from blazeio.protocol.handler_task import find_task, is_cancelled, is_of_keyboard
+from blazeio.protocol.task_errors import find_task, is_cancelled, is_of_keyboard
 
 log = get_logger("blazeio.app")
 

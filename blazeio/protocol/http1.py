@@ -20,7 +20,6 @@ from collections.abc import Callable
 from typing import cast
 
 from blazeio.errors import RemoteProtocolError
-from blazeio.limits import READ_PAST_BYTES
 from blazeio.loggers import get_logger
 from blazeio.protocol import states
 from blazeio.protocol.context import ServerContext
@@ -32,22 +31,22 @@ from blazeio.protocol.flow import (
     WriteGate,
 )
 from blazeio.protocol.handover import Handover
+from blazeio.protocol.http1_content import ReceivedContent
 from blazeio.protocol.readiness import ReadControl
 from blazeio.protocol.request import BlazeioServerProtocol
 from blazeio.protocol.sendfile import send_past_transport
 from blazeio.protocol.states import HEAD, IDLE, NEXT_STATE, REQUEST, RESPONSE_END, WHOLE
 from blazeio.protocol.timeouts import ConnectionTimeouts
 from blazeio.protocol.trust import ConnectionOrigin
-from blazeio.wire.chunked import ChunkDecoder
 from blazeio.wire.framing import OutgoingMessage
 from blazeio.wire.proxy_protocol import ProxyHeader
-from blazeio.wire.request import RequestHead, parse_head
+from blazeio.wire.request import parse_head
 from blazeio.wire.serializer import serialize_status_line
 
 log = get_logger("blazeio.protocol")
 
 
-class Http1Connection(asyncio.BufferedProtocol, asyncio.Protocol):
+class Http1Connection(ReceivedContent, asyncio.BufferedProtocol, asyncio.Protocol):
     """One connection, and the requests that come on it one after the other.
 
     Args:
@@ -63,9 +62,6 @@ class Http1Connection(asyncio.BufferedProtocol, asyncio.Protocol):
         "_context",
         "_has_fin",
         "_is_handed_over",
-        "_is_reading_on",
-        "_linger_bytes",
-        "_owes_continue",
         "_pending",
         "_scanned",
         "_state",
@@ -251,108 +247,6 @@ class Http1Connection(asyncio.BufferedProtocol, asyncio.Protocol):
         pending.window = octets
         self._scanned = max(len(octets) - 3, 0)  # the end of the head has 4 octets
 
-    def _new_content(self, head: RequestHead) -> ContentStream:
-        bound = self._context.find_content_bound(head)
-        length = head.content_length or 0
-        decoder = ChunkDecoder(self._context.limits) if head.is_chunked else None
-        content = ContentStream(length=length, decoder=decoder, bound=bound)
-        self._owes_continue = head.expects_continue
-        if content.error is None and not self._owes_continue:
-            self.timeouts.start_content(content)
-        return content
-
-    def _receive_content(self, octets: bytes) -> None:
-        content = self.request.content
-        is_discarded = self._state == states.DISCARD
-        self._owes_continue = False  # the client did not wait for 100 Continue
-        rest = content.feed(octets)
-        if content.is_whole:
-            self._switch(states.CONTENT_END)
-            self._pending.keep(rest)
-            self.timeouts.stop_content()
-        elif content.error is not None:
-            self._lose_content()
-        elif content.has_used_turn:
-            self._wait_for_turn()
-        elif self._is_full(content):
-            self.timeouts.stop_content()  # it is the handler that is slow
-            self.read_control.pause()
-        if is_discarded:
-            self._discard_content()
-
-    def _wait_for_turn(self) -> None:
-        """Decode the rest when the loop has turned for the others."""
-        self.read_control.pause()
-        if not self._is_reading_on:
-            self._is_reading_on = True
-            base = self._context.base.copy()
-            self._context.loop.call_soon(self._read_on, context=base)
-
-    def _read_on(self) -> None:
-        """In the next turn, decode what has arrived, or let more of it come."""
-        self._is_reading_on = False
-        content = self.request.content
-        if self._state not in states.CONTENT_DUE or not content.has_used_turn:
-            return
-        if self._is_full(content):
-            self.timeouts.stop_content()  # until the handler has taken some of it
-            return
-        content.has_used_turn = False
-        if content.has_undecoded:
-            self._receive_content(b"")
-        if self._state == WHOLE:
-            if self._has_room():
-                self.read_control.resume()
-        elif (
-            self._state in states.CONTENT_DUE
-            and not (content.has_used_turn or content.error)
-            and not self._is_full(content)
-        ):
-            self.read_control.resume()
-
-    def _is_full(self, content: ContentStream) -> bool:
-        """Whether so much waits for the handler that no more may come."""
-        is_large = content.queued_bytes > self._context.limits.receive_bytes
-        return is_large and self._state != states.DISCARD
-
-    def _lose_content(self) -> None:
-        """What follows cannot be told from a request: it is never read."""
-        self.request.response.give_up_connection()
-        self.timeouts.stop_content()
-        self.read_control.pause()
-
-    def _discard_content(self) -> None:
-        """The response is over; content that is still due is read past."""
-        content = self.request.content
-        content.discard()
-        if self._state == IDLE:
-            self.request_is_over()
-        elif content.error or content.received_bytes > self._linger_bytes:
-            self.close()
-
-    def _has_room(self) -> bool:
-        """Whether more octets of later requests may come."""
-        if self._state <= HEAD:
-            return True
-        most = self._context.limits.pipeline_bytes
-        return self._state == WHOLE and self._pending.size <= most
-
-    def on_hangup(self, *, is_reset: bool) -> None:
-        """The side epoll saw FIN or RST while reading is paused.
-
-        After a FIN the rest of the content may already be in the kernel, for
-        the handler to take: only what cannot become whole is given up.
-        """
-        content = self.request.content
-        if is_reset:
-            self._disconnected("the client reset the connection")
-        elif self._state in states.CONTENT_DUE and not (
-            content.error or content.has_undecoded
-        ):
-            least_bytes = content.due_bytes or 1  # of chunks, the last one is due
-            if self.read_control.unread_bytes() < least_bytes:
-                self._disconnected("the client closed before its content was whole")
-
     # As the carrier of a request
 
     frames_content = False
@@ -367,33 +261,6 @@ class Http1Connection(asyncio.BufferedProtocol, asyncio.Protocol):
     def can_sendfile(self) -> bool:
         """Not over TLS, where octets have to be enciphered."""
         return self.transport.get_extra_info("ssl_object") is None
-
-    def resume_content(self) -> None:
-        """The handler waits for content: let it come."""
-        content = self.request.content
-        if self._state not in (states.CONTENT, states.RAW) or content.error is not None:
-            return
-        if self._owes_continue:
-            self._owes_continue = False
-            if not self.request.response.status:
-                self.send_interim(100, b"")
-        if content.has_used_turn:
-            self._wait_for_turn()
-        else:
-            self.read_control.resume()
-        if self._state == states.CONTENT:
-            self.timeouts.start_content(content)
-
-    def note_early_response(self) -> None:
-        """Give the connection up where content is due that will not be read past."""
-        if self._state == states.CONTENT and (
-            self._owes_continue or self._is_far_from_whole()
-        ):
-            self.request.response.give_up_connection()
-
-    def _is_far_from_whole(self) -> bool:
-        most_bytes = min(self._context.limits.linger_bytes, READ_PAST_BYTES)
-        return self.request.content.due_bytes > most_bytes
 
     def send_interim(self, status: int, lines: bytes) -> None:
         """Send an interim response; not to HTTP/1.0, which knows none."""
@@ -468,20 +335,6 @@ class Http1Connection(asyncio.BufferedProtocol, asyncio.Protocol):
         elif not self.read_control.is_open and self._has_room():
             self.read_control.resume()
 
-    def _finish_content(self, *, persists: bool) -> None:
-        """The handler left content unread: read past a little, else close."""
-        if not persists or self._owes_continue or self._is_far_from_whole():
-            self.close()
-            return
-        limits = self._context.limits
-        self._switch(RESPONSE_END)
-        self.timeouts.end_state_in(limits.linger_timeout_s)
-        most_bytes = min(limits.linger_bytes, READ_PAST_BYTES)
-        content = self.request.content
-        self._linger_bytes = content.received_bytes + most_bytes
-        content.discard()
-        self.read_control.resume()
-
     # As the server sees it
 
     @property
@@ -538,14 +391,6 @@ class Http1Connection(asyncio.BufferedProtocol, asyncio.Protocol):
             self._close()
         elif self._has_fin and not self.request.response.status:
             self._disconnected("the half-closed client waited in vain")
-
-    def on_content_timeout(self) -> None:
-        """Content came too slowly: the handler sees it, as 408."""
-        error = RemoteProtocolError("the content came too slowly", 408)
-        self.request.content.fail(error)
-        self._lose_content()
-        if self._state == states.DISCARD:
-            self.close()
 
     def on_reading_timeout(self) -> None:
         """The peer does not read what it asked for."""

@@ -16,7 +16,7 @@ from typing import Literal, TypeVar
 
 from blazeio.errors import ConfigurationError
 from blazeio.loggers import get_logger
-from blazeio.protocol.handler_task import is_of_keyboard
+from blazeio.protocol.task_errors import is_of_keyboard
 
 log = get_logger("blazeio.server")
 
