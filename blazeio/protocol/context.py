@@ -45,6 +45,10 @@ that was begun before, they must fit into the receive buffer."""
 KEPT_HEAP_BYTES = 2 * 1024 * 1024
 """After an allocation of this size was freed, glibc keeps twice as much of its heap."""
 
+NO_CONTENT_LENGTH = (204, 304)
+"""No Content-Length is added: RFC 9110 section 8.6 forbids it in a 204, and in a 304 it
+would have to be that of the 200."""
+
 TASK_NAME = "request"
 """The name of the task of each handler, as a debugger shows it."""
 
@@ -111,6 +115,7 @@ class ServerContext:
             other interfaces.
         base: The contextvars that every request, and every call of the transport,
             starts from; see ``run_outside``.
+        bounds_requests: ``limits`` say how long a handler may take, or how many run.
         in_flight: Requests begun and not yet over.
         request_count: Requests begun, ever.
         is_draining: Each response has ``Connection: close``.
@@ -131,10 +136,12 @@ class ServerContext:
     """
 
     __slots__ = (
+        "_plain_starts",
         "_second",
         "_starts",
         "background",
         "base",
+        "bounds_requests",
         "ciphertext_view",
         "connections",
         "detached",
@@ -182,6 +189,9 @@ class ServerContext:
         self.raw_handler = raw_handler
         self.make_http2: MakeHttp2 | None = None
         self.limits = limits
+        self.bounds_requests = (
+            limits.handler_timeout_s is not None or limits.in_flight is not None
+        )
         self.loop = loop
         self.receive_view = memoryview(bytearray(RECEIVE_BUFFER_BYTES))
         keep_heap()
@@ -215,6 +225,7 @@ class ServerContext:
         self.when_closed: Callable[[], None] | None = None
         self._second = 0
         self._starts: dict[int, bytes] = {}
+        self._plain_starts: dict[int, bytes] = {}
 
     def run_outside(self, work: Callable[..., None], *arguments: object) -> None:
         """Call something outside of the running handler's contextvars.
@@ -283,11 +294,10 @@ class ServerContext:
         Raises:
             LocalProtocolError: ``status`` is not that of a final response.
         """
-        # Hot: runs once per response. time.time() takes 40 ns; a timer of one
-        # second instead would wake an idle process for ever.
         if int(time.time()) != self._second:
             self._second = int(time.time())
             self._starts.clear()
+            self._plain_starts.clear()
         try:
             start = self._starts.get(status)
         except TypeError:  # unhashable: a caller has given headers as the status
@@ -301,6 +311,29 @@ class ServerContext:
                 self.heads.write_lines(),
             )
             self._starts[status] = start
+        return start
+
+    def plain_start(self, status: int) -> bytes | None:
+        """Return ``head_start(status)`` for a response that has a Content-Length.
+
+        Returns:
+            None where it has none, and where it is the last one of its connection.
+
+        Raises:
+            LocalProtocolError: ``status`` is not that of a final response.
+        """
+        # Hot: runs once per response; time.time() takes 40 ns. A timer of one second
+        # instead would wake an idle process for ever.
+        if int(time.time()) != self._second:
+            self._second = int(time.time())
+            self._starts.clear()
+            self._plain_starts.clear()
+        try:
+            start = self._plain_starts.get(status)
+        except TypeError:  # unhashable: a caller has given headers as the status
+            start = None
+        if start is None and not self.is_draining and status not in NO_CONTENT_LENGTH:
+            start = self._plain_starts[status] = self.head_start(status)
         return start
 
     def date_line(self) -> bytes:
@@ -318,6 +351,7 @@ class ServerContext:
             idle_s: How long an idle connection is still kept.
         """
         self.is_draining = True
+        self._plain_starts.clear()
         self.draining.set()
         self.shutdown_hooks_from = min(
             self.shutdown_hooks_from, self.loop.time() + idle_s

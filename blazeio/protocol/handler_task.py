@@ -63,6 +63,7 @@ class HandlerTask:
         "_forgotten_in",
         "_is_cancel_due",
         "_is_cleaning",
+        "_is_unusual",
         "_shutdown_hook",
         "_successor",
         "_task",
@@ -87,7 +88,7 @@ class HandlerTask:
         self._successor: Successor | None = None
         self._forgotten_in: asyncio.Task[Any] | None = None
         self._forgot_sending = False
-        self._is_cancel_due = self._is_cleaning = False
+        self._is_cancel_due = self._is_cleaning = self._is_unusual = False
         self.has_left_http = False
         self.is_cut = self.is_late = self.is_shutting_down = False
         self.begun_at = self.ended_at = 0.0
@@ -123,7 +124,8 @@ class HandlerTask:
 
     def start(self, head: RequestHead) -> None:
         """Begin a request: run the app's handler for it."""
-        # Hot: runs once per request; BlazeioServerProtocol._load by hand.
+        # Hot: runs once per request; BlazeioServerProtocol._load and
+        # ResponseWriter.reset by hand.
         request = self.request
         request.method = head.method
         request.tail = head.target
@@ -131,15 +133,18 @@ class HandlerTask:
         request.query = head.query
         request.headers = head.headers
         request.content_length = head.content_length
-        request.response.reset(head)
-        self._shutdown_hook = None
+        response = request.response
+        if not response.is_plain:
+            response.forget()
+        response.head = head
+        response.is_plain = head.is_plain
+        response.is_complete = False
+        response.content_bytes = 0
+        response.status = 0
         context = self._context
-        limits = context.limits
         handler = context.handler
-        if limits.handler_timeout_s is not None:
-            self.start_deadline(limits.handler_timeout_s)
-        if limits.in_flight is not None and context.in_flight >= limits.in_flight:
-            handler = turn_away
+        if context.bounds_requests:
+            handler = self._apply_limits(handler)
         context.in_flight += 1
         context.request_count += 1
         self.begun_at = context.now()  # 0.04 us
@@ -166,6 +171,16 @@ class HandlerTask:
         if context.on_begin is not None:
             context.on_begin(request)
 
+    def _apply_limits(self, handler: Handler) -> Handler:
+        """Set the deadline; return the handler, or another where too many run."""
+        context = self._context
+        limits = context.limits
+        if limits.handler_timeout_s is not None:
+            self.start_deadline(limits.handler_timeout_s)
+        if limits.in_flight is not None and context.in_flight >= limits.in_flight:
+            return turn_away
+        return handler
+
     def _start_by_factory(self, handler: Handler) -> None:
         """Make the task by the app's own factory, which may not take a context."""
         base = self._context.base.copy()
@@ -174,7 +189,7 @@ class HandlerTask:
 
     def start_raw(self, handler: Handler) -> None:
         """Run a handler that speaks no HTTP, for as long as it takes."""
-        self.has_left_http = True
+        self.has_left_http = self._is_unusual = True
         self._context.in_flight += 1
         self._context.request_count += 1
         self.begun_at = self._context.now()
@@ -199,7 +214,7 @@ class HandlerTask:
         Args:
             successor: Who reads the octets; None: the handler.
         """
-        self.has_left_http = True
+        self.has_left_http = self._is_unusual = True
         self._successor = successor
         self.stop_deadline()
 
@@ -252,7 +267,7 @@ class HandlerTask:
     def deadline_passed(self, now: float) -> None:
         """Called by the wheel, also where the response is complete or the peer gone."""
         if self._task is not None:
-            self.is_late = True
+            self.is_late = self._is_unusual = True
             self.cancel()
 
     # The end of the service
@@ -260,6 +275,7 @@ class HandlerTask:
     def set_shutdown_hook(self, hook: Handler) -> None:
         """Call this when the server drains; see ``r.on_shutdown``."""
         self._shutdown_hook = hook
+        self._is_unusual = True
         loop = self._context.loop
         if loop.time() >= self._context.shutdown_hooks_from:
             loop.call_soon(self.run_shutdown_hook)
@@ -277,7 +293,7 @@ class HandlerTask:
     def run_shutdown_hook(self) -> None:
         """Cancel the handler; its shutdown hook then runs in its task."""
         if self.has_shutdown_hook and not self.is_shutting_down:
-            self.is_shutting_down = True
+            self.is_shutting_down = self._is_unusual = True
             self.cancel()
 
     # What happens in the task
@@ -301,8 +317,9 @@ class HandlerTask:
         context.in_flight -= 1
         if context.when_changed is not None:
             context.when_changed()
-        if self.is_late or self.is_shutting_down:
-            self.is_late = self.is_shutting_down = False
+        self._shutdown_hook = None
+        self._is_unusual = self.has_left_http
+        self.is_late = self.is_shutting_down = False
 
     def _finish(self) -> None:
         """End the response, then have the carrier turn to what comes next."""
@@ -314,10 +331,12 @@ class HandlerTask:
         context.in_flight -= 1
         if context.when_changed is not None:
             context.when_changed()
-        if self.is_late or self.is_shutting_down:
-            self.is_late = self.is_shutting_down = False
         request = self.request
-        if self.has_left_http or not request.is_alive:
+        if self._is_unusual:
+            self._shutdown_hook = None
+            self._is_unusual = self.has_left_http
+            self.is_late = self.is_shutting_down = False
+        if self._is_unusual or not request.is_alive:
             self._finish_beside_http()
             return
         if not (request.response.is_complete or self._completes()):

@@ -2,7 +2,8 @@
 
 It is the protocol of the transport, the carrier of its requests, and what the server
 sees of the connection (see ``protocol.carrier``). Its states are a table, in
-``protocol.states``; ``_switch`` is the one place where the state changes.
+``protocol.states``, and nothing else changes the state: ``_switch``, and the same by
+hand in the two functions that run for each request.
 
 Octets come in one of two ways. asyncio reads into a buffer of its protocol, if that is
 a BufferedProtocol. uvloop has a buffer of its own, and gives the octets to whoever is a
@@ -40,7 +41,12 @@ from blazeio.protocol.timeouts import ConnectionTimeouts
 from blazeio.protocol.trust import ConnectionOrigin
 from blazeio.wire.framing import OutgoingMessage
 from blazeio.wire.proxy_protocol import ProxyHeader
-from blazeio.wire.request import parse_head
+from blazeio.wire.request import (
+    COOKIE_MARK,
+    SHORT_BYTES,
+    cached_heads,
+    parse_head,
+)
 from blazeio.wire.serializer import serialize_status_line
 
 log = get_logger("blazeio.protocol")
@@ -137,8 +143,15 @@ class Http1Connection(ReceivedContent, asyncio.BufferedProtocol, asyncio.Protoco
 
     def data_received(self, octets: bytes) -> None:
         """Octets have arrived."""
-        # Hot: runs once per read.
+        # Hot: runs once per read. Of a request that came before, to the octet, nothing
+        # is left to do but to begin; with ``_receive_head`` it takes 1.1x.
         state = self._state
+        if state <= IDLE and (len(octets) < SHORT_BYTES or COOKIE_MARK not in octets):
+            head = cached_heads.recent.get(octets)
+            if head is not None and head.limits is self._context.limits:
+                self._state = NEXT_STATE[state][REQUEST]
+                self.request.handler_task.start(head)
+                return
         if state <= HEAD:
             if state == HEAD:
                 octets = self._pending.window + octets
@@ -302,14 +315,15 @@ class Http1Connection(ReceivedContent, asyncio.BufferedProtocol, asyncio.Protoco
 
     def request_is_over(self) -> None:
         """The response is complete: the next request, or the end."""
-        # Hot: runs once per request; by hand: forget and end_state_at.
+        # Hot: runs once per request; by hand: _switch and end_state_at.
         request = self.request
         response = request.response
-        persists = response.is_persistent and (
-            response.message is None or response.message.is_persistent
+        persists = response.is_plain or (
+            response.is_persistent
+            and (response.message is None or response.message.is_persistent)
         )
         if self._state == WHOLE and persists:
-            self._switch(RESPONSE_END)
+            self._state = NEXT_STATE[WHOLE][RESPONSE_END]
             now = request.handler_task.ended_at
         elif self._state == IDLE:  # the rest of its content was read past
             now = self._context.now()
@@ -319,12 +333,18 @@ class Http1Connection(ReceivedContent, asyncio.BufferedProtocol, asyncio.Protoco
         else:
             self._close_after_response()
             return
-        if request.store or request.path_params or request.content is not NO_CONTENT:
-            request._forget()
         timeouts = self.timeouts
         timeouts.state_ends_at = now = now + self._context.idle_timeout_s
         if now < timeouts.entered_at:
             timeouts.end_state_at(now)
+        if request.content is not NO_CONTENT or self._pending.window or self._has_fin:
+            self._turn_to_next()
+        elif request.store or request.path_params:
+            request._forget()
+
+    def _turn_to_next(self) -> None:
+        """Read what has arrived since; only content and what follows pause reading."""
+        self.request._forget()
         pending = self._pending
         if pending.window:
             octets, pending.window = pending.window, b""

@@ -281,7 +281,11 @@ class BlazeioServerProtocol(
             raise ClientDisconnected("the client went away")
         if not self.content.is_whole:
             self.carrier.note_early_response()
-        self.response.send_whole(body, status, content_type_line, headers)
+        # Hot: asked here as well, so that the usual response takes one call.
+        response = self.response
+        if headers is None and response.send_lines(body, status, content_type_line):
+            return
+        response.send_whole(body, status, content_type_line, headers)
 
     async def prepare(
         self,

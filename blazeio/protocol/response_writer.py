@@ -19,7 +19,7 @@ from blazeio.errors import (
     describe_status,
     is_final_status,
 )
-from blazeio.protocol.context import ServerContext
+from blazeio.protocol.context import NO_CONTENT_LENGTH, ServerContext
 from blazeio.protocol.payload import AT_ONCE_BYTES
 from blazeio.wire.chunked import DROPPED_TRAILERS, REFUSED_TRAILERS
 from blazeio.wire.framing import Framing, OutgoingMessage, decide_response_framing
@@ -104,11 +104,6 @@ class ExtraFields:
 
 TEXT = b"Content-Type: text/plain; charset=utf-8\r\n"
 
-_NO_CONTENT_LENGTH = (204, 304)
-"""No Content-Length is added: RFC 9110 section 8.6 forbids it in a 204, and in a 304 it
-would have to be that of the 200."""
-
-
 _NO_CONTENT = (204, 205, 304)
 """Responses without content, which cannot be encoded."""
 
@@ -158,7 +153,9 @@ class ResponseWriter:
             unframed.
         status: Of the response; 0 until it has begun.
         message: The framing of a response that is streamed; None for a plain whole one.
-        is_persistent: Another request may follow on the connection.
+        head: Of the request.
+        is_plain: So far nothing is unusual: the request is ``RequestHead.is_plain``,
+            nothing was added to the response, and it is not sent in parts.
         is_complete: The last octet was given to the carrier.
         encoder: Of the content coding, where content is encoded as it is written.
     """
@@ -167,14 +164,14 @@ class ResponseWriter:
         "_carrier",
         "_context",
         "_extra",
-        "_head",
-        "_is_plain",
+        "_gives_up",
         "_send_whole",
         "content_bytes",
         "encoder",
         "gate",
+        "head",
         "is_complete",
-        "is_persistent",
+        "is_plain",
         "message",
         "status",
     )
@@ -187,16 +184,28 @@ class ResponseWriter:
 
     def reset(self, head: RequestHead) -> None:
         """Begin anew: no response yet, to a request with this head."""
-        # Hot: runs once per request.
-        self._head = head
-        self._extra: ExtraFields | None = None
-        self.is_persistent = head.is_persistent
-        self._is_plain = head.is_plain
+        # ``HandlerTask.start`` has these lines by hand.
+        self.forget()
+        self.head = head
+        self.is_plain = head.is_plain
         self.is_complete = False
-        self.message: OutgoingMessage | None = None
-        self.encoder: Encoder | None = None
         self.content_bytes = 0
         self.status = 0
+
+    def forget(self) -> None:
+        """Hold nothing of a response that was not plain."""
+        self._extra: ExtraFields | None = None
+        self._gives_up = False
+        self.message: OutgoingMessage | None = None
+        self.encoder: Encoder | None = None
+
+    @property
+    def is_persistent(self) -> bool:
+        """Whether another request may follow, as far as the client is asked.
+
+        Also False where the connection was given up.
+        """
+        return self.head.is_persistent and not self._gives_up
 
     @property
     def says_more(self) -> bool:
@@ -206,16 +215,17 @@ class ResponseWriter:
     @property
     def upgrade(self) -> str | None:
         """The protocols that the client would rather speak; None: it names none."""
-        return self._head.upgrade
+        return self.head.upgrade
 
     @property
     def minor(self) -> int:
         """The HTTP/1.x version of the request; 1 for a later version."""
-        return self._head.minor
+        return self.head.minor
 
     def give_up_connection(self) -> None:
         """Make the response the last one of its connection."""
-        self.is_persistent = self._is_plain = False
+        self._gives_up = True
+        self.is_plain = False
         if self.message is not None:
             self.message.is_persistent = False
 
@@ -245,6 +255,7 @@ class ResponseWriter:
             raise LocalProtocolError(f"a response has already begun: {self.status}")
         extra = self._write_extra((), 101)
         self.status = 101
+        self.is_plain = False
         return b"".join((serialize_status_line(101), lines, extra, b"\r\n"))
 
     def complete(self) -> None:
@@ -263,6 +274,7 @@ class ResponseWriter:
         if self.status:
             raise LocalProtocolError(f"{what}: the head has already been prepared")
         if self._extra is None:
+            self.is_plain = False
             self._extra = ExtraFields()
         return self._extra
 
@@ -292,34 +304,12 @@ class ResponseWriter:
         Raises:
             LocalProtocolError: A response has begun, or a field is malformed.
         """
-        # Hot: the common response, composed by one formatting operation.
-        context = self._context
-        if (
-            self._is_plain
-            and self.status == 0
-            and headers is None
-            and self._extra is None
-            and status != 204  # of _NO_CONTENT_LENGTH; "in" costs 3x
-            and status != 304
-            and not context.is_draining
-        ):
-            start = context.head_start(status)
-            send_whole = self._send_whole
-            if send_whole is not None:
-                send_whole(start, content_type_line, body)
-            else:  # HTTP/1, without another call: 0.7 % of the request
-                self._carrier.transport.write(
-                    b"%b%bContent-Length: %d\r\n\r\n%b"
-                    % (start, content_type_line, len(body), body)
-                )
-            self.status = status
-            self.is_complete = True
-            self.content_bytes = len(body)
+        if headers is None and self.send_lines(body, status, content_type_line):
             return
         message = self.begin(headers, status, content_type_line if body else b"")
         if (
-            self._head.method == "HEAD"
-            and status not in _NO_CONTENT_LENGTH
+            self.head.method == "HEAD"
+            and status not in NO_CONTENT_LENGTH
             and message.content_length is None
         ):
             message.content_length = len(body)  # what a GET would be told
@@ -331,21 +321,15 @@ class ResponseWriter:
         Returns:
             False where something about it is unusual: nothing was sent.
         """
-        # Hot: as ``send_whole``.
-        context = self._context
-        if (
-            self._is_plain
-            and self.status == 0
-            and self._extra is None
-            and status != 204
-            and status != 304
-            and not context.is_draining
-        ):
-            start = context.head_start(status)
+        # Hot: the common response, composed by one formatting operation.
+        if self.is_plain and self.status == 0:
+            start = self._context.plain_start(status)
+            if start is None:
+                return False
             send_whole = self._send_whole
             if send_whole is not None:
                 send_whole(start, lines, body)
-            else:
+            else:  # HTTP/1, without another call: 0.7 % of the request
                 self._carrier.transport.write(
                     b"%b%bContent-Length: %d\r\n\r\n%b"
                     % (start, lines, len(body), body)
@@ -420,9 +404,7 @@ class ResponseWriter:
             content_type_line = b""
         framing = self._decide_framing(status, block.content_length)
         content_length = block.content_length
-        if framing is Framing.NONE and (
-            status == 204 or self._head.method == "CONNECT"
-        ):
+        if framing is Framing.NONE and (status == 204 or self.head.method == "CONNECT"):
             content_length = None  # RFC 9110 section 8.6: must not be sent
         self.message = OutgoingMessage(
             b"".join((start, content_type_line, block.lines, extra)),
@@ -434,6 +416,7 @@ class ResponseWriter:
             ),
         )
         self.status = status
+        self.is_plain = False
         return self.message
 
     def send(self, octets: bytes | memoryview, *, is_last: bool) -> None:
@@ -497,6 +480,7 @@ class ResponseWriter:
             lines.append(self._extra.write())  # no hook: it may be what has failed
         framing = self._decide_framing(status, None)
         self.status = status
+        self.is_plain = False
         self.message = OutgoingMessage(
             b"".join(lines), framing, None, self.minor, is_persistent=False
         )
@@ -513,7 +497,7 @@ class ResponseWriter:
 
     def _decide_framing(self, status: int, content_length: int | None) -> Framing:
         framing = decide_response_framing(
-            method=self._head.method,
+            method=self.head.method,
             minor=self.minor,
             status=status,
             content_length=content_length,

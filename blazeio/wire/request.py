@@ -118,8 +118,8 @@ _EMPTY_LINES: Final = 4
 USUAL_METHODS: Final = frozenset(
     ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 )
-# Heads by their octets, of HTTP/1.1 requests whose header section is cached, so never a
-# secret of a field; nor one of a query. 0.1 us instead of 0.8.
+# Heads by their octets, of HTTP/1.1 requests without content whose header section is
+# cached, so never a secret of a field; nor one of a query. 0.1 us instead of 0.8.
 cached_heads: Final[BoundedCache[bytes, RequestHead]] = BoundedCache(256)
 _LONGEST_CACHED_BYTES: Final = 1024
 
@@ -137,7 +137,7 @@ PRIVATE_MARKS: Final = (
     b"\r\nreferer: ",
 )
 # A shorter head is parsed as fast as it is split; a longer one is read line by line.
-_SHORT_BYTES: Final = 192
+SHORT_BYTES: Final = 192
 _LONGEST_CUT_BYTES: Final = 8192
 
 _PARTIAL_METHOD: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32}+(?: |\Z)")
@@ -167,7 +167,7 @@ def parse_head(
     Cost: O(head); copies each line once.
     """
     # Hot: runs once per request; see tests/bench/wire_parser.py.
-    if len(octets) < _SHORT_BYTES or start or (at := octets.find(COOKIE_MARK)) < 0:
+    if len(octets) < SHORT_BYTES or start or (at := octets.find(COOKIE_MARK)) < 0:
         kept = cached_heads.recent.get(octets)
         if kept is not None and kept.limits is limits and not start:
             return kept
@@ -179,7 +179,7 @@ def parse_head(
     if end < 0:
         _judge_partial_head(octets, limits, start, scanned)
         return None
-    if not start and _SHORT_BYTES <= end <= _LONGEST_CUT_BYTES:
+    if not start and SHORT_BYTES <= end <= _LONGEST_CUT_BYTES:
         head = _parse_around_private(octets[: end + 4], limits)
         if head is not None:
             return head
@@ -366,7 +366,8 @@ def _parse_lines(
         end,
         limits,
     )
-    if is_known and len(octets) == end <= _LONGEST_CACHED_BYTES:
+    is_kept = is_known and not (head.content_length or head.is_chunked)
+    if is_kept and len(octets) == end <= _LONGEST_CACHED_BYTES:
         cached_heads.keep(octets, head)
     return head
 

@@ -56,22 +56,28 @@ def test_from_everywhere_the_connection_can_be_lost(table: ModuleType) -> None:
             assert table.CLOSED in table.NEXT_STATE[state].values()
 
 
-def find_assignments(module: ModuleType, attribute: str) -> list[str]:
-    """The functions that assign to ``self.<attribute>``."""
-    found = []
-    for function in ast.walk(ast.parse(inspect.getsource(module))):
-        if not isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
-            continue
-        found += [
-            function.name
-            for each in ast.walk(function)
-            if isinstance(each, ast.Attribute)
-            and each.attr == attribute
-            and isinstance(each.ctx, ast.Store)
-        ]
-    return found
+def find_assignments(module: ModuleType, attribute: str) -> list[tuple[str, str]]:
+    """What is assigned to ``self.<attribute>`` outside of ``__init__``: where, what."""
+    return [
+        (function.name, ast.unparse(each.value))
+        for function in ast.walk(ast.parse(inspect.getsource(module)))
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
+        if function.name != "__init__"
+        for each in ast.walk(function)
+        if isinstance(each, ast.Assign | ast.AugAssign | ast.AnnAssign) and each.value
+        for target in (each.targets if isinstance(each, ast.Assign) else [each.target])
+        for name in ast.walk(target)
+        if isinstance(name, ast.Attribute) and name.attr == attribute
+    ]
 
 
-@pytest.mark.parametrize("module", [http1, connection])
-def test_the_state_is_set_in_one_place(module: ModuleType) -> None:
-    assert find_assignments(module, "_state") == ["__init__", "_switch"]
+@pytest.mark.parametrize(
+    ("module", "by_hand"),
+    [(http1, {"data_received", "request_is_over"}), (connection, set())],
+)
+def test_the_state_is_set_by_the_table_alone(
+    module: ModuleType, by_hand: set[str]
+) -> None:
+    found = find_assignments(module, "_state")
+    assert {where for where, _ in found} == {"_switch", *by_hand}
+    assert all(what.startswith("NEXT_STATE[") for _, what in found)

@@ -89,3 +89,34 @@ loop.close()
 def test_memory_of_large_bodies_is_reused() -> None:
     done = run_to_exit(["python", "-c", PAGE_FAULTS])
     assert int(done.stdout) < 1000, done.stderr  # given back each time: 28,800
+
+
+async def test_the_plain_start_is_that_of_a_response_with_a_length() -> None:
+    context = new_context()
+    assert context.plain_start(200) == context.head_start(200)
+    assert context.plain_start(204) is context.plain_start(304) is None
+
+
+async def test_there_is_none_while_the_server_drains() -> None:
+    context = new_context()
+    assert context.plain_start(200)
+    context.start_draining(1)
+    assert context.plain_start(200) is None
+
+
+async def test_the_plain_start_is_of_this_second(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 1_000_000_000.2
+    monkeypatch.setattr(time, "time", lambda: now)
+    context = new_context()
+    first = context.plain_start(200)
+    assert context.plain_start(200) is first
+    now += 1
+    assert b"01:46:41" in (context.plain_start(200) or b"")
+
+
+@pytest.mark.parametrize("status", [101, 99, {}])
+async def test_only_final_responses_have_a_plain_one(status: int) -> None:
+    with pytest.raises(LocalProtocolError, match="expected a number, 200 to 599"):
+        new_context().plain_start(status)

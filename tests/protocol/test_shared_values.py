@@ -115,7 +115,7 @@ async def test_nothing_that_requests_share_can_be_changed(
         r.reply(b"")
 
     async def write(r: R) -> None:
-        shared = [r.headers, r.content, r.trailers, r.path_params, r.response._head]
+        shared = [r.headers, r.content, r.trailers, r.path_params, r.response.head]
         found = walk(*shared)
         assert len(found) > 8
         for value in found:
@@ -148,7 +148,7 @@ async def test_what_is_shared_refuses_to_be_written_to(connect: Connect) -> None
             lambda: setattr(r.content, "collected", b"x"),
             lambda: setattr(r.content, "is_whole", False),
             lambda: r.content._pieces.append(b"x"),
-            lambda: setattr(r.response._head, "path", "/x"),
+            lambda: setattr(r.response.head, "path", "/x"),
             lambda: setitem(cast("dict[str, str]", r.path_params), "x", "y"),
         ]
         for attempt in attempts:
