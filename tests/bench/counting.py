@@ -8,14 +8,22 @@ and with a counter in turns; the difference of the best rounds is the cost.
 
 import uvloop
 
+from blazeio.server.server import Server
 from blazeio_supervisor.ipc.scoreboard import Row, make_row_memory
-from blazeio_supervisor.worker.overrides import ResponseCounter
+from blazeio_supervisor.worker.overrides import RequestNamer, ResponseCounter
 from tests.bench.access_log import REQUESTS_A_ROUND, ROUNDS, SHORTEST, Load
 
 
 def make_counter() -> ResponseCounter:
     """Make one that counts for nobody."""
     return ResponseCounter(Row(make_row_memory()))
+
+
+def count_as_worker(server: Server) -> None:
+    """Have a server do for each request what it does in a worker."""
+    row = Row(make_row_memory())
+    server.record_responses(ResponseCounter(row))
+    server.note_requests(RequestNamer(row).note)
 
 
 async def measure(count: int) -> tuple[float, float]:

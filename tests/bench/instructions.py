@@ -152,21 +152,25 @@ def _with_timeout(loop: asyncio.AbstractEventLoop) -> Made:
     return server, Connections, REQUESTS["hello"]
 
 
-def _with_counter(loop: asyncio.AbstractEventLoop) -> Made:
-    from tests.bench.apps.blazeio_cases import web
-    from tests.bench.counting import make_counter
-
-    server = web.make_server(loop)
-    server.record_responses(make_counter())
-    return server, Connections, REQUESTS["hello"]
-
-
 def _with_access_log(loop: asyncio.AbstractEventLoop) -> Made:
     from blazeio.server.access_log import AccessLog
     from tests.bench.apps.blazeio_cases import web
 
     log = AccessLog("/dev/null", loop)
     return web.make_server(loop, access_log=log), Connections, REQUESTS["hello"]
+
+
+def _as_worker(maker: Maker) -> Maker:
+    """What a worker adds: each request is named, each response counted."""
+
+    def make(loop: asyncio.AbstractEventLoop) -> Made:
+        from tests.bench.counting import count_as_worker
+
+        made = maker(loop)
+        count_as_worker(made[0])
+        return made
+
+    return make
 
 
 def _with_routes(count: int, path: str) -> Maker:
@@ -205,8 +209,9 @@ STEPS: dict[str, Maker] = {
     "connection per request": _of_the_app("hello", NewConnections),
     "raw handler": _raw_handler,
     "handler timeout": _with_timeout,
-    "counter": _with_counter,
+    "supervised": _as_worker(_of_the_app("hello")),
     "access log": _with_access_log,
+    "observed": _as_worker(_with_access_log),
     **{f"{n} routes": _with_routes(n, "/static3/page") for n in (10, 1000, 10_000)},
     **{f"{n} patterns": _with_routes(n, "/items3/7") for n in (10, 1000, 10_000)},
     **{f"{n} fields": _with_fields(n) for n in (1, 10, 50)},
