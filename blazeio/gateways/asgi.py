@@ -1,7 +1,7 @@
 """``AsgiGateway``: an ASGI 3 app as the handler of requests."""
 
 import asyncio
-from typing import Any, Final
+from typing import Any
 
 from blazeio.gateways.connection import GatewayProtocol
 from blazeio.gateways.gateway import Gateway, find_facts, find_tls
@@ -9,9 +9,6 @@ from blazeio.gateways.http import HttpExchange
 from blazeio.gateways.lifespan import AsgiApp
 from blazeio.gateways.scope import Scope, make_http_scope, make_websocket_scope
 from blazeio.gateways.websocket import WebSocketExchange
-
-RESTARTS_S: Final = 2.0
-"""At the drain the WebSockets are closed over this long."""
 
 
 def _asks_for_websocket(upgrade: str) -> bool:
@@ -113,9 +110,11 @@ class AsgiGateway(Gateway):
         Their apps are told, and go on until they end by themselves.
         """
         open_ones = list(self.websockets)
+        loop = asyncio.get_running_loop()
+        began_at = loop.time()
         for place, exchange in enumerate(open_ones):
-            if place:
-                await asyncio.sleep(RESTARTS_S / len(open_ones))
+            due_s = exchange.delay_farewell(place, len(open_ones))
+            await asyncio.sleep(began_at + due_s - loop.time())
             exchange.restart()
 
     def _find_extensions(self, r: GatewayProtocol) -> dict[str, Any]:

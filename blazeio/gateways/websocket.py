@@ -256,6 +256,10 @@ class WebSocketExchange:
 
     # The end
 
+    def delay_farewell(self, place: int, count: int) -> float:
+        """Return when it is its turn to be closed; see the server's context."""
+        return self._r.context.delay_farewell(place, count)
+
     def restart(self) -> None:
         """The server drains: the client and the app are told, nothing is cancelled."""
         if self.state == OPEN and self._end is None:

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Awaitable, Callable
 from email.utils import formatdate
+from random import random
 from typing import TYPE_CHECKING, Any, Protocol
 
 from blazeio.errors import LocalProtocolError, describe_status, is_final_status
@@ -48,6 +49,9 @@ KEPT_HEAP_BYTES = 2 * 1024 * 1024
 NO_CONTENT_LENGTH = (204, 304)
 """No Content-Length is added: RFC 9110 section 8.6 forbids it in a 204, and in a 304 it
 would have to be that of the 200."""
+
+FAREWELL_S = 2.0
+"""The streams that a drain ends are told over this span, seconds."""
 
 TASK_NAME = "request"
 """The name of the task of each handler, as a debugger shows it."""
@@ -136,6 +140,7 @@ class ServerContext:
     """
 
     __slots__ = (
+        "_farewell_s",
         "_plain_starts",
         "_second",
         "_starts",
@@ -210,6 +215,7 @@ class ServerContext:
         self.is_draining = False
         self.draining = Latch()
         self.shutdown_hooks_from = NEVER
+        self._farewell_s = FAREWELL_S
         self.is_closed = False
         self.idle_timeout_s = limits.keep_alive_timeout_s
         self.recorder: Recorder | None = None
@@ -344,11 +350,12 @@ class ServerContext:
         """Return the IMF-fixdate of now (RFC 9110 section 5.6.7)."""
         return formatdate(time.time(), usegmt=True).encode("ascii")
 
-    def start_draining(self, idle_s: float) -> None:
+    def start_draining(self, idle_s: float, farewell_s: float = FAREWELL_S) -> None:
         """Make each response the last one of its connection from now on.
 
         Args:
             idle_s: How long an idle connection is still kept.
+            farewell_s: Over which span the clients of streams are told.
         """
         self.is_draining = True
         self._plain_starts.clear()
@@ -357,6 +364,15 @@ class ServerContext:
             self.shutdown_hooks_from, self.loop.time() + idle_s
         )
         self.idle_timeout_s = min(idle_s, self.idle_timeout_s)
+        self._farewell_s = farewell_s
+
+    def delay_farewell(self, place: int, count: int) -> float:
+        """Return when one of the streams that the drain ends is told, seconds from now.
+
+        Each has its share of the span, and within it a moment by chance: as many
+        clients come back in each second, also where several workers end together.
+        """
+        return self._farewell_s * (place + random()) / count
 
     def close(self) -> None:
         """Give back timers, epolls and the recorder."""

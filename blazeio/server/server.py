@@ -12,7 +12,7 @@ from blazeio.http2.stream import StreamPool
 from blazeio.limits import Limits
 from blazeio.loggers import get_logger
 from blazeio.protocol.carrier import ServerConnection
-from blazeio.protocol.context import Handler, Recorder, ServerContext
+from blazeio.protocol.context import FAREWELL_S, Handler, Recorder, ServerContext
 from blazeio.protocol.http1 import Http1Connection
 from blazeio.protocol.options import (
     FindOptions,
@@ -33,10 +33,6 @@ from blazeio.server.loop import most_connections
 from blazeio.wire.proxy_protocol import ProxyHeader
 
 log = get_logger("blazeio.server")
-
-SHUTDOWN_HOOKS_S = 2.0
-"""Shutdown hooks are called over this span, seconds, so that not all clients reconnect
-at once."""
 
 SILENCE_S = 1.0
 """When the server is full, a connection is closed that has sent no whole head for so
@@ -316,15 +312,20 @@ class Server:
         """Whether responses have ``Connection: close`` by now."""
         return self.context.is_draining
 
-    def start_draining(self, idle_s: float) -> None:
+    def start_draining(self, idle_s: float, farewell_s: float = FAREWELL_S) -> None:
         """Go on serving, but each connection for the last time.
 
         The next response of a connection has ``Connection: close``; a connection that
         stays idle is closed after ``idle_s`` seconds, not at once, since a request may
         be under way to it. After the same span, the shutdown hooks of responses without
         an end are called.
+
+        Args:
+            idle_s: How long an idle connection stays open.
+            farewell_s: The hooks are called over this span, so that not all clients
+                reconnect at once.
         """
-        self.context.start_draining(idle_s)
+        self.context.start_draining(idle_s, farewell_s)
         self._loop.call_later(idle_s, self._run_shutdown_hooks)
         for connection in list(self.context.connections):
             connection.drain()
@@ -335,7 +336,7 @@ class Server:
         tasks = [r.handler_task for r in self.running]
         tasks = [task for task in tasks if task.has_shutdown_hook]
         for place, task in enumerate(tasks):
-            delay_s = SHUTDOWN_HOOKS_S * place / len(tasks)
+            delay_s = self.context.delay_farewell(place, len(tasks))
             self._loop.call_later(delay_s, task.run_shutdown_hook)
 
     async def drained(self) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import base64
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import pytest
@@ -336,6 +336,28 @@ async def test_receive_and_send_run_side_by_side() -> None:
             await socket.send(str(number))
         got = [await socket.recv() for _ in range(101)]
     assert got == [*(str(n) for n in range(100)), "pulled 100"]
+
+
+async def test_at_the_drain_each_client_has_its_share_of_the_window() -> None:
+    told_at: list[float] = []
+    loop = asyncio.get_running_loop()
+
+    async def app(scope: Any, receive: Receive, send: Send) -> None:
+        await receive()
+        await send(ACCEPT)
+        await receive()
+        told_at.append(loop.time())
+
+    async with asgi(app) as site, AsyncExitStack() as stack:
+        for _ in range(4):
+            await stack.enter_async_context(connected(site))
+        await wait_until(lambda: site.server.in_flight == 4)
+        began_at = loop.time()
+        site.server.start_draining(0, 0.2)
+        await site.drain()
+        await wait_until(lambda: len(told_at) == 4)
+    for place, at in enumerate(told_at):
+        assert at - began_at >= 0.2 * place / 4 - 0.01
 
 
 async def test_at_the_drain_client_and_app_are_told_and_nothing_is_cancelled() -> None:

@@ -5,12 +5,13 @@ import json
 import os
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 from websockets.exceptions import ConnectionClosed
-from websockets.sync.client import connect
+from websockets.sync.client import ClientConnection, connect
 
 from tests.process.service import Service, serialize_get, start_service
 from tests.process.strict_clients import StrictClients
@@ -158,6 +159,47 @@ def test_a_websocket_is_sent_to_the_new_worker_by_a_reload(
     assert closed.value.rcvd.code == 1012
     with connect(url, proxy=None) as ws:
         assert ws.recv(scaled(5)) not in (old, None)
+
+
+def test_websockets_leave_over_the_farewell_window(
+    live_server: LiveServers, tmp_path: Path
+) -> None:
+    service = start(live_server, tmp_path, "--farewell-window", "4")
+    url = f"ws://127.0.0.1:{service.server.port}/ws"
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(connect(url, proxy=None)) for _ in range(10)]
+        for ws in sockets:
+            ws.recv(scaled(5))
+        service.server.signal(signal.SIGHUP)
+        with ThreadPoolExecutor(len(sockets)) as threads:
+            told_at = list(threads.map(wait_for_close, sockets))
+    # The first is due within 0.4 s, the last after 3.6 s; over the default
+    # window of 2 s, it would be 1.6 s between them.
+    assert max(told_at) - min(told_at) > 2.4
+
+
+def wait_for_close(ws: ClientConnection) -> float:
+    with pytest.raises(ConnectionClosed):
+        ws.recv(scaled(30))
+    return time.monotonic()
+
+
+def test_the_farewell_window_ends_within_the_grace_period(
+    live_server: LiveServers, tmp_path: Path
+) -> None:
+    options = ("--farewell-window", "60", "--graceful-timeout", "3")
+    service = start(live_server, tmp_path, *options, "--drain-idle", "0.1")
+    url = f"ws://127.0.0.1:{service.server.port}/ws"
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(connect(url, proxy=None)) for _ in range(4)]
+        for ws in sockets:
+            ws.recv(scaled(5))
+        service.server.signal(signal.SIGTERM)
+        with ThreadPoolExecutor(len(sockets)) as threads:
+            list(threads.map(wait_for_close, sockets))
+        codes = [ws.close_code for ws in sockets]
+    assert service.server.wait_exit() == 0
+    assert codes == [1012] * 4
 
 
 # Before a balancer has noticed

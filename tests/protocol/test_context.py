@@ -120,3 +120,13 @@ async def test_the_plain_start_is_of_this_second(
 async def test_only_final_responses_have_a_plain_one(status: int) -> None:
     with pytest.raises(LocalProtocolError, match="expected a number, 200 to 599"):
         new_context().plain_start(status)
+
+
+@pytest.mark.parametrize("count", [1, 3, 1000])
+async def test_each_farewell_has_its_share_of_the_window(count: int) -> None:
+    context = new_context()
+    context.start_draining(0, 10)
+    for place in range(count):
+        delay_s = context.delay_farewell(place, count)
+        assert 10 * place / count <= delay_s <= 10 * (place + 1) / count
+    context.close()

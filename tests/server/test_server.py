@@ -397,6 +397,29 @@ class TestFarewell:
         await within(served.server.drained())
         assert calls.entries[2:] == ["CancelledError", "CancelledError"]
 
+    async def test_each_has_its_share_of_the_window(self, serve: Serve) -> None:
+        said_at: list[float] = []
+        loop = asyncio.get_running_loop()
+
+        async def stream(r: R) -> None:
+            async def farewell(r: R) -> None:
+                said_at.append(loop.time())
+
+            await r.prepare()
+            await r.write(b"hello")
+            r.on_shutdown(farewell)
+            await forever(r)
+
+        served = serve(stream)
+        for _ in range(5):
+            await (await served.connect()).send(GET)
+        await wait_until(lambda: served.server.in_flight == 5)
+        began_at = loop.time()
+        served.server.start_draining(0, 0.25)
+        await wait_until(lambda: len(said_at) == 5)
+        for place, at in enumerate(said_at):
+            assert at - began_at >= 0.25 * place / 5 - 0.01  # timers have a resolution
+
     async def test_of_a_stream_that_begins_late_is_said_at_once(
         self, serve: Serve
     ) -> None:

@@ -362,6 +362,13 @@ class Times(Section):
         "may be sending a request just then.",
         default=2.0,
     )
+    farewell_window_s: float = option(
+        Seconds(),
+        "WebSockets and event streams of a worker that ends are closed over this long, "
+        "each at a moment by chance, so that their clients do not all reconnect at "
+        "once. At most what --graceful-timeout leaves.",
+        default=2.0,
+    )
     drain_delay_s: float = option(
         Seconds(),
         "After TERM, QUIT or `stop` the service says that it is not ready, and goes on "

@@ -128,6 +128,11 @@ class Settings(
         """How long a draining worker keeps an idle connection."""
         return self._hasten(self.drain_idle_s)
 
+    @property
+    def farewell_s(self) -> float:
+        """Over which span a draining worker closes its streams."""
+        return self._hasten(self.farewell_window_s)
+
     def _hasten(self, span_s: float) -> float:
         return min(span_s, HASTE_S) if self.reload else span_s
 

@@ -81,7 +81,7 @@ def _read_octets(text: str) -> str:
     return text.encode("latin-1").decode("utf-8", "surrogatepass")
 
 
-PROTOCOL = 23
+PROTOCOL = 24
 """Raised by one when a message or the scoreboard changes its shape, or a signal its
 meaning: one that a worker does not know would end it."""
 
@@ -211,6 +211,7 @@ class Load(_Message, frozen=True):
     loop: LoopName | None
     graceful_timeout_s: float
     drain_idle_s: float
+    farewell_window_s: float
     log: LogConfig
     master_pid: int
     overrides: Overrides

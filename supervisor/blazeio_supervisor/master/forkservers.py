@@ -79,6 +79,7 @@ def make_load(settings: Settings, generation: int, *, is_preload: bool) -> Load:
         loop=settings.loop,
         graceful_timeout_s=settings.graceful_timeout_s,
         drain_idle_s=settings.drain_s,
+        farewell_window_s=settings.farewell_s,
         log=settings.log_terms,
         master_pid=os.getpid(),
         overrides=settings.overrides,

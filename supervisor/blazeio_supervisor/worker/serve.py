@@ -77,6 +77,7 @@ _HOOKS_MOST_S = 10.0
 _HOOKS_SHARE = 1 / 3
 _CLEANUP_MOST_S = 1.0
 _CLEANUP_SHARE = 1 / 10  # for handlers that were cancelled, before on_stop
+_FAREWELL_SHARE = 4 / 5
 _HURRY_AFTER_S = 0.5
 _DRAIN_WAIT_S = 0.1
 _ALARM_SLACK_S = 0.75  # the master's KILL comes before, after 0.5 s
@@ -416,7 +417,11 @@ class WorkerServer:
         self._hurry_at = began_at + _HURRY_AFTER_S
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.setitimer(signal.ITIMER_REAL, order.grace_s + _ALARM_SLACK_S)
-        self._server.start_draining(self._load.drain_idle_s)
+        idle_s = self._load.drain_idle_s
+        # Who is told last still needs time to say its own farewell.
+        room_s = (order.grace_s - hooks_s - cleanup_s - idle_s) * _FAREWELL_SHARE
+        farewell_s = min(self._load.farewell_window_s, max(room_s, 0.0))
+        self._server.start_draining(idle_s, farewell_s)
         hooks = self._loop.create_task(self._app.drain_hooks())
         if order.is_final:
             await self._listeners.accept_last()

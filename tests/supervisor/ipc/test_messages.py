@@ -76,6 +76,7 @@ SHAPES = {
     21: "c381918daa9046a0",
     22: "2806cbb96c914f0a",
     23: "7d4364732d27b424",
+    24: "257ab7bb8146441c",
 }
 """Of each protocol, what ``take_fingerprint`` gave."""
 

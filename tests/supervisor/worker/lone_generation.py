@@ -166,6 +166,7 @@ class LoneGeneration:
             loop=loop,
             graceful_timeout_s=grace_s,
             drain_idle_s=0.1,
+            farewell_window_s=0.1,
             log=LogConfig(),
             master_pid=os.getpid(),
             overrides=overrides or Overrides(),
