@@ -75,7 +75,7 @@ def check_start(configuration: Configuration) -> None:
     settings = configuration.make_settings()
     os.chdir(settings.folder)
     configure_logs(LogConfig(level="WARNING"))
-    _say(f"settings   well{_name_file(configuration)}")
+    _say(f"settings   ok{_name_file(configuration)}")
     own = import_app(settings)
     for address in settings.binds or own:
         _say(f"address    {try_address(settings, address)}")

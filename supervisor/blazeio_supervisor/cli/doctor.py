@@ -78,7 +78,7 @@ def format_report(report: DoctorReport, width: int) -> str:
     for each in report.findings:
         lines.append(f"{_WORDS[each.verdict]:4}  {each.name.ljust(size)}  {each.seen}")
         lines += _wrap(each.meaning, width)
-        lines += _wrap(f"Mend: {each.remedy}" if each.remedy else "", width)
+        lines += _wrap(f"Fix: {each.remedy}" if each.remedy else "", width)
     return "\n".join([*lines, "", _count(report.findings)])
 
 
@@ -96,7 +96,8 @@ def _wrap(text: str, width: int) -> list[str]:
 def _count(findings: Sequence[Finding]) -> str:
     bad = sum(each.verdict == "warn" for each in findings)
     unseen = sum(each.verdict == "unknown" for each in findings)
-    text = f"{bad} to mend" if bad else "nothing to mend"
+    noun = "problem" if bad == 1 else "problems"
+    text = f"{bad or 'no'} {noun} found"
     return f"{text}, {unseen} not visible" if unseen else text
 
 

@@ -318,7 +318,7 @@ def doctor(target: ServiceTarget, is_json: bool) -> int:
     """Look at the machine, and at the service if one runs: what could be better.
 
     Each finding says what follows from it and how to mend it. The exit code is 1 when
-    there is something to mend; what cannot be seen from here does not count.
+    a problem was found; what cannot be seen from here does not count.
     """
     # The examinations take longer to load than the help of a verb may take.
     from blazeio_supervisor.cli.doctor import examine, format_report

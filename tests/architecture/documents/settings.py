@@ -20,7 +20,7 @@ Every setting has one name in three places. What comes first wins:
 | environment | `BLAZEIO_DRAIN_IDLE=5`; an empty variable says nothing. `WEB_CONCURRENCY` stands for `BLAZEIO_WORKERS`, which wins over it |
 | TOML file | `drain_idle = 5`, at the top of the file of `--config` (or `BLAZEIO_CONFIG`), else of `blazeio.toml`, else in `[tool.blazeio]` of `pyproject.toml`, both in the working directory; with `--no-config` of none |
 
-```
+```toml
 # blazeio.toml: `blazeio-supervisor` needs no argument then
 app = "app:web"
 bind = ["127.0.0.1:8000", "unix:/run/app.sock"]

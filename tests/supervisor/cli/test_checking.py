@@ -27,7 +27,7 @@ def run(*words: str) -> Result:
 def test_an_app_that_would_start_is_told_so_in_three_lines(folder: Path) -> None:
     done = run("hello:web")
     settings, app, address = done.output.splitlines()
-    assert settings == "settings   well"
+    assert settings == "settings   ok"
     assert app.startswith("app        hello:web imported in ")
     assert address == "address    127.0.0.1:0 can be opened"
 

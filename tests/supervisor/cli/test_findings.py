@@ -23,9 +23,9 @@ def test_what_is_wrong_says_what_follows_and_how_to_mend_it() -> None:
     assert lines[0] == "No service is running: the machine alone is looked at."
     assert lines[2] == "WARN  clock  hpet"
     assert lines[3].startswith("      It is slow. It is slow.")
-    assert "      Mend: another one" in lines
+    assert "      Fix: another one" in lines
     assert "OK    a      b" in lines
-    assert lines[-1] == "1 to mend"
+    assert lines[-1] == "1 problem found"
     assert max(map(len, lines)) <= 80
 
 
@@ -33,4 +33,4 @@ def test_what_is_not_visible_is_counted_apart() -> None:
     text = format_report(make_report(unknown("a", "/b"), pid=7), 80)
     assert text.startswith("The service of pid 7, and its machine:")
     assert "?     a  not visible here (/b)" in text
-    assert text.endswith("nothing to mend, 1 not visible")
+    assert text.endswith("no problems found, 1 not visible")

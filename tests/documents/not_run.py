@@ -1,0 +1,69 @@
+"""What documents show and no test of a document runs, each with the reason."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class NotRun:
+    """Some commands or blocks that are only read.
+
+    Attributes:
+        page: The document.
+        start: How the command, or the block, begins.
+        reason: Why it is not run here, and what runs it instead.
+    """
+
+    page: str
+    start: str
+    reason: str
+
+
+_SUPERVISOR = "docs/reference/supervisor.md"
+NOT_RUN = (
+    NotRun(
+        "docs/reference/client.md",
+        "python -m blazeio https://example.com/",
+        "asks a host on the network; tests/fetch asks servers of its own",
+    ),
+    NotRun(
+        _SUPERVISOR,
+        "blazeio-supervisor app.py --bind unix:/run/app.sock",
+        "/run belongs to root; tests/process/test_boot.py serves on a unix socket",
+    ),
+    NotRun(
+        _SUPERVISOR,
+        "blazeio-supervisor app:web --bind :443",
+        "a port that may be taken; tests/process/test_certificates.py serves HTTPS",
+    ),
+    NotRun(
+        _SUPERVISOR,
+        "blazeio-supervisor app:web --forwarded-allow-ips",
+        "logs below /var; tests/process/test_overrides.py has both options",
+    ),
+    NotRun(_SUPERVISOR, "pip install", "no test changes its own environment"),
+    NotRun(
+        _SUPERVISOR,
+        "blazeio-supervisor app:web --reload",
+        "needs edits to be seen; tests/process/test_watching.py makes some",
+    ),
+    NotRun(
+        _SUPERVISOR,
+        "blazeio-supervisor upgrade",
+        "the version in it is made up; tests/process/test_upgrade.py upgrades",
+    ),
+    NotRun(
+        _SUPERVISOR,
+        "blazeio-supervisor reload --wait; echo",
+        "needs a broken edit; tests/process/test_reload.py makes one",
+    ),
+    NotRun(
+        _SUPERVISOR,
+        "blazeio-supervisor events --last 3",
+        "shows a crash and a reload; tests/supervisor/cli/test_event_lines.py has both",
+    ),
+    NotRun(
+        _SUPERVISOR,
+        "blazeio-supervisor stack",
+        "shows a blocked worker; tests/process/test_blocked.py blocks one",
+    ),
+)
