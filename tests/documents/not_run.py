@@ -19,7 +19,37 @@ class NotRun:
 
 
 _SUPERVISOR = "docs/reference/supervisor.md"
+_TUTORIAL = "docs/tutorial/index.md"
+_INSTALLS = "no test changes its own environment; tests/test_wheel.py installs"
+_UNIT = "refused below /tmp, where tests are; tests/supervisor/cli/test_units.py"
+_README = "installs, or serves without an end; tests/architecture/test_readme.py"
 NOT_RUN = (
+    NotRun(_TUTORIAL, "python3 -m venv", _INSTALLS),
+    NotRun(_TUTORIAL, ". .venv/bin/activate", _INSTALLS),
+    NotRun(_TUTORIAL, "pip install", _INSTALLS),
+    NotRun(_TUTORIAL, "blazeio-supervisor unit", _UNIT),
+    NotRun("docs/how-to/deploy.md", "blazeio-supervisor unit", _UNIT),
+    NotRun("docs/how-to/development.md", "pip install", _INSTALLS),
+    NotRun(
+        "docs/how-to/app-metrics.md",
+        "blazeio-supervisor main:app --bridge-prometheus",
+        "needs an app of prometheus_client; tests/process/test_app_metrics.py",
+    ),
+    NotRun("docs/how-to/upgrades.md", "pip install", _INSTALLS),
+    NotRun(
+        "docs/how-to/reload-and-rollback.md",
+        "ln -sfn releases/42 current",
+        "needs two releases; tests/process/test_working_folder.py moves such a link",
+    ),
+    NotRun("README.md", "python app.py", _README),
+    NotRun("README.md", "blazeio-supervisor unit", _README),
+    NotRun("README.md", "python3 -m venv", _README),
+    NotRun("README.md", "make run", _README),
+    NotRun(
+        "docs/how-to/state-and-databases.md",
+        "@web.on_start\nasync def open_pool",
+        "needs PostgreSQL; the program above it has the same shape, and is run",
+    ),
     NotRun(
         "docs/reference/client.md",
         "python -m blazeio https://example.com/",
@@ -40,7 +70,7 @@ NOT_RUN = (
         "blazeio-supervisor app:web --forwarded-allow-ips",
         "logs below /var; tests/process/test_overrides.py has both options",
     ),
-    NotRun(_SUPERVISOR, "pip install", "no test changes its own environment"),
+    NotRun(_SUPERVISOR, "pip install", _INSTALLS),
     NotRun(
         _SUPERVISOR,
         "blazeio-supervisor app:web --reload",

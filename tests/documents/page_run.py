@@ -114,7 +114,9 @@ class PageRun:
         whole = f"$ {command.typed}\n{told}"
         if self._log.exists():
             whole += f"\n-- the service:\n{self._log.read_text()}"
-        is_failure_shown = "blazeio-supervisor: " in command.shown
+        is_failure_shown = "blazeio-supervisor: " in command.shown or (
+            "doctor" in typed and done.returncode == 1  # it has found something
+        )
         assert done.returncode == 0 or is_failure_shown, f"{done.returncode}: {whole}"
         if command.shown:
             assert matches(command.shown, told), f"shown:\n{command.shown}\n\n{whole}"
@@ -161,7 +163,10 @@ class PageRun:
 
     def _is_ready(self) -> bool:
         log = self._log.read_text(errors="backslashreplace")
-        return "event=listening" in log or "://" in log
+        supervised = re.search(r"event=listening .*: (\d+) worker", log)
+        if supervised:
+            return log.count("event=worker_ready") >= int(supervised[1])
+        return "event=" not in log and "://" in log
 
     def _put_ports(self, text: str) -> str:
         return PORT.sub(lambda found: self._find_port(found[1]), text)
@@ -212,7 +217,9 @@ def _goes_on(typed: str) -> bool:
 def _asks(typed: str) -> bool:
     """Tell whether it is a verb that needs a service."""
     words = shlex.split(typed, comments=True)
-    if words[:1] != ["blazeio-supervisor"] or words[1] not in list_verbs():
+    if words[:1] != ["blazeio-supervisor"] or words[1:2] == []:
+        return False
+    if words[1] not in list_verbs():
         return False
     return words[1] not in _ASK_NOBODY and not {*words}.intersection(_ENDS_AT_ONCE)
 
@@ -223,5 +230,5 @@ def _serves(typed: str) -> bool:
         return len(words) == 2 and words[1].endswith(".py")
     if words[:1] != ["blazeio-supervisor"] or "|" in words:
         return False
-    is_verb = words[1] in list_verbs()
+    is_verb = words[1:] and words[1] in list_verbs()
     return not is_verb and not any(word in _ENDS_AT_ONCE for word in words)

@@ -57,6 +57,14 @@ def test_each_block_says_what_it_is(path: Path) -> None:
 
 
 @of_each
+def test_a_block_of_commands_without_a_prompt_has_a_reason(path: Path) -> None:
+    """Of ``console`` each command is run; a ``shell`` block is a script that is not."""
+    skipped = find_skipped(path)
+    for block in iterate_blocks(path):
+        assert block.language != "shell" or block.text.startswith(skipped), block
+
+
+@of_each
 def test_what_holds_data_can_be_read(path: Path) -> None:
     readers: dict[str, Callable[[str], object]] = {
         "toml": tomllib.loads,

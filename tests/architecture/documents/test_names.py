@@ -30,7 +30,15 @@ SHORT_FOR = [
     for folder in (".", "blazeio", "supervisor", "supervisor/blazeio_supervisor")
 ]
 """Folders that documents leave out where they name a file of the packages."""
-OF_READERS = {"app.py", "conftest.py", "blazeio.toml", "web.service"}
+OF_READERS = {
+    "app.py",
+    "asgi.py",
+    "main.py",
+    "test_app.py",
+    "conftest.py",
+    "blazeio.toml",
+    "web.service",
+}
 """Files that whoever reads has, or makes."""
 CODE = re.compile(r"`([^`\n]+)`|^```[^\n]*\n(.+?)^```", re.DOTALL | re.MULTILINE)
 FILE = re.compile(r"[\w-][\w./-]*\.(?:py|md|json|toml|service|socket|conf|yaml|yml)")
@@ -50,9 +58,11 @@ OTHERS_OPTIONS = {
     "--force-reinstall": "pip",
     "--help": "every program",
     "--now": "systemctl",
+    "--pid": "py-spy",
     "--publish": "docker",
     "--read-only": "docker",
     "--signal": "docker",
+    "--strict": "mypy",
     "--suite": "the benchmarks",
     "--tag": "docker",
     "--time": "docker",
