@@ -12,7 +12,7 @@ PYTHON27 ?= python2.7
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
-.PHONY: help run test test-long test-browser test-systemd check format wheel docs bench bench-all simulate soak fuzz mutants ranges autobahn clean
+.PHONY: help run test test-long test-browser test-systemd check format wheel docs docs-site bench bench-all simulate soak fuzz mutants ranges autobahn clean
 
 help:
 	@echo "make run           serve examples/hello.py with $(WORKERS) workers on $(BIND)"
@@ -24,6 +24,7 @@ help:
 	@echo "make format        put the code into its format"
 	@echo "make wheel         build dist/*.whl, to install elsewhere"
 	@echo "make docs          write what documents have from the code"
+	@echo "make docs-site     build them into build/site, for browsers"
 	@echo "make bench         compare with other servers (ARGS='--only uvicorn')"
 	@echo "make bench-all     every case beside its peers, and its bar"
 	@echo "make simulate      random histories of the fleet"
@@ -63,6 +64,10 @@ format: $(VENV)/.stamp-dev
 wheel: $(VENV)/.stamp-venv
 	@$(PIP) wheel --no-deps --wheel-dir dist .
 	@ls dist/blazeio_supervisor-*.whl
+
+docs-site: $(VENV)/.stamp-dev
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --config-file docs/site/mkdocs.yml
+	@echo "built: build/site/index.html"
 
 docs: $(VENV)/.stamp-dev
 	$(BIN)/python -m tests.architecture.documents.generated
