@@ -134,5 +134,6 @@ def test_no_document_tells_to_install_the_project_of_that_name() -> None:
         for line in text.splitlines()
         if re.search(r"(?<!un)install\b.* '?\"?blazeio(?![\w/.@])", line)
         and "pip" in line
+        and "another project" not in line  # tells not to
     ]
     assert told == []
