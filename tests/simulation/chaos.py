@@ -190,6 +190,8 @@ class Chaos:
             HealthChecked(dead, True),
             Beat(dead, self._world.now, 0.0, 2**53, 2**53),
         ]
+        if self._world.unanswered:
+            lies.append(WorkerReady(self._rng.choice(sorted(self._world.unanswered))))
         if living is not None:
             most = 2**53  # the shell lets nothing above it pass
             lies += [

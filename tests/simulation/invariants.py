@@ -76,7 +76,7 @@ def at_most_two_forkservers(step: Step, policy: Policy) -> None:
 
 
 def every_pid_is_accounted_for(step: Step, policy: Policy) -> None:
-    """The roster holds exactly the workers that were told to exist."""
+    """The roster holds the workers that were told to exist, with their pids."""
     told = set(step.ledger.pids)
     known = {w.worker for w in step.after.workers}
     if step.ledger.exit_code is None:
@@ -85,6 +85,8 @@ def every_pid_is_accounted_for(step: Step, policy: Policy) -> None:
     pidless = {"spawning", "cancelled"}
     extra = {w.worker for w in step.after.workers if w.state not in pidless} - told
     require(not extra, f"believes in workers {sorted(extra)}")
+    nameless = {w.worker for w in step.after.workers if w.pid is None}
+    require(nameless.isdisjoint(told), f"cannot kill {sorted(nameless & told)}")
 
 
 def surge_is_at_most_one(step: Step, policy: Policy) -> None:

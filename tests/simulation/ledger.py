@@ -32,7 +32,6 @@ from blazeio_supervisor.fleet.facts import (
     WorkerExited,
     WorkerForked,
     WorkerMisbehaved,
-    WorkerReady,
 )
 from blazeio_supervisor.fleet.snapshot import Snapshot
 from tests.simulation.world import World
@@ -73,7 +72,6 @@ class Ledger:
             by then.
         stages: As the service manager was told, in order.
         misbehaved: Workers that did what none does.
-        spawned: Workers that were asked for.
     """
 
     slots: int
@@ -101,7 +99,6 @@ class Ledger:
     rollout: tuple[int, float, float] = (0, 0.0, 0.0)
     stages: list[Stage] = field(default_factory=list)
     misbehaved: set[int] = field(default_factory=set)
-    spawned: set[int] = field(default_factory=set)
 
     def note_facts(self, facts: Sequence[Fact], now: float, slept_s: float) -> None:
         """Note what is told; ``present`` must be up to date."""
@@ -109,9 +106,6 @@ class Ledger:
             match fact:
                 case WorkerForked(worker, pid):
                     self.pids[worker] = pid
-                case WorkerReady(worker):
-                    if worker in self.spawned - self.exited:
-                        self.pids.setdefault(worker, 0)
                 case WorkerExited(worker):
                     self.pids.pop(worker, None)
                     self.exited.add(worker)
@@ -140,7 +134,6 @@ class Ledger:
     def note_actions(
         self, actions: Sequence[Action], now: float, slept_s: float
     ) -> None:
-        self.spawned |= {each.worker for each in actions if isinstance(each, Spawn)}
         reports = [each for each in actions if isinstance(each, ReportStatus)]
         if any(each.event == "reload_superseded" for each in reports):
             # Whoever has asked before waits for the later one from now on.

@@ -1,9 +1,9 @@
 """A world around the planner: processes, messages on their way, a clock.
 
 It plays the shell and the kernel. What it promises the planner is what the
-shell promises: an exit is always told, after the fork; a ``Spawn`` that its
-forkserver did not answer before the end was told is void. All else may come
-late, twice or never.
+shell promises: of a worker first its fork is told, and its end always; a ``Spawn``
+that its forkserver did not answer before the end was told is void, also where that
+worker is ready by then. All else may come late, twice or never.
 """
 
 from collections.abc import Callable
@@ -57,6 +57,7 @@ class World:
         paused_until: The master itself is stopped until then.
         slept_at: When the machine or the master last woke up.
         dead: Workers whose end was told.
+        unanswered: Workers that were asked for, and whose fork was not told.
         is_calm: Nothing is lost, late or deaf any more.
     """
 
@@ -71,6 +72,7 @@ class World:
         self.forkservers: dict[int, SimForkserver] = {}
         self.workers: dict[int, SimWorker] = {}
         self.dead: list[int] = []
+        self.unanswered: set[int] = set()
         self._write_code = write_code
         self._frozen_beat_at = 0.0
         self._heap: list[tuple[float, int, Deed]] = []
@@ -175,7 +177,8 @@ class World:
                 self._start_forkserver(generation)
             case StopForkserver(generation, ending):
                 self._stop_forkserver(self.forkservers[generation], ending)
-            case Spawn():
+            case Spawn(worker):
+                self.unanswered.add(worker)
                 self.after(self._some(0.002, 0.03), lambda: self._fork(action))
             case StopWorker(worker, ending):
                 if worker in self.workers:
@@ -226,6 +229,9 @@ class World:
 
     def _tell_exit(self, it: SimForkserver, status: int) -> None:
         it.is_exit_told = True
+        for worker in list(self.workers.values()):
+            if worker.generation == it.generation and not worker.is_known:
+                self._close_channel(worker)
         self.tell(ForkserverExited(it.generation, status, "simulated"))
 
     # Workers
@@ -261,12 +267,18 @@ class World:
         self.after(it.code.boot_s, lambda: self._boot(worker))
 
     def _tell_fork(self, it: SimForkserver, worker: SimWorker) -> None:
-        if it.is_exit_told and not worker.is_known:
-            worker.is_alive = False  # its channel was closed: it ends by itself
-            del self.workers[worker.worker]
-        else:
-            worker.is_known = True
-            self.tell(WorkerForked(worker.worker, worker.pid))
+        if it.is_exit_told:
+            return
+        worker.is_known = True
+        self.unanswered.discard(worker.worker)
+        self.tell(WorkerForked(worker.worker, worker.pid))
+        if worker.is_ready:  # the master has held that back
+            self.tell(WorkerReady(worker.worker))
+
+    def _close_channel(self, worker: SimWorker) -> None:
+        """The master knows nothing of it any more: it ends by itself, untold."""
+        worker.is_alive = False
+        del self.workers[worker.worker]
 
     def _boot(self, worker: SimWorker) -> None:
         if worker.code.boot_status is not None:
@@ -277,12 +289,13 @@ class World:
     def _get_ready(self, worker: SimWorker) -> None:
         if self._happens(0.005):
             return  # the word is lost; it will never serve
-        if self.forkservers[worker.generation].is_exit_told and not worker.is_known:
-            return  # its channel is closed
-        worker.is_known = worker.is_ready = True
+        if not worker.is_alive:
+            return
+        worker.is_ready = True
         if not worker.is_canary:
             self._accept(worker)
-        self.tell(WorkerReady(worker.worker))
+        if worker.is_known:
+            self.tell(WorkerReady(worker.worker))
         self.after(worker.code.life_s, lambda: self.exit(worker, -11))
 
     def _accept(self, worker: SimWorker) -> None:

@@ -46,7 +46,11 @@ class WorkerForked(Struct, frozen=True):
 
 
 class WorkerReady(Struct, frozen=True):
-    """The worker has started its app and accepts from its slot."""
+    """The worker has started its app and accepts from its slot.
+
+    It is told after ``WorkerForked``. The two come over different channels, so the
+    master holds this back until the forkserver has answered.
+    """
 
     worker: int
 

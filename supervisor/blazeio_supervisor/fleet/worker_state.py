@@ -69,23 +69,29 @@ def _stay(state: State, *events: Event) -> dict[Event, Step]:
 _ROWS: dict[State, dict[Event, Step]] = {
     State.SPAWNING: {
         Event.FORKED: Step(State.BOOTING),
-        Event.READY: Step(State.SERVING),  # it overtook the forkserver's word
-        Event.STOOD_BY: Step(State.STANDBY),
         # Nothing can be sent to a process that may not exist yet.
         Event.DRAIN: Step(State.CANCELLED),
         Event.TERM: Step(State.CANCELLED),
         Event.KILL: Step(State.CANCELLED),
         Event.OVERDUE: _GONE,
         Event.EXITED: _GONE,
-        **_stay(State.SPAWNING, Event.ADMITTED),
+        # A worker can be ready before the forkserver has named its pid. The master
+        # holds that back: whoever serves has a pid, by which it can be killed.
+        **_stay(State.SPAWNING, Event.READY, Event.STOOD_BY, Event.ADMITTED),
     },
     State.CANCELLED: {
         Event.FORKED: _TERM,
-        Event.READY: _DRAIN,
-        Event.STOOD_BY: _DRAIN,
         Event.OVERDUE: _GONE,
         Event.EXITED: _GONE,
-        **_stay(State.CANCELLED, Event.ADMITTED, Event.DRAIN, Event.TERM, Event.KILL),
+        **_stay(
+            State.CANCELLED,
+            Event.READY,
+            Event.STOOD_BY,
+            Event.ADMITTED,
+            Event.DRAIN,
+            Event.TERM,
+            Event.KILL,
+        ),
     },
     State.BOOTING: {
         Event.READY: Step(State.SERVING),

@@ -24,7 +24,7 @@ from blazeio_supervisor.fleet.facts import (
     WorkerMisbehaved,
     WorkerReady,
 )
-from tests.supervisor.fleet.driver import Driver, deeds, events, only
+from tests.supervisor.fleet.driver import Driver, deeds, events, one, only
 
 UNKNOWN: list[Fact] = [
     ForkserverReady(9),
@@ -53,15 +53,24 @@ def test_facts_told_twice_change_nothing(fact: Fact) -> None:
     assert Driver(slots=2).start().tell(fact) == []
 
 
-def test_ready_that_overtakes_the_fork_is_believed() -> None:
+@pytest.mark.parametrize("is_canary", [False, True])
+def test_nobody_serves_whose_pid_is_not_known(is_canary: bool) -> None:
     driver = Driver(slots=2).start()
-    driver.exit(2, 1)
-    driver.get_ready(3)
-    assert driver.owners == [1, 3]
-    driver.fork(3)
-    owner = driver.slot(1).owner
-    assert owner is not None
-    assert (owner.pid, owner.state) == (1003, "serving")
+    if is_canary:
+        generation = one(StartForkserver, driver.reload()).generation
+        worker = driver.load(generation).worker
+    else:
+        generation, worker = 1, 3
+        driver.exit(2, 1)
+    driver.tell(WorkerReady(worker))
+    assert find_state(driver, worker) == "spawning"
+    driver.exit_forkserver(generation, -9)
+    assert find_state(driver, worker) is None
+
+
+def find_state(driver: Driver, worker: int) -> str | None:
+    workers = driver.planner.snapshot().workers
+    return next((each.state for each in workers if each.worker == worker), None)
 
 
 def test_exit_is_decoded() -> None:

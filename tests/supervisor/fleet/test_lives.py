@@ -38,6 +38,7 @@ def test_spawn_has_the_boot_deadline_and_keeps_it_when_forked() -> None:
 def test_serving_has_no_deadline_and_notes_its_begin() -> None:
     it = context()
     handle = spawn(it, it.roster.slots[0], 1)
+    step_worker(it, handle, Event.FORKED)
     step_worker(it, handle, Event.READY)
     assert (handle.deadline_at, handle.ready_at) == (None, 10.0)
 
@@ -45,6 +46,7 @@ def test_serving_has_no_deadline_and_notes_its_begin() -> None:
 def test_drain_has_the_grace_period_and_term_its_own() -> None:
     it = context()
     handle = spawn(it, it.roster.slots[0], 1)
+    step_worker(it, handle, Event.FORKED)
     step_worker(it, handle, Event.READY)
     step_worker(it, handle, Event.DRAIN)
     assert handle.deadline_at == 40.0
@@ -71,6 +73,7 @@ def test_unasked_exit_is_a_failure_and_an_asked_one_is_not() -> None:
 def test_canary_is_admitted_once_it_stands_by() -> None:
     it = context()
     handle = spawn(it, it.roster.slots[0], 1, is_canary=True)
+    step_worker(it, handle, Event.FORKED)
     step_worker(it, handle, Event.STOOD_BY)
     assert handle.ready_at is None
     admit(it, handle)

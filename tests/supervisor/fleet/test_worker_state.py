@@ -1,7 +1,13 @@
 import pytest
 
 from blazeio_supervisor.fleet.actions import StopMode
-from blazeio_supervisor.fleet.worker_state import TABLE, WANTED, Event, State
+from blazeio_supervisor.fleet.worker_state import (
+    HAS_NO_PID,
+    TABLE,
+    WANTED,
+    Event,
+    State,
+)
 
 
 @pytest.mark.parametrize("state", State)
@@ -36,7 +42,7 @@ def test_what_is_sent_changes_the_state(state: State, event: Event) -> None:
     assert step.send is None or step.state is not state
 
 
-HAS_PID = set(State) - {State.SPAWNING, State.CANCELLED, State.GONE}
+HAS_PID = set(State) - HAS_NO_PID - {State.GONE}
 
 
 @pytest.mark.parametrize("state", sorted(HAS_PID))
@@ -48,10 +54,12 @@ def test_a_fork_that_was_given_up_on_is_killed_when_it_is_answered() -> None:
     assert TABLE[State.GONE, Event.FORKED].send is StopMode.KILL
 
 
-@pytest.mark.parametrize("state", [State.SPAWNING, State.CANCELLED])
+@pytest.mark.parametrize("state", sorted(HAS_NO_PID))
 @pytest.mark.parametrize("event", Event)
-def test_nothing_is_sent_before_there_is_a_pid_or_a_channel_word(
+def test_only_the_answer_to_a_fork_brings_a_pid_and_an_order(
     state: State, event: Event
 ) -> None:
-    is_answer = event in {Event.FORKED, Event.READY, Event.STOOD_BY}
-    assert is_answer or TABLE[state, event].send is None
+    step = TABLE[state, event]
+    if event is not Event.FORKED:
+        assert step.state in HAS_NO_PID | {State.GONE}
+        assert step.send is None
