@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import sys
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,13 +10,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 from blazeio.app.app import App
-from blazeio.app.foreign import ForeignApp
-from blazeio.app.mounting import GatewayOptions, list_foreign
 from blazeio.content.forwarded import parse_allow_list
 from blazeio.errors import ConfigurationError
 from blazeio.gateways.interfaces import Interface, find_interface
-from blazeio.gateways.lifespan import LifespanMode
-from blazeio.gateways.wsgi import WsgiGateway
 from blazeio.protocol.flow import NO_CONTENT
 from blazeio.protocol.options import HeaderConfig
 from blazeio.protocol.tls import TlsConfig
@@ -39,6 +36,7 @@ from blazeio_supervisor.ipc.scoreboard import (
 from blazeio_supervisor.worker.import_app import Adopt, LoadError
 
 if TYPE_CHECKING:
+    from blazeio.gateways.wsgi import WsgiGateway
     from blazeio.protocol.request import BlazeioServerProtocol
 
 
@@ -353,15 +351,25 @@ def _adopt_foreign(found: object, name: str, load: Load) -> App | None:
     if gateway.interface == "blazeio":
         reason = f"takes what an {interface.upper()} app does, and is no App"
         raise ValueError(f"{name} {reason} (--interface blazeio)")
+    # Imported here: the gateways, with WebSockets and the client behind them, are a
+    # third of what a forkserver would load before the app.
+    from blazeio.app.foreign import ForeignApp
+
     return ForeignApp(cast("Callable[..., Any]", found), interface, load.app)
 
 
-def configure_foreign(app: App, config: GatewayConfig) -> list[WsgiGateway]:
+def configure_foreign(app: App, config: GatewayConfig) -> "list[WsgiGateway]":
     """Have the ASGI and WSGI apps that are served, or mounted, as the operator says.
 
     Returns:
         Those of WSGI apps, which have threads.
     """
+    if "blazeio.app.mounting" not in sys.modules:
+        return []  # it would be loaded, if there were one
+    from blazeio.app.mounting import GatewayOptions, list_foreign
+    from blazeio.gateways.lifespan import LifespanMode
+    from blazeio.gateways.wsgi import WsgiGateway
+
     options = GatewayOptions(
         lifespan=LifespanMode(config.lifespan),
         threads=config.threads,
@@ -375,7 +383,7 @@ def configure_foreign(app: App, config: GatewayConfig) -> list[WsgiGateway]:
     return [each for each in gateways if isinstance(each, WsgiGateway)]
 
 
-def count_threads(gateways: list[WsgiGateway]) -> ThreadLoad:
+def count_threads(gateways: "list[WsgiGateway]") -> ThreadLoad:
     """Count the threads of WSGI apps, and what waits for them."""
     if not gateways:
         return NO_THREADS
