@@ -20,6 +20,9 @@ WITHOUT_UNIT = {
     "Policy.good_beats": "counts what it names",
     "Policy.max_requests": "counts what it names; so called by every server",
     "Policy.max_requests_jitter": "goes with max_requests",
+    "Policy.rollback_5xx": "a share of answers",
+    "Policy.rollback_latency": "how many times as much",
+    "Policy.rollback_min_requests": "counts what it names; as max_requests",
     "Policy.worker_limit": "a count of workers",
     "Addresses.backlog": "a count of connections, so called by everybody",
     "Addresses.uds_mode": "a set of bits",
@@ -28,6 +31,9 @@ WITHOUT_UNIT = {
     "Gateways.threads": "counts what it names; so called by every server",
     "Renewal.max_requests": "as Policy",
     "Renewal.max_requests_jitter": "likewise",
+    "Renewal.rollback_5xx": "likewise",
+    "Renewal.rollback_latency": "likewise",
+    "Renewal.rollback_min_requests": "likewise",
 }
 """Numeric fields whose name needs no unit, each with the reason."""
 

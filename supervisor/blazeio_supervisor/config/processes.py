@@ -1,4 +1,4 @@
-"""What is run: the app, its processes and their user, times, recycling."""
+"""What is run: the app, its processes and their user, times."""
 
 import importlib.util
 import os
@@ -18,14 +18,13 @@ from blazeio_supervisor.config.types import (
     Pairs,
     Parsed,
     Seconds,
-    Size,
     Text,
     count_cpus,
     format_cpus,
     read_cpus,
 )
 from blazeio_supervisor.files import read
-from blazeio_supervisor.fleet.policy import Policy, Readiness
+from blazeio_supervisor.fleet.policy import Readiness
 from blazeio_supervisor.ipc.identity import (
     Identity,
     NoSuchIdentityError,
@@ -386,99 +385,6 @@ class Times(Section):
                 "no reload could end, since --canary-hold alone takes "
                 f"{self.canary_hold_s:g} s",
             )
-
-
-# When workers are replaced: the health of new code, the life of one worker.
-
-
-JITTER_SHARE = 0.1
-MIB = 1024 * 1024
-
-_PATH = re.compile(r"/[!-~]*")
-
-
-def read_health_path(text: str) -> str:
-    """Read ``--health-path``; "" stands for none.
-
-    Raises:
-        ValueError: The text is no path of a request.
-    """
-    if text and (_PATH.fullmatch(text) is None or "#" in text):
-        raise ValueError("expected a path such as /health, percent-encoded")
-    return text
-
-
-@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
-class Renewal(Section):
-    """The health of new code, and the recycling of workers that serve well."""
-
-    title = "Renewal"
-
-    health_path: str = option(
-        Parsed(read_health_path, "PATH"),
-        "At a reload, GET this path from the first new worker before it accepts any "
-        "connection. If the answer is not 2xx, or does not come within "
-        "--health-timeout, the reload fails and the old workers go on.",
-        default="",
-        default_text="not asked",
-    )
-    health_timeout_s: float = option(
-        Seconds(0.1),
-        "How long the answer for --health-path may take.",
-        default=Policy().health_timeout_s,
-    )
-    max_requests: int | None = option(
-        Count(1),
-        "Replace a worker after so many requests. Workers are replaced one at a time, "
-        "here and by the options below; the new one is ready before the old one "
-        "drains.",
-        default=None,
-        default_text="never",
-    )
-    max_requests_jitter: int | None = option(
-        Count(),
-        "Add up to so many requests, drawn by chance for each worker, so that they are "
-        "not all replaced at once.",
-        default=None,
-        default_text="a tenth of --max-requests",
-    )
-    max_lifetime_s: float | None = option(
-        Seconds(1, float("inf")),
-        "Replace a worker after so many seconds.",
-        default=None,
-        default_text="never",
-    )
-    max_lifetime_jitter_s: float | None = option(
-        Seconds(0, float("inf")),
-        "Add up to so many seconds, drawn by chance for each worker.",
-        default=None,
-        default_text="a tenth of --max-lifetime",
-    )
-    max_memory_bytes: int | None = option(
-        Size(MIB),
-        "Replace a worker that has more memory of its own than this: 512M, 2G (units "
-        "of 1024). Memory that it shares with the others since the fork does not "
-        "count. It is measured every few seconds.",
-        default=None,
-        default_text="never",
-        key="max_memory",
-    )
-
-    def check(self) -> None:
-        """Check that each jitter has something to vary."""
-        if self.max_requests is None and self.max_requests_jitter is not None:
-            raise SettingError(
-                "max_requests_jitter", "has no effect without --max-requests"
-            )
-        if self.max_lifetime_s is None and self.max_lifetime_jitter_s is not None:
-            raise SettingError(
-                "max_lifetime_jitter_s", "has no effect without --max-lifetime"
-            )
-
-
-def choose_jitter(given: float | None, limit: float | None) -> float:
-    """Return the jitter of a limit: a tenth of it, where none was given."""
-    return (limit or 0) * JITTER_SHARE if given is None else given
 
 
 # Options for whoever writes an app.

@@ -27,10 +27,9 @@ from blazeio_supervisor.config.processes import (
     Development,
     Privileges,
     Process,
-    Renewal,
     Times,
-    choose_jitter,
 )
+from blazeio_supervisor.config.renewal import Renewal, choose_jitter
 from blazeio_supervisor.fleet.policy import Policy
 from blazeio_supervisor.ipc.messages import Overrides
 from blazeio_supervisor.sockets.address import UnixAddress
@@ -171,6 +170,9 @@ class Settings(
             rollout_timeout_s=self.rollout_timeout_s,
             has_health_check=bool(self.health_path),
             health_timeout_s=self.health_timeout_s,
+            rollback_5xx=self.rollback_5xx,
+            rollback_latency=self.rollback_latency,
+            rollback_min_requests=self.rollback_min_requests,
             max_requests=self.max_requests,
             max_requests_jitter=round(jitter),
             max_lifetime_s=self.max_lifetime_s,

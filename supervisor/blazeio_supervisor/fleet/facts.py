@@ -86,6 +86,13 @@ class ForkserverMisbehaved(Struct, frozen=True):
     reason: str
 
 
+SPAN_EDGES_S = (
+    *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+    float("inf"),
+)
+"""The upper ends of the buckets of ``Beat.spans``, inclusive."""
+
+
 class Beat(Struct, frozen=True):
     """What the scoreboard row of one worker says, read by the master.
 
@@ -103,6 +110,9 @@ class Beat(Struct, frozen=True):
         requests: Requests begun in this life.
         errors: Of their responses, those with a status of 500 or above.
         rests: Nobody asks it: it beats once in ``Policy.rest_every_s``.
+        spans: How many responses took how long, by the buckets of ``SPAN_EDGES_S``;
+            empty where ``Planner.wants_spans`` does not ask for it.
+        failing: The route of most of its errors, "" as for ``spans``.
     """
 
     worker: int
@@ -115,6 +125,8 @@ class Beat(Struct, frozen=True):
     requests: int = 0
     errors: int = 0
     rests: bool = False
+    spans: tuple[int, ...] = ()
+    failing: str = ""
 
     @property
     def answered(self) -> int:

@@ -133,6 +133,11 @@ class Planner:
         return "" if state.rollout.is_idle else "a reload is under way"
 
     @property
+    def wants_spans(self) -> bool:
+        """Whether beats shall say how long responses took, and what fails."""
+        return self.policy.has_budget and not self.state.rollout.is_idle
+
+    @property
     def is_held(self) -> bool:
         """Whether the code before the last reload is still kept: soon it is not."""
         return self.state.rollout.is_held

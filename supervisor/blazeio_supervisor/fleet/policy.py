@@ -55,6 +55,11 @@ class Policy(Struct, frozen=True, kw_only=True):
             shown enough: each new worker has answered
         proof_request_count: as many requests, and no greater share of them by 5xx than
             the old code.
+        rollback_5xx: New code goes back if its share of 5xx is greater than that of
+            the old by more than this, None: whatever it is.
+        rollback_latency: New code goes back if its p95 is more than so many times that
+            of the old, or its loop lag is; None: whatever they are.
+        rollback_min_requests: Not before it has answered so many.
         is_development: A first boot that fails is tried again with the next reload,
             and does not end the service.
         rollout_timeout_s: A whole reload; then it is rolled back. The way
@@ -108,6 +113,9 @@ class Policy(Struct, frozen=True, kw_only=True):
     hold_s: float = 2.0
     least_hold_s: float = 0.2
     proof_request_count: int = 200
+    rollback_5xx: float | None = None
+    rollback_latency: float | None = None
+    rollback_min_requests: int = 50
     is_development: bool = False
     rollout_timeout_s: float = 600.0
     worker_limit: int = 256
@@ -132,6 +140,11 @@ class Policy(Struct, frozen=True, kw_only=True):
     max_memory_bytes: int | None = None
     ready: Readiness = "first"
     watchdog_s: float | None = None
+
+    @property
+    def has_budget(self) -> bool:
+        """Whether new code goes back where it is worse than the old."""
+        return self.rollback_5xx is not None or self.rollback_latency is not None
 
 
 # When to try again: at once, then after growing waits with jitter.

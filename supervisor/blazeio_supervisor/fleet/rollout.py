@@ -30,6 +30,7 @@ from blazeio_supervisor.fleet.actions import (
     ReloadUndone,
     ReportStatus,
 )
+from blazeio_supervisor.fleet.budget import ErrorBudget
 from blazeio_supervisor.fleet.context import Failure, PlanContext
 from blazeio_supervisor.fleet.facts import HealthChecked, ReloadAsked
 from blazeio_supervisor.fleet.policy import Backoff, Policy
@@ -189,6 +190,7 @@ class Canary(Struct):
 _BEFORE_READY = frozenset({Phase.IMPORTING, Phase.CANARY})
 _UNTOUCHED = _BEFORE_READY | {Phase.CHECKING, Phase.PROBATION}
 _FORWARD = _UNTOUCHED | {Phase.ROLLING, Phase.HOLDING}
+_ON_TRIAL = frozenset({Phase.PROBATION, Phase.ROLLING, Phase.HOLDING})
 _REPLACING = frozenset({Phase.IDLE, Phase.ROLLING, Phase.ROLLING_BACK})
 # Not the hold: then the last worker is there, and all that is left is to wait.
 _BOUNDED = _UNTOUCHED | {Phase.ROLLING, Phase.ROLLING_BACK}
@@ -214,6 +216,8 @@ class Rollout(Struct):
         is_unasked: It replaces a forkserver that has died; nobody has asked for it.
         has_served: Every slot has served the new code, and who has asked knows it.
         backoff: The failures of reloads that nobody has asked for.
+        budget: Compares the new code with the old; None: it is not asked for, or the
+            new code does not serve yet.
     """
 
     target: int = 0
@@ -232,6 +236,7 @@ class Rollout(Struct):
     is_unasked: bool = False
     has_served: bool = False
     backoff: Backoff = field(default_factory=Backoff)
+    budget: ErrorBudget | None = None
 
     @property
     def phase(self) -> Phase:
@@ -287,6 +292,7 @@ class Rollout(Struct):
         reason = self._claim_failures(context)
         if not reason and self._is_overdue(context):
             reason = self._describe_delay(context)
+        reason = reason or self._judge(context)
         if reason:
             self._fail(context, reason)
         elif self.waiting and self.phase in _BEFORE_READY:
@@ -325,7 +331,7 @@ class Rollout(Struct):
                 context.wake(self.backoff.next_at)
                 return
         self.asked = asked = self.hand_over()
-        self.is_unasked, self.has_served = not asked, False
+        self.is_unasked, self.has_served, self.budget = not asked, False, None
         self.previous = context.roster.generation
         self.target = context.roster.next_generation()
         self.deadline_at = context.now + context.policy.rollout_timeout_s
@@ -345,6 +351,8 @@ class Rollout(Struct):
 
     def _try_canary(self, context: PlanContext, canary: Canary) -> None:
         canary.run(context)
+        if canary.phase is Phase.PROBATION and self.budget is None:
+            self.budget = ErrorBudget(self.target, context.now)
         if canary.reason:
             self._fail(context, canary.reason)
         elif canary.has_passed:
@@ -389,6 +397,14 @@ class Rollout(Struct):
         )
 
     # What goes wrong
+
+    def _judge(self, context: PlanContext) -> str:
+        """Return why the new code is worse than the old; "" while it is not."""
+        is_due = self.phase in _ON_TRIAL and context.policy.has_budget
+        if self.budget is None or not is_due or context.is_void:
+            return ""
+        self.budget.take(context.roster)
+        return self.budget.judge(context.policy, context.now)
 
     def _is_overdue(self, context: PlanContext) -> bool:
         return self.phase in _BOUNDED and context.has_come(self.deadline_at)

@@ -81,7 +81,7 @@ def _read_octets(text: str) -> str:
     return text.encode("latin-1").decode("utf-8", "surrogatepass")
 
 
-PROTOCOL = 24
+PROTOCOL = 25
 """Raised by one when a message or the scoreboard changes its shape, or a signal its
 meaning: one that a worker does not know would end it."""
 
@@ -201,6 +201,7 @@ class Load(_Message, frozen=True):
         overrides: What wins over the App's own settings.
         gateway: What the app is served with, if it is no App.
         bridges_prometheus: Show what ``prometheus_client`` counts, over all workers.
+        names_failures: Each worker names the route that fails most in its row.
     """
 
     generation: int
@@ -222,6 +223,7 @@ class Load(_Message, frozen=True):
     is_forced: bool = False
     gateway: GatewayConfig = GatewayConfig()
     bridges_prometheus: bool = False
+    names_failures: bool = False
 
 
 class Fork(_Message, frozen=True):

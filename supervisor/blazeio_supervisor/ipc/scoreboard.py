@@ -130,6 +130,11 @@ class Tally(Struct, frozen=True):
         first = first_cell(STATUS_CLASSES.index(status_class) * 100)
         return self._histogram(first, LATENCY_EDGES_S)
 
+    def count_spans(self) -> tuple[int, ...]:
+        """Count the responses by how long they took, whatever their status."""
+        spans = [self.latency(each).counts for each in STATUS_CLASSES]
+        return tuple(map(sum, zip(*spans, strict=True)))
+
     def _histogram(self, first: int, edges_s: tuple[float, ...]) -> Histogram:
         counts = self.cells[first + 1 : first + len(edges_s)]
         return Histogram(self.cells[first], edges_s[1:], tuple(map(int, counts)))
@@ -168,6 +173,9 @@ BEGUN_COUNT = 8
 _TEXT_AT = _PAGE_BYTES - LONGEST_BYTES
 _TEXT_END = _TEXT_AT + LONGEST_BYTES
 _BEGUN_AT = _TEXT_AT - BEGUN_COUNT * BEGUN_BYTES
+FAILING_BYTES = 160
+"""Of the text that says which route fails; a longer one is cut."""
+_FAILING_AT = _BEGUN_AT - FAILING_BYTES
 _BEGUN = struct.Struct(f"d{BEGUN_BYTES - 8}s")  # which one it is, and its text
 
 # Cells that say how things are.
@@ -291,7 +299,7 @@ class Row:
         self._fd = fd
         self._memory = mmap.mmap(fd, ROW_BYTES, **_MAPPED_ALONE)
         self._octets = memoryview(self._memory)
-        self.cells = self._octets[:_BEGUN_AT].cast("d")
+        self.cells = self._octets[:_FAILING_AT].cast("d")
         self.counted = self.cells[_COUNTED : _COUNTED + CELL_COUNT]
         extent = self.cells[_APP_TEXT_BYTES : _APP_TEXT_BYTES + 1]
         self.app = AppRegion(self._octets[_PAGE_BYTES:], extent)
@@ -356,6 +364,11 @@ class Row:
             octets = longest.text.encode("utf-8", "replace")[:LONGEST_BYTES]
             self._octets[_TEXT_AT:_TEXT_END] = octets.ljust(LONGEST_BYTES, b"\0")
             self.cells[_LONGEST_SINCE] = longest.begun_at
+
+    def name_failing(self, text: str) -> None:
+        """Write which route has most of the responses with a status of 500 or above."""
+        octets = text.encode("utf-8", "replace")[:FAILING_BYTES]
+        self._octets[_FAILING_AT:_BEGUN_AT] = octets.ljust(FAILING_BYTES, b"\0")
 
     def name_begun(self, number: int, text: str) -> None:
         """Write which request begins.
@@ -425,6 +438,11 @@ class Row:
             self._app_reader = RegionReader(self.app)
         totals.add(self._app_reader, worker, slot)
         self.fault = self.fault or self._app_reader.fault
+
+    def read_failing(self) -> str:
+        """Read which route fails most; "" where none has, or nobody has asked."""
+        octets = bytes(self._octets[_FAILING_AT:_BEGUN_AT]).rstrip(b"\0")
+        return octets.decode("utf-8", "replace")
 
     def read_longest(self) -> LongestRequest | None:
         """Read the request that has been in flight for longest."""

@@ -167,7 +167,8 @@ class ControlLoop:
         if now >= self._beats_at + self._planner.policy.beat_every_s:
             self._beats_at = now
             try:
-                facts = self._readings.read_beats()
+                with_spans = self._planner.wants_spans
+                facts = self._readings.read_beats(with_spans=with_spans)
             except Exception as error:
                 self._note_fault("turn_failed", f"cannot read the scoreboard: {error}")
         self._plan([*self._facts.take(), *facts, Tick()])

@@ -410,8 +410,12 @@ class WorkerReadings:
         self._ledger = ledger
         self._accuse = report_fault
 
-    def read_beats(self) -> list[Fact]:
-        """Read every row, also one that was never written to."""
+    def read_beats(self, *, with_spans: bool = False) -> list[Fact]:
+        """Read every row, also one that was never written to.
+
+        Args:
+            with_spans: Tell how long responses took, and what fails, too.
+        """
         beats: list[Fact] = []
         for record in list(self._records.values()):
             reading, memory = record.row.read(), record.memory
@@ -429,6 +433,8 @@ class WorkerReadings:
                     requests=reading.requests,
                     errors=reading.errors,
                     rests=reading.rests,
+                    spans=record.row.read_tally().count_spans() if with_spans else (),
+                    failing=record.row.read_failing() if with_spans else "",
                 )
             )
         return beats

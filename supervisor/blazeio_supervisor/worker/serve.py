@@ -58,6 +58,7 @@ from blazeio_supervisor.worker.forks import (
 from blazeio_supervisor.worker.import_app import LoadError, describe_failure
 from blazeio_supervisor.worker.listeners import WorkerListeners
 from blazeio_supervisor.worker.overrides import (
+    FailureNamer,
     RequestNamer,
     ResponseCounter,
     configure_foreign,
@@ -157,6 +158,8 @@ class WorkerServer:
         self._server = self._make_server(loop)
         self._check_schemes()
         self._server.record_responses(ResponseCounter(self._row))
+        if self._load.names_failures:
+            self._server.record_responses(FailureNamer(self._row))
         self._server.note_requests(self._namer.note)
         self._dump.watch(self._server, loop)
         self._listeners = WorkerListeners(self._server, self._queues)

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from random import Random
 from typing import Any, TypeVar
 
+from msgspec.structs import replace
+
 from blazeio_supervisor.fleet.actions import (
     Action,
     Notify,
@@ -161,18 +163,7 @@ class Driver:
 
 
 def _at(beat: Beat, now: float) -> Beat:
-    return Beat(
-        beat.worker,
-        now,
-        beat.lag_s,
-        beat.in_flight,
-        beat.connections,
-        beat.is_full,
-        beat.memory_bytes,
-        beat.requests,
-        beat.errors,
-        beat.rests,
-    )
+    return replace(beat, at=now)
 
 
 def pid_of(worker: int) -> int:

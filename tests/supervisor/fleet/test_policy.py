@@ -11,6 +11,9 @@ COUNTS = {
     "proof_request_count",
     "max_requests_jitter",
     "backoff_jitter",
+    "rollback_5xx",
+    "rollback_latency",
+    "rollback_min_requests",
 }
 NAMES = {"ready", "steering"}
 

@@ -77,6 +77,7 @@ SHAPES = {
     22: "2806cbb96c914f0a",
     23: "7d4364732d27b424",
     24: "257ab7bb8146441c",
+    25: "73868ddb04ba11e9",
 }
 """Of each protocol, what ``take_fingerprint`` gave."""
 

@@ -108,7 +108,27 @@ def test_names_that_no_worker_wrote_are_read_within_their_bounds(row: Row) -> No
 
 
 def test_a_row_has_room_for_all_that_is_counted() -> None:
-    assert 8 * (16 + CELL_COUNT) <= scoreboard._BEGUN_AT
+    assert 8 * (16 + CELL_COUNT) <= scoreboard._FAILING_AT
+
+
+def test_the_route_that_fails_most_is_named(row: Row) -> None:
+    assert row.read_failing() == ""
+    row.name_failing("GET /orders in app.orders")
+    assert row.read_failing() == "GET /orders in app.orders"
+    row.name_failing("x" * 1000)
+    assert row.read_failing() == "x" * scoreboard.FAILING_BYTES
+    row.name_failing("GET /" + "\udcff")
+    assert row.read_failing() == "GET /?"
+    assert row.read_begun() == []
+
+
+def test_spans_are_counted_whatever_the_status(row: Row) -> None:
+    for status, bucket in ((200, 1), (200, 3), (404, 3), (500, 15)):
+        row.counted[first_cell(status) + bucket] += 1
+        row.counted[first_cell(status)] += 0.5  # the sum of spans is none of them
+    spans = row.read_tally().count_spans()
+    assert len(spans) == len(LATENCY_EDGES_S) - 1
+    assert (spans[0], spans[2], spans[14], sum(spans)) == (1, 2, 1, 4)
 
 
 def test_each_row_is_a_memory_of_its_own(row: Row) -> None:

@@ -149,7 +149,7 @@ async def test_turns_go_on_whatever_fails_in_one(
     caplog.set_level("DEBUG", "blazeio")
     fault = "event=turn_failed cannot"
 
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise ZeroDivisionError("no number")
 
     monkeypatch.setattr(loop_harness.harness.readings, "read_beats", fail)

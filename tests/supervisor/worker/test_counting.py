@@ -13,7 +13,7 @@ from blazeio_supervisor.ipc.scoreboard import (
     Tally,
     make_row_memory,
 )
-from blazeio_supervisor.worker.overrides import ResponseCounter
+from blazeio_supervisor.worker.overrides import FailureNamer, ResponseCounter
 from tests.protocol.serving import GET, R, Served, forever, hello, post
 from tests.support.clock import wait_until
 from tests.support.transport import FakeTransport
@@ -111,3 +111,26 @@ async def test_statuses_of_one_class_add_up(site: Served, row: Row) -> None:
     latency = (await read_tally(row, "2xx")).latency("2xx")
     assert latency.count == 3
     assert latency.total_s > 0
+
+
+async def test_the_route_of_most_failures_is_named(row: Row) -> None:
+    async def handle(r: R) -> None:
+        r.reply(b"", 200 if r.path == "/fine" else 500)
+
+    def name_handler(method: str, path: str) -> str:
+        return f"app.{path.split('/')[1]}"
+
+    served = Served.start(handle, Limits(), name_handler=name_handler)
+    served.server.record_responses(FailureNamer(row))
+    peer = await served.connect()
+
+    async def ask(path: str) -> str:
+        await peer.exchange(GET.replace(b"/", path.encode(), 1))
+        return row.read_failing()
+
+    assert await ask("/fine") == ""
+    assert await ask("/first?a=1") == "GET /first in app.first"
+    assert await ask("/other/1") == "GET /first in app.first"
+    assert await ask("/other/2") == "GET /other/2 in app.other"
+    assert await ask("/other/3") == "GET /other/2 in app.other"
+    await served.end()

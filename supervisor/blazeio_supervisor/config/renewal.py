@@ -1,0 +1,121 @@
+"""When workers are replaced: the health of new code, the life of one worker."""
+
+import re
+from dataclasses import dataclass
+
+from blazeio_supervisor.config.option import Section, SettingError, option
+from blazeio_supervisor.config.types import Count, Number, Parsed, Seconds, Size
+from blazeio_supervisor.fleet.policy import Policy
+
+JITTER_SHARE = 0.1
+MIB = 1024 * 1024
+
+_PATH = re.compile(r"/[!-~]*")
+
+
+def read_health_path(text: str) -> str:
+    """Read ``--health-path``; "" stands for none.
+
+    Raises:
+        ValueError: The text is no path of a request.
+    """
+    if text and (_PATH.fullmatch(text) is None or "#" in text):
+        raise ValueError("expected a path such as /health, percent-encoded")
+    return text
+
+
+@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
+class Renewal(Section):
+    """The health of new code, and the recycling of workers that serve well."""
+
+    title = "Renewal"
+
+    health_path: str = option(
+        Parsed(read_health_path, "PATH"),
+        "At a reload, GET this path from the first new worker before it accepts any "
+        "connection. If the answer is not 2xx, or does not come within "
+        "--health-timeout, the reload fails and the old workers go on.",
+        default="",
+        default_text="not asked",
+    )
+    health_timeout_s: float = option(
+        Seconds(0.1),
+        "How long the answer for --health-path may take.",
+        default=Policy().health_timeout_s,
+    )
+    rollback_5xx: float | None = option(
+        Number(0, 1),
+        "Go back to the old code if the share of 5xx among the answers of the new code "
+        "is greater by more than this than that of the old code over the same time: "
+        "0.05 is 5 in 100. It is looked at from the first new worker on until the old "
+        "code is given up (--canary-hold), and a difference that may be chance is "
+        "none.",
+        default=None,
+        default_text="whatever it is",
+    )
+    rollback_latency: float | None = option(
+        Number(1),
+        "Go back in the same way if the new code's p95 of latency is more than so many "
+        "times that of the old code (and more than 10 ms), or the lag of its event "
+        "loops is (and more than 0.1 s).",
+        default=None,
+        default_text="whatever they are",
+    )
+    rollback_min_requests: int = option(
+        Count(1),
+        "Go back for 5xx or latency only once the new code has answered so many "
+        "requests.",
+        default=Policy().rollback_min_requests,
+    )
+    max_requests: int | None = option(
+        Count(1),
+        "Replace a worker after so many requests. Workers are replaced one at a time, "
+        "here and by the options below; the new one is ready before the old one "
+        "drains.",
+        default=None,
+        default_text="never",
+    )
+    max_requests_jitter: int | None = option(
+        Count(),
+        "Add up to so many requests, drawn by chance for each worker, so that they are "
+        "not all replaced at once.",
+        default=None,
+        default_text="a tenth of --max-requests",
+    )
+    max_lifetime_s: float | None = option(
+        Seconds(1, float("inf")),
+        "Replace a worker after so many seconds.",
+        default=None,
+        default_text="never",
+    )
+    max_lifetime_jitter_s: float | None = option(
+        Seconds(0, float("inf")),
+        "Add up to so many seconds, drawn by chance for each worker.",
+        default=None,
+        default_text="a tenth of --max-lifetime",
+    )
+    max_memory_bytes: int | None = option(
+        Size(MIB),
+        "Replace a worker that has more memory of its own than this: 512M, 2G (units "
+        "of 1024). Memory that it shares with the others since the fork does not "
+        "count. It is measured every few seconds.",
+        default=None,
+        default_text="never",
+        key="max_memory",
+    )
+
+    def check(self) -> None:
+        """Check that each jitter has something to vary."""
+        if self.max_requests is None and self.max_requests_jitter is not None:
+            raise SettingError(
+                "max_requests_jitter", "has no effect without --max-requests"
+            )
+        if self.max_lifetime_s is None and self.max_lifetime_jitter_s is not None:
+            raise SettingError(
+                "max_lifetime_jitter_s", "has no effect without --max-lifetime"
+            )
+
+
+def choose_jitter(given: float | None, limit: float | None) -> float:
+    """Return the jitter of a limit: a tenth of it, where none was given."""
+    return (limit or 0) * JITTER_SHARE if given is None else given

@@ -1,0 +1,229 @@
+"""Whether new code does worse than the old: its errors, its latency, its loop lag.
+
+Both are watched over the same time, from the moment on at which the first worker of
+the new code serves: what befalls both, such as a database that is gone, counts for
+neither. Where the old code has answered too little meanwhile, its workers count with
+their whole lives.
+
+A verdict needs two things: the difference is larger than the operator allows, and it
+is no chance. The second is a bound on the probability that code as good as the old
+one shows so much, by Chernoff: ``exp(-n * KL(share, expected))``, at most ``CHANCE``.
+It is looked at some hundred times in a reload, so it is small.
+
+A p95 is known as a bucket of the histogram only. So of the old one the upper end
+counts, and of the new one the answers that took more than so many times that.
+"""
+
+from math import log
+
+from msgspec import Struct, field
+
+from blazeio_supervisor.fleet.facts import SPAN_EDGES_S, Beat
+from blazeio_supervisor.fleet.policy import Policy
+from blazeio_supervisor.fleet.roster import Roster
+
+CHANCE = 1e-6
+"""A difference is taken for chance unless it is less probable than this."""
+TAIL = 0.05
+"""The share of answers above the p95."""
+LEAST_SPAN_S = 0.01
+"""Answers that take no longer than this are never too slow."""
+LEAST_LAG_S = 0.1
+"""A loop that is late by no more than this is never too late."""
+LEAST_BEATS = 20
+"""Beats of the new code, a second of one worker, before its lag is judged."""
+
+
+class Counts(Struct, frozen=True):
+    """What workers have answered.
+
+    Attributes:
+        answered: Requests that are over.
+        errors: Of these, those with a status of 500 or above.
+        spans: How many took how long: by the buckets of ``SPAN_EDGES_S``.
+    """
+
+    answered: int = 0
+    errors: int = 0
+    spans: tuple[int, ...] = (0,) * len(SPAN_EDGES_S)
+
+    def __add__(self, other: "Counts") -> "Counts":
+        return Counts(
+            self.answered + other.answered,
+            self.errors + other.errors,
+            tuple(a + b for a, b in zip(self.spans, other.spans, strict=True)),
+        )
+
+    def __sub__(self, other: "Counts") -> "Counts":
+        return Counts(
+            self.answered - other.answered,
+            self.errors - other.errors,
+            tuple(a - b for a, b in zip(self.spans, other.spans, strict=True)),
+        )
+
+    @property
+    def share(self) -> float:
+        """The share of errors."""
+        return self.errors / self.answered if self.answered else 0.0
+
+
+class Lag(Struct):
+    """How late the beats of some loops came.
+
+    Attributes:
+        total_s: All together.
+        beats: How many there were.
+    """
+
+    total_s: float = 0.0
+    beats: int = 0
+
+    @property
+    def mean_s(self) -> float:
+        """The mean."""
+        return self.total_s / self.beats if self.beats else 0.0
+
+
+class ErrorBudget(Struct):
+    """Watches new code and old code beside each other.
+
+    Attributes:
+        generation: The new code.
+        since: From when on, steady time.
+        first: Of each old worker what it had answered when it was first seen.
+        last: Of each worker what it has answered so far, also of one that is gone.
+        new: The workers of the new code.
+        seen: Of each worker when its last beat was.
+        lags: Of the old code, and of the new.
+        failing: Of each worker the route of most of its errors.
+    """
+
+    generation: int
+    since: float
+    first: dict[int, Counts] = field(default_factory=dict)
+    last: dict[int, Counts] = field(default_factory=dict)
+    new: set[int] = field(default_factory=set)
+    seen: dict[int, float] = field(default_factory=dict)
+    lags: tuple[Lag, Lag] = field(default_factory=lambda: (Lag(), Lag()))
+    failing: dict[int, str] = field(default_factory=dict)
+
+    def take(self, roster: Roster) -> None:
+        """Take the newest beat of each worker."""
+        for handle in roster.workers.values():
+            beat = handle.health.beat
+            if beat is None or handle.ready_at is None:
+                continue
+            worker, is_new = handle.worker, handle.generation == self.generation
+            if is_new:
+                self.new.add(worker)
+            if beat.spans:
+                counts = Counts(beat.answered, beat.errors, beat.spans)
+                self.first.setdefault(worker, Counts() if is_new else counts)
+                self.last[worker] = counts
+            if beat.failing:
+                self.failing[worker] = beat.failing
+            self._take_lag(beat, is_new=is_new)
+
+    def _take_lag(self, beat: Beat, *, is_new: bool) -> None:
+        if beat.at > self.seen.get(beat.worker, self.since):
+            self.seen[beat.worker] = beat.at
+            lag = self.lags[is_new]
+            lag.total_s += beat.lag_s
+            lag.beats += 1
+
+    def judge(self, policy: Policy, now: float) -> str:
+        """Return why the new code is worse, with the figures; "" when it is not."""
+        new = sum((self.last[w] for w in self.new & self.last.keys()), Counts())
+        old = self._count_old(policy.rollback_min_requests)
+        reason = ""
+        if new.answered >= policy.rollback_min_requests:
+            reason = self._judge_errors(policy, new, old)
+            reason = reason or _judge_spans(policy, new, old)
+        reason = reason or self._judge_lag(policy)
+        span_s = max(now - self.since, 0.0)
+        return f"{reason}, within {span_s:.1f} s" if reason else ""
+
+    def _count_old(self, least: int) -> Counts:
+        old = self.last.keys() - self.new
+        over_time = sum((self.last[w] - self.first[w] for w in old), Counts())
+        if over_time.answered >= least:
+            return over_time
+        return sum((self.last[w] for w in old), Counts())
+
+    def _judge_errors(self, policy: Policy, new: Counts, old: Counts) -> str:
+        budget = policy.rollback_5xx
+        if budget is None or new.share <= old.share + budget:
+            return ""
+        # One more of each, since none of few says little.
+        expected = (old.errors + 1) / (old.answered + 2)
+        if not is_no_chance(new.errors, new.answered, expected):
+            return ""
+        text = (
+            f"5xx: {new.share:.1%} of {new.answered} answers, {old.share:.1%} of "
+            f"{old.answered} of the old code (--rollback-5xx {budget:g})"
+        )
+        routes = [self.failing[w] for w in sorted(self.new & self.failing.keys())]
+        if not routes:
+            return text
+        known = {route for w, route in self.failing.items() if w not in self.new}
+        route = max(routes, key=routes.count)
+        as_before = ", as before" if route in known else ""
+        return f"{text}, most of them by {route}{as_before}"
+
+    def _judge_lag(self, policy: Policy) -> str:
+        factor, (old, new) = policy.rollback_latency, self.lags
+        if factor is None or new.beats < LEAST_BEATS:
+            return ""
+        if new.mean_s <= max(factor * old.mean_s, LEAST_LAG_S):
+            return ""
+        return (
+            f"event loop: {new.mean_s:.2f} s late on average, {old.mean_s:.2f} s that "
+            f"of the old code (--rollback-latency {factor:g})"
+        )
+
+
+def _judge_spans(policy: Policy, new: Counts, old: Counts) -> str:
+    factor = policy.rollback_latency
+    if factor is None or old.answered < policy.rollback_min_requests:
+        return ""
+    p95_s = find_p95_s(old.spans)
+    slow = [edge >= max(factor * p95_s, LEAST_SPAN_S) for edge in SPAN_EDGES_S]
+    if True not in slow[:-1]:
+        return ""
+    place = slow.index(True)
+    above = sum(new.spans[place + 1 :])
+    total = sum(new.spans)
+    if not total or not is_no_chance(above, total, TAIL):
+        return ""
+    return (
+        f"latency: {above / total:.1%} of {total} answers took longer than "
+        f"{SPAN_EDGES_S[place]:g} s, {1 - TAIL:.0%} of the old code's no longer than "
+        f"{p95_s:g} s (--rollback-latency {factor:g})"
+    )
+
+
+def find_p95_s(spans: tuple[int, ...]) -> float:
+    """Return the upper end of the bucket that has the p95; of none, 0."""
+    total, below = sum(spans), 0
+    for count, edge in zip(spans, SPAN_EDGES_S, strict=True):
+        below += count
+        if total and below >= (1 - TAIL) * total:
+            return edge
+    return 0.0
+
+
+def is_no_chance(count: int, total: int, expected: float) -> bool:
+    """Whether so many of a total are more than chance makes of an expected share.
+
+    Args:
+        count: How many there are.
+        total: Of how many; at least 1.
+        expected: Their share if all is well, above 0 and below 1.
+    """
+    share = count / total
+    if share <= expected:
+        return False
+    distance = share * log(share / expected)
+    if share < 1:
+        distance += (1 - share) * log((1 - share) / (1 - expected))
+    return total * distance > -log(CHANCE)
