@@ -11,7 +11,7 @@ from blazeio import api
 from tests.support.tree import REPOSITORY
 
 PUBLIC: list[str] = list(blazeio.__all__)
-README = (REPOSITORY / "README.md").read_text()
+NAMES = (REPOSITORY / "docs" / "reference" / "names.md").read_text()
 PLAIN_VALUES = {"__version__", "loop"}
 """Public names whose object cannot carry a docstring of its own."""
 
@@ -20,8 +20,8 @@ def test_all_is_sorted_and_holds_no_name_twice() -> None:
     assert sorted(set(PUBLIC)) == PUBLIC
 
 
-def test_each_public_name_is_explained_in_the_readme() -> None:
-    explained = set(re.findall(r"`(?:io\.)?(\w+)", README))
+def test_each_public_name_is_explained_in_the_reference() -> None:
+    explained = set(re.findall(r"`(?:io\.)?(\w+)", NAMES))
     assert set(PUBLIC) - explained == set()
 
 

@@ -22,6 +22,7 @@ _SUPERVISOR = "docs/reference/supervisor.md"
 _TUTORIAL = "docs/tutorial/index.md"
 _INSTALLS = "no test changes its own environment; tests/test_wheel.py installs"
 _UNIT = "refused below /tmp, where tests are; tests/supervisor/cli/test_units.py"
+_THEIRS = "theirs, for comparison; ours is tests/supervisor/config/test_spellings.py"
 _README = "installs, or serves without an end; tests/architecture/test_readme.py"
 NOT_RUN = (
     NotRun(_TUTORIAL, "python3 -m venv", _INSTALLS),
@@ -41,8 +42,12 @@ NOT_RUN = (
         "ln -sfn releases/42 current",
         "needs two releases; tests/process/test_working_folder.py moves such a link",
     ),
+    *(
+        NotRun(f"docs/coming-from/{name}.md", f"{name} ", _THEIRS)
+        for name in ("gunicorn", "uvicorn", "granian", "hypercorn")
+    ),
+    NotRun("README.md", "blazeio-supervisor main:app", _README),
     NotRun("README.md", "python app.py", _README),
-    NotRun("README.md", "blazeio-supervisor unit", _README),
     NotRun("README.md", "python3 -m venv", _README),
     NotRun("README.md", "make run", _README),
     NotRun(

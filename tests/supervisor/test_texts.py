@@ -29,7 +29,7 @@ from blazeio_supervisor.cli.queries import (
     format_events,
     format_stacks,
 )
-from blazeio_supervisor.cli.top import TopSession, _paint
+from blazeio_supervisor.cli.top import TopSession, paint
 from blazeio_supervisor.cli.verbs import ProgressLine, show
 from blazeio_supervisor.config.sources import write_toml
 from blazeio_supervisor.errors import SupervisorError
@@ -249,7 +249,7 @@ def test_top(tmp_path: Path) -> None:
         session = TopSession(client, 1.0)
         session.look()
         screen = io.StringIO()
-        painted = _paint(session.draw(300, 40))
+        painted = paint(session.draw(300, 40))
         Console(file=screen, width=300, color_system=None).print(painted)
     assert_harmless(screen.getvalue().encode())
     assert "pwned" in screen.getvalue()

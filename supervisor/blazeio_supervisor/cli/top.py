@@ -179,7 +179,7 @@ class TopSession:
                 self.look()
                 look_at = time.monotonic() + self._interval_s
             width, height = console.size
-            live.update(_paint(self.draw(width, height)), refresh=True)
+            live.update(paint(self.draw(width, height)), refresh=True)
             for key in keyboard.wait(max(look_at - time.monotonic(), 0.0)):
                 self.press(key)
 
@@ -310,7 +310,8 @@ def _find_order(key: str, slot: int) -> _Order | None:
     return orders.get("+" if key == "=" else key)
 
 
-def _paint(lines: list[Styled]) -> Text:
+def paint(lines: list[Styled]) -> Text:
+    """Return the lines of a screen as rich shows them."""
     painted = Text(no_wrap=True, overflow="crop", end="")
     for at, line in enumerate(lines):
         painted.append("\n" if at else "")

@@ -48,14 +48,14 @@ UNITS = {
 
 def make_documents() -> dict[Path, str]:
     """Make the text that each document should have now."""
-    readme, reference = REPOSITORY / "README.md", REPOSITORY / "docs" / "reference"
+    reference = REPOSITORY / "docs" / "reference"
     made = {
         reference / "settings.md": write_settings(),
         reference / "control-schema.json": write_schema(),
     }
     for path, name, rows in (
-        (readme, "verbs", make_verb_rows()),
-        (readme, "exit codes", make_exit_rows()),
+        (reference / "supervisor.md", "verbs", make_verb_rows()),
+        (reference / "supervisor.md", "exit codes", make_exit_rows()),
         (reference / "events.md", "events", make_event_rows()),
         (reference / "limits.md", "limits", make_limit_rows()),
         (reference / "metrics.md", "metrics", make_metric_rows()),

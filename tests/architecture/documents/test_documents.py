@@ -12,6 +12,7 @@ import pytest
 import blazeio as io
 from blazeio_supervisor.cli.serve import command
 from blazeio_supervisor.cli.verbs import list_verbs, verbs
+from blazeio_supervisor.config.command_line import expand
 from tests.support.tree import REPOSITORY, iterate_files
 
 DOCUMENTS = [path for path in iterate_files() if path.suffix == ".md"]
@@ -72,4 +73,4 @@ def test_every_command_is_understood(path: Path) -> None:
                 assert verb is not None
                 verb.make_context(words[0], rest)
         else:
-            command.make_context("blazeio-supervisor", words)
+            command.make_context("blazeio-supervisor", expand(words))
