@@ -80,7 +80,7 @@ _CLEANUP_MOST_S = 1.0
 _CLEANUP_SHARE = 1 / 10  # for handlers that were cancelled, before on_stop
 _FAREWELL_SHARE = 4 / 5
 _HURRY_AFTER_S = 0.5
-_DRAIN_WAIT_S = 0.1
+_DRAIN_WAIT_S = 1.0  # for the master's order, where everybody was sent TERM
 _ALARM_SLACK_S = 0.75  # the master's KILL comes before, after 0.5 s
 _REST_S = 0.25  # for what the app left running on the loop
 _STUCK_EVENTS = 5  # the master takes few from a worker; these are not the only ones
@@ -153,6 +153,7 @@ class WorkerServer:
         """
         self._loop = loop
         self._drain_order: asyncio.Future[Drain] = loop.create_future()
+        self._taking_queue: asyncio.Task[None] | None = None
         raise_descriptor_limit()
         self._place_metrics()
         self._server = self._make_server(loop)
@@ -370,6 +371,22 @@ class WorkerServer:
     def _ask_to_drain(self, order: Drain) -> None:
         if not self._drain_order.done():
             self._drain_order.set_result(order)
+        elif order.is_final and self._taking_queue is None:
+            # It drains already, by its own TERM: on a busy machine the master may
+            # read its own TERM later. Nobody else will take the queue.
+            self._taking_queue = self._loop.create_task(self._take_queue())
+
+    async def _take_queue(self) -> None:
+        if not self._drain_order.result().is_final:
+            await self._listeners.accept_last()
+
+    async def _drained_by(self, ends_at: float) -> bool:
+        """Wait until everything is answered; False: by then it was not."""
+        is_drained = await self._server.drained_within(ends_at - self._loop.time())
+        if self._taking_queue is not None:
+            await self._taking_queue
+            is_drained = await self._server.drained_within(ends_at - self._loop.time())
+        return is_drained
 
     def _on_master_gone(self) -> None:
         self._printing.release()
@@ -431,7 +448,7 @@ class WorkerServer:
         else:
             self._listeners.close()
         ends_at = began_at + order.grace_s - hooks_s - cleanup_s
-        if not await self._server.drained_within(ends_at - self._loop.time()):
+        if not await self._drained_by(ends_at):
             count = self._server.in_flight
             left = count_of(count, "request") if count else "what is left"
             text = (

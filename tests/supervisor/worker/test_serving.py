@@ -351,6 +351,39 @@ def test_the_order_that_comes_with_the_term_has_the_queue_taken(
     assert worker.wait_exit() == 0
 
 
+def test_the_order_may_come_long_after_the_term(
+    folder: Path, listener: socket.socket
+) -> None:
+    """The master is busy: meanwhile the worker has begun to drain by itself."""
+    (folder / "waits.py").write_text(
+        "import asyncio, os, blazeio as io\n"
+        "web = io.App()\n"
+        "@web.add_route\n"
+        "async def wait(r, route='/'):\n"
+        "    while not os.path.exists('go'):\n"
+        "        await asyncio.sleep(0.01)\n"
+        "    await io.Deliver.text(r, 'late')\n"
+        "@web.add_route\n"
+        "async def idle(r, route='/idle'):\n"
+        "    await io.Deliver.text(r, 'idle')\n"
+    )
+    with LoneGeneration(folder, "waits:web", grace_s=30) as generation:
+        worker = generation.fork_ready([listener])
+        with connect(listener) as busy, connect(listener) as idle:
+            busy.send(REQUEST)
+            idle.exchange(b"GET /idle HTTP/1.1\r\nHost: a\r\n\r\n")
+            wait_in_flight(generation, worker)
+            worker.signal(signal.SIGTERM)
+            assert idle.read_until_end() == b""  # so it drains
+            with connect(listener) as queued:
+                queued.send(REQUEST)
+                worker.channel.send(Drain(30.0, is_final=True))
+                (folder / "go").touch()
+                assert queued.read_response().body == b"late"
+                assert busy.read_response().body == b"late"
+        assert worker.wait_exit() == 0
+
+
 def test_a_later_term_cuts_what_is_left(folder: Path, listener: socket.socket) -> None:
     (folder / "endless.py").write_text(
         "import asyncio, blazeio as io\n"
