@@ -7,13 +7,16 @@ mounted apps run with those of the app that they are mounted in.
 """
 
 import asyncio
+import functools
 import inspect
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 from blazeio.app.endpoints import describe
 from blazeio.app.metrics import AppMetrics
 from blazeio.app.middleware import Around, ErrorHandler, Middlewares
+from blazeio.app.once import OnceTask, OnceTasks, name_function
+from blazeio.app.schedule import parse_schedule
 from blazeio.errors import ConfigurationError
 from blazeio.loggers import get_logger
 from blazeio.protocol.task_errors import find_task, is_cancelled, is_of_keyboard
@@ -35,10 +38,12 @@ class Lifespan:
         drain_hooks: Run when the server begins to drain.
         stop_hooks: Run after the last request.
         metrics: Those that the app declares.
+        once: The tasks of which only one process of the service runs any.
     """
 
     def __init__(self) -> None:
         self.metrics = AppMetrics()
+        self.once = OnceTasks()
         self.start_hooks: list[Hook] = []
         self.drain_hooks: list[Hook] = []
         self.stop_hooks: list[Hook] = []
@@ -52,6 +57,7 @@ class Lifespan:
         """Run the hooks and tasks of another app too, within those of this one."""
         if inner not in self._inner:
             self.metrics.include(inner.metrics)
+            self.once.include(inner.once)
             self._inner.append(inner)
 
     def walk(self) -> Iterator["Lifespan"]:
@@ -80,11 +86,17 @@ class Lifespan:
         """
         if self._is_started:
             return
+        await self._start()
+        if not self.once.is_leased:
+            self.once.start()
+
+    async def _start(self) -> None:
         self._is_started = True
         for hook in self.start_hooks:
             await _call_to_start(hook)
         for inner in self._inner:
-            await inner.start()
+            if not inner._is_started:
+                await inner._start()
         self._is_running = True
         self.metrics.table.is_open = False
         for background in self._backgrounds:
@@ -117,9 +129,10 @@ class Lifespan:
         task.add_done_callback(self._tasks.discard)
 
     async def _end_tasks(self) -> None:
-        tasks = set(self._tasks)
+        tasks = self._tasks | self.once.running
         for task in tasks:
-            task.cancel()
+            if not task.cancelling():  # one that runs once is perhaps cleaning up
+                task.cancel()
         if not tasks:
             return
         _, late = await asyncio.wait(tasks, timeout=TASK_END_S)
@@ -304,16 +317,74 @@ class Hooks:
         self._lifespan.stop_hooks.append(hook)
         return hook
 
-    def add_task(self, function: BackgroundT) -> BackgroundT:
+    @overload
+    def add_task(
+        self,
+        function: BackgroundT,
+        *,
+        once: bool = False,
+        every: str | float | None = None,
+        at: str | None = None,
+        name: str | None = None,
+    ) -> BackgroundT: ...
+    @overload
+    def add_task(
+        self,
+        function: None = None,
+        *,
+        once: bool = False,
+        every: str | float | None = None,
+        at: str | None = None,
+        name: str | None = None,
+    ) -> Callable[[BackgroundT], BackgroundT]: ...
+    def add_task(
+        self,
+        function: Any = None,
+        *,
+        once: bool = False,
+        every: str | float | None = None,
+        at: str | None = None,
+        name: str | None = None,
+    ) -> Any:
         """Run a coroutine function in the background, while the app is served.
 
-        It starts after the ``on_start`` hooks (under a supervisor: in each worker,
-        after the fork) and is cancelled before the ``on_stop`` hooks, with 2 seconds to
-        clean up. An exception is logged and ends this task only. Added while the app is
-        served, it starts at once.
+        ``@web.add_task`` and ``@web.add_task(once=True, every="15m")`` are the two ways
+        to write it. It starts after the ``on_start`` hooks (under a supervisor: in each
+        worker, after the fork) and is cancelled before the ``on_stop`` hooks, with 2
+        seconds to clean up. An exception is logged and ends this task only. Added while
+        the app is served, it starts at once.
+
+        Args:
+            function: An ``async def`` without arguments.
+            once: Run it in one worker only, and in another one when that ends: see
+                docs/how-to/tasks.md. It is added before the app is served.
+            every: Of a task that runs once: run it again so long after the last run
+                began: seconds, or ``"30s"``, ``"15m"``, ``"1h30m"``, ``"1d"``.
+            at: Likewise, each day at this time of the machine: ``"03:00"``.
+            name: Of a task that runs once: by which it is known over reloads; None:
+                that of the function.
 
         Raises:
-            ConfigurationError: It is no ``async def`` without arguments.
+            ConfigurationError: It is no ``async def`` without arguments, or the
+                schedule cannot be read.
         """
-        self._lifespan.add_task(function)
+        if function is None:
+            return functools.partial(
+                self.add_task, once=once, every=every, at=at, name=name
+            )
+        schedule = parse_schedule(every, at)
+        if not once:
+            if schedule.is_repeated or name is not None:
+                text = "every=, at= and name= are for tasks that run once: once=True"
+                raise ConfigurationError(f"add_task({describe(function)}): {text}")
+            self._lifespan.add_task(function)
+            return function
+        _check_background(function)
+        task = OnceTask(name or name_function(function), function, schedule)
+        self._lifespan.once.add(task)
         return function
+
+    @property
+    def once_tasks(self) -> OnceTasks:
+        """The tasks that run once; a supervisor starts and stops them."""
+        return self._lifespan.once

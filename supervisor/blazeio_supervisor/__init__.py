@@ -2,9 +2,22 @@
 
 import os
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["run"]
+if TYPE_CHECKING:
+    from blazeio_supervisor.once_tasks import once
+
+__all__ = ["once", "run"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import ``once`` at its first use: no verb needs what it needs."""
+    if name == "once":
+        from blazeio_supervisor.once_tasks import once
+
+        return once
+    message = f"module {__name__!r} has no attribute {name!r}"
+    raise AttributeError(message)
 
 
 def run(app: str, **options: Any) -> None:

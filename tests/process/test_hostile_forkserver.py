@@ -21,7 +21,12 @@ import os, socket, sys, time
 import msgspec
 import blazeio_supervisor.worker.__main__ as generation
 from blazeio_supervisor.worker import forkserver
-from blazeio_supervisor.ipc.messages import Forked, ForkFailed, Loaded, Unsafe
+from blazeio_supervisor.ipc.messages import (
+    Forked,
+    ForkFailed,
+    Loaded,
+    Unsafe,
+)
 
 VICTIM = int(os.environ["VICTIM"])
 send = forkserver.send

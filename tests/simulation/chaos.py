@@ -9,6 +9,7 @@ from blazeio_supervisor.fleet.facts import (
     ForkserverMisbehaved,
     ForkserverReady,
     HealthChecked,
+    LeaseReturned,
     ParkAsked,
     RecycleAsked,
     ReloadAsked,
@@ -188,6 +189,7 @@ class Chaos:
             WorkerReady(dead),
             WorkerMisbehaved(dead, "simulated"),
             HealthChecked(dead, True),
+            LeaseReturned(dead),
             Beat(dead, self._world.now, 0.0, 2**53, 2**53),
         ]
         if self._world.unanswered:

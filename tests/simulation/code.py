@@ -15,6 +15,7 @@ class Code:
         boot_status: The worker exits with it instead of getting ready.
         life_s: A worker dies this long after it was ready; inf: it lives on.
         is_healthy: What the health path answers; None: nothing.
+        has_tasks: It has tasks that run once.
     """
 
     import_s: float = 0.2
@@ -23,10 +24,12 @@ class Code:
     boot_status: int | None = None
     life_s: float = float("inf")
     is_healthy: bool | None = True
+    has_tasks: bool = True
 
     @property
     def is_good(self) -> bool:
-        return self == Code(self.import_s, boot_s=self.boot_s) and self.boot_s < 1.0
+        good = Code(self.import_s, boot_s=self.boot_s, has_tasks=self.has_tasks)
+        return self == good and self.boot_s < 1.0
 
 
 def write_good_code(rng: Random) -> Code:
@@ -53,4 +56,4 @@ def write_code(rng: Random) -> Code:
         case 7:
             return Code(import_s, boot_s=rng.uniform(1.0, 6.0))
         case _:
-            return Code(import_s, boot_s=boot_s)
+            return Code(import_s, boot_s=boot_s, has_tasks=rng.random() < 0.8)

@@ -9,6 +9,7 @@ from blazeio_supervisor.fleet.actions import (
     AdmitWorker,
     AdoptQueue,
     Exit,
+    GrantLease,
     ReleaseQueue,
     ReloadEnded,
     Stage,
@@ -21,6 +22,7 @@ from blazeio_supervisor.fleet.worker_state import WANTED
 from tests.simulation.ledger import Step, require
 
 COVER_BOUND_S = 1.0
+MOVED_S = 1.0
 ORDER = [StopMode.DRAIN, StopMode.TERM, StopMode.KILL]
 TRIAL = {"canary", "checking", "probation"}
 
@@ -393,6 +395,41 @@ def stages_are_told_truly(step: Step, policy: Policy) -> None:
         require(told[-1] is Stage.READY, f"told {told}, and nothing is under way")
 
 
+def tasks_run_in_one_worker(step: Step, policy: Policy) -> None:
+    """Never do two workers run the tasks that run once."""
+    running = [w.worker for w in step.world.workers.values() if w.runs_tasks]
+    require(len(running) <= 1, f"workers {running} all run them")
+    granted = [each.worker for each in step.actions if isinstance(each, GrantLease)]
+    left = set(running) - {step.before.task_holder}
+    require(not (granted and left), f"granted to {granted} while {left} run them")
+
+
+def tasks_are_run_soon(step: Step, policy: Policy) -> None:
+    """Within a second of the end of who ran the tasks another one runs them."""
+    world, ledger, now = step.world, step.ledger, step.world.now
+    holder = world.workers.get(step.after.task_holder or 0)
+    able = [
+        worker
+        for each in serving(step.after) - ledger.returned
+        if (worker := world.workers.get(each)) is not None
+        and worker.code.has_tasks
+        and worker.is_fit(now, MOVED_S)
+    ]
+    is_excused = (
+        not able
+        or any(worker.runs_tasks for worker in world.workers.values())
+        or (holder is not None and not holder.is_fit(now, MOVED_S))
+        or ledger.stop_at is not None
+        or not step.after.has_served
+        or now < world.slept_at + MOVED_S
+    )
+    if is_excused:
+        ledger.tasks_rest_since = None
+        return
+    since = ledger.tasks_rest_since = ledger.tasks_rest_since or now
+    require(now - since <= MOVED_S, f"nobody runs them since {since}: {able}")
+
+
 INVARIANTS = (
     never_fewer_serving,
     at_most_two_generations,
@@ -423,4 +460,6 @@ INVARIANTS = (
     one_slot_is_replaced_at_a_time,
     nobody_outlives_its_time_unmarked,
     stages_are_told_truly,
+    tasks_run_in_one_worker,
+    tasks_are_run_soon,
 )

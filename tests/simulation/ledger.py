@@ -27,6 +27,7 @@ from blazeio_supervisor.fleet.facts import (
     ForkserverExited,
     ForkserverReady,
     HealthChecked,
+    LeaseReturned,
     ReloadAsked,
     StopAsked,
     WorkerExited,
@@ -72,6 +73,8 @@ class Ledger:
             by then.
         stages: As the service manager was told, in order.
         misbehaved: Workers that did what none does.
+        returned: Workers that have given back the lease of the tasks.
+        tasks_rest_since: Since when nobody runs them who could; None: somebody does.
     """
 
     slots: int
@@ -99,6 +102,8 @@ class Ledger:
     rollout: tuple[int, float, float] = (0, 0.0, 0.0)
     stages: list[Stage] = field(default_factory=list)
     misbehaved: set[int] = field(default_factory=set)
+    returned: set[int] = field(default_factory=set)
+    tasks_rest_since: float | None = None
 
     def note_facts(self, facts: Sequence[Fact], now: float, slept_s: float) -> None:
         """Note what is told; ``present`` must be up to date."""
@@ -122,6 +127,8 @@ class Ledger:
         match fact:
             case WorkerMisbehaved(worker):
                 self.misbehaved.add(worker)
+            case LeaseReturned(worker):
+                self.returned.add(worker)
             case HealthChecked(worker, True):
                 self.healthy.add(worker)
             case ReloadAsked(ticket):

@@ -41,6 +41,7 @@ class SimWorker:
         adopted: Slots that it accepts from besides.
         is_deaf: Ignores being told to drain; also TERM with ``is_stone``.
         channel: What it will do, in order, when its loop turns.
+        runs_tasks: It runs the tasks that run once.
     """
 
     worker: int
@@ -64,6 +65,7 @@ class SimWorker:
     in_flight: int = 0
     memory_bytes: int = 0
     requests: int = 0
+    runs_tasks: bool = False
     adopted: set[int] = field(default_factory=set)
     channel: list[Callable[["SimWorker"], object]] = field(default_factory=list)
 

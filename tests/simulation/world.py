@@ -16,6 +16,7 @@ from blazeio_supervisor.fleet.actions import (
     AdmitWorker,
     AdoptQueue,
     CheckHealth,
+    GrantLease,
     ReleaseQueue,
     Spawn,
     StartForkserver,
@@ -29,6 +30,7 @@ from blazeio_supervisor.fleet.facts import (
     ForkserverExited,
     ForkserverReady,
     HealthChecked,
+    LeaseReturned,
     WorkerExited,
     WorkerForked,
     WorkerReady,
@@ -45,6 +47,7 @@ MAY_COME_TWICE = (
     WorkerReady,
     WorkerExited,
     HealthChecked,
+    LeaseReturned,
 )
 
 
@@ -171,7 +174,7 @@ class World:
 
     # What the master does
 
-    def carry_out(self, action: Action) -> None:
+    def carry_out(self, action: Action) -> None:  # noqa: C901 - a table
         match action:
             case StartForkserver(generation):
                 self._start_forkserver(generation)
@@ -187,6 +190,8 @@ class World:
                 self._when_free(self.workers[worker], self._accept)
             case CheckHealth(worker):
                 self._when_free(self.workers[worker], self._check_health)
+            case GrantLease(worker):
+                self._when_free(self.workers[worker], self._run_tasks)
             case AdoptQueue(slot, by):
                 self._when_free(self.workers[by], lambda w: self._adopt(w, slot))
             case ReleaseQueue(slot, by):
@@ -273,7 +278,7 @@ class World:
         self.unanswered.discard(worker.worker)
         self.tell(WorkerForked(worker.worker, worker.pid))
         if worker.is_ready:  # the master has held that back
-            self.tell(WorkerReady(worker.worker))
+            self.tell(WorkerReady(worker.worker, worker.code.has_tasks))
 
     def _close_channel(self, worker: SimWorker) -> None:
         """The master knows nothing of it any more: it ends by itself, untold."""
@@ -295,12 +300,24 @@ class World:
         if not worker.is_canary:
             self._accept(worker)
         if worker.is_known:
-            self.tell(WorkerReady(worker.worker))
+            self.tell(WorkerReady(worker.worker, worker.code.has_tasks))
         self.after(worker.code.life_s, lambda: self.exit(worker, -11))
 
     def _accept(self, worker: SimWorker) -> None:
         if not worker.is_draining:
             worker.is_accepting, worker.accepts_since = True, self.now
+
+    def _run_tasks(self, worker: SimWorker) -> None:
+        if worker.is_draining:
+            self._return_lease(worker)
+        else:
+            worker.runs_tasks = True
+
+    def _return_lease(self, worker: SimWorker) -> None:
+        if worker.is_alive:
+            worker.runs_tasks = False
+            if not self._happens(0.02):
+                self.tell(LeaseReturned(worker.worker))
 
     def _adopt(self, worker: SimWorker, slot: int) -> None:
         if not worker.is_draining:
@@ -324,13 +341,15 @@ class World:
     def _leave(self, worker: SimWorker, status: int, most_s: float) -> None:
         worker.is_accepting, worker.is_draining = False, True
         worker.adopted.clear()
+        if worker.runs_tasks:  # they clean up, and then it says so
+            self.after(self._some(0.0, 0.5), lambda: self._return_lease(worker))
         wait_s = self._some(0.0, 0.5 if self.is_calm else most_s)
         self.after(wait_s, lambda: self.exit(worker, status))
 
     def exit(self, worker: SimWorker, status: int) -> None:
         if worker.is_alive:
             self.block(worker, NEVER)
-            worker.is_alive = False
+            worker.is_alive = worker.runs_tasks = False
             wait_s = max(self._some(0.001, 0.05), worker.told_at + 0.001 - self.now)
             self.after(wait_s, lambda: self._tell_end(worker, status))
 

@@ -4,7 +4,10 @@ import os
 import socket
 from typing import TypeVar
 
-from blazeio_supervisor.ipc.messages import pack, unpack
+from blazeio_supervisor.ipc.packing import (
+    pack,
+    unpack,
+)
 from blazeio_supervisor.master.upgrade.state import take_part
 
 PartT = TypeVar("PartT")

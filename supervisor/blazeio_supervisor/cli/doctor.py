@@ -26,9 +26,11 @@ from blazeio_supervisor.errors import NotRunningError
 from blazeio_supervisor.files import read
 from blazeio_supervisor.ipc.control_api import (
     CONFIG,
-    SCHEMA,
     STATUS,
     ConfigAnswer,
+)
+from blazeio_supervisor.ipc.status_api import (
+    SCHEMA,
     StatusAnswer,
 )
 from blazeio_supervisor.sockets.address import (

@@ -44,7 +44,6 @@ from blazeio_supervisor.ipc.control_api import (
     STOP,
     UPGRADE,
     ParkAnswer,
-    Progress,
     RecycleAnswer,
     Recycled,
     RecycleOrder,
@@ -52,11 +51,14 @@ from blazeio_supervisor.ipc.control_api import (
     ReloadOrder,
     ScaleAnswer,
     ScaleOrder,
-    SlotAnswer,
-    StatusAnswer,
     StopOrder,
     UpgradeAnswer,
     UpgradeOrder,
+)
+from blazeio_supervisor.ipc.status_api import (
+    Progress,
+    SlotAnswer,
+    StatusAnswer,
     WorkerAnswer,
 )
 from blazeio_supervisor.log.formats import escape_lines

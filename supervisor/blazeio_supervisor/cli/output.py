@@ -11,10 +11,11 @@ from typing import Generic, TextIO, TypeVar
 import click
 from msgspec import Struct
 
-from blazeio_supervisor.ipc.control_api import (
+from blazeio_supervisor.ipc.status_api import (
     Progress,
     SlotAnswer,
     StatusAnswer,
+    TaskAnswer,
     WorkerAnswer,
 )
 
@@ -272,9 +273,33 @@ def format_status(status: StatusAnswer, width: int = 80) -> str:
         *fit_table(
             choose_columns(_COLUMNS, status), list_lines(status), describe_line, width
         ),
+        *_list_tasks(status),
         *_advise(status),
     ]
     return "\n".join(lines)
+
+
+def _list_tasks(status: StatusAnswer) -> list[str]:
+    """Write the tasks that run once, if there are any."""
+    if not status.tasks:
+        return []
+    where = "nowhere" if status.task_slot is None else f"in slot {status.task_slot}"
+    return ["", f"tasks that run once, {where}:", *map(_describe_task, status.tasks)]
+
+
+def _describe_task(task: TaskAnswer) -> str:
+    parts = [task.schedule] if task.schedule else []
+    if task.is_running:
+        parts.append("runs now")
+    elif task.next_in_s is not None:
+        parts.append(f"next in {format_span(task.next_in_s)}")
+    if task.began_s is not None:
+        parts.append(f"began {format_span(task.began_s)} ago")
+    if task.failures:
+        parts.append(f"{task.failures} of {task.runs} runs failed")
+    if task.failure:
+        parts.append(f"the last: {task.failure}")
+    return f"  {task.name}: {', '.join(parts) or 'not yet'}"
 
 
 def _advise(status: StatusAnswer) -> list[str]:

@@ -46,6 +46,8 @@ from blazeio_supervisor.ipc.control_api import (
     RecycleOrder,
     ScaleOrder,
     StackOrder,
+)
+from blazeio_supervisor.ipc.status_api import (
     StatusAnswer,
 )
 from blazeio_supervisor.log.formats import escape_answer, escape_line

@@ -32,7 +32,10 @@ from blazeio_supervisor.cli.output import (
     write_queue,
     write_threads,
 )
-from blazeio_supervisor.ipc.control_api import StatusAnswer, WorkerAnswer
+from blazeio_supervisor.ipc.status_api import (
+    StatusAnswer,
+    WorkerAnswer,
+)
 
 # Rates between two looks at a service.
 #

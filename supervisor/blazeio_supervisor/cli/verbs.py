@@ -37,7 +37,13 @@ from blazeio_supervisor.errors import (
     SupervisorError,
     UsageError,
 )
-from blazeio_supervisor.ipc.control_api import ANSWER_TIMEOUT_S, STATUS, StatusAnswer
+from blazeio_supervisor.ipc.control_api import (
+    ANSWER_TIMEOUT_S,
+    STATUS,
+)
+from blazeio_supervisor.ipc.status_api import (
+    StatusAnswer,
+)
 from blazeio_supervisor.log.formats import (
     encode_json,
     escape_answer,

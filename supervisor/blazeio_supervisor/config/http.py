@@ -31,7 +31,11 @@ from blazeio_supervisor.config.types import (
     Size,
     Text,
 )
-from blazeio_supervisor.ipc.messages import GatewayConfig, InterfaceName, LifespanName
+from blazeio_supervisor.ipc.messages import (
+    GatewayConfig,
+    InterfaceName,
+    LifespanName,
+)
 
 _LIMITS: dict[str, Any] = {field.name: field.default for field in fields(Limits)}
 

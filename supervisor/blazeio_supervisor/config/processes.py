@@ -30,7 +30,9 @@ from blazeio_supervisor.ipc.identity import (
     NoSuchIdentityError,
     find_identity,
 )
-from blazeio_supervisor.ipc.messages import LoopName
+from blazeio_supervisor.ipc.messages import (
+    LoopName,
+)
 from blazeio_supervisor.ipc.socket_paths import NAME_CHARS, is_name, name_after
 
 WORKER_LIMIT = 256
@@ -58,6 +60,31 @@ def read_variable(text: str) -> tuple[str, str]:
     if not equals or NAME.fullmatch(name) is None or "\0" in value:
         raise ValueError("expected NAME=VALUE")
     return name, value
+
+
+def read_task(text: str) -> str:
+    """Read a task that runs once: ``MODULE:FUNCTION``, perhaps with its schedule.
+
+    Raises:
+        ValueError: The text is not of this form.
+    """
+    place, *schedule = text.split()
+    module, colon, function = place.partition(":")
+    names = [*module.split("."), *function.split(".")]
+    is_place = bool(colon) and all(name.isidentifier() for name in names)
+    if not is_place or (schedule and schedule[0] not in ("every", "at")):
+        raise ValueError("expected MODULE:FUNCTION, then every SPAN or at TIME")
+    if schedule:
+        if len(schedule) != 2:
+            raise ValueError("expected one span or time after MODULE:FUNCTION")
+        from blazeio.app.schedule import parse_schedule  # not needed by --help
+        from blazeio.errors import ConfigurationError
+
+        try:
+            parse_schedule(**{schedule[0]: schedule[1]})
+        except ConfigurationError as error:
+            raise ValueError(str(error)) from None
+    return " ".join([place, *schedule])
 
 
 def read_env_file(path: str) -> dict[str, str]:
@@ -170,6 +197,15 @@ class Process(Section):
         "each reload. The supervisor itself does not use these variables.",
         default="",
         default_text="none",
+    )
+    tasks: tuple[str, ...] = option(
+        Many(Parsed(read_task, "TASK", str), "\n"),
+        "Run this function in one worker only, and in another one when that ends: "
+        "MODULE:FUNCTION, or with a schedule, 'MODULE:FUNCTION every 15m' or 'at "
+        "03:00'. May be given several times; see docs/how-to/tasks.md.",
+        default=(),
+        default_text="none",
+        key="task",
     )
     pid_file: str = option(
         Text("PATH"),

@@ -31,7 +31,9 @@ from blazeio_supervisor.config.processes import (
 )
 from blazeio_supervisor.config.renewal import Renewal, choose_jitter
 from blazeio_supervisor.fleet.policy import Policy
-from blazeio_supervisor.ipc.messages import Overrides
+from blazeio_supervisor.ipc.messages import (
+    Overrides,
+)
 from blazeio_supervisor.sockets.address import UnixAddress
 from blazeio_supervisor.sockets.bind import UNIX_MODE
 

@@ -28,7 +28,9 @@ from blazeio_supervisor.config.settings import Settings, list_all_options
 from blazeio_supervisor.config.types import Flag, Many, Plain
 from blazeio_supervisor.errors import UsageError
 from blazeio_supervisor.files import read
-from blazeio_supervisor.ipc.control_api import SettingAnswer
+from blazeio_supervisor.ipc.control_api import (
+    SettingAnswer,
+)
 from blazeio_supervisor.log.formats import encode_json, escape_line
 
 # What was given for each option, and where.

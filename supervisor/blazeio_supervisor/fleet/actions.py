@@ -63,6 +63,12 @@ class AdmitWorker(Struct, frozen=True):
     worker: int
 
 
+class GrantLease(Struct, frozen=True):
+    """The worker runs the tasks that run once, until LeaseReturned or its end."""
+
+    worker: int
+
+
 class StopWorker(Struct, frozen=True):
     """Stop a worker; it is never repeated with the same mode.
 
@@ -248,6 +254,7 @@ Action = (
     | Spawn
     | CheckHealth
     | AdmitWorker
+    | GrantLease
     | StopWorker
     | DumpStack
     | AskStack

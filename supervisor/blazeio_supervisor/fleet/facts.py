@@ -50,7 +50,17 @@ class WorkerReady(Struct, frozen=True):
 
     It is told after ``WorkerForked``. The two come over different channels, so the
     master holds this back until the forkserver has answered.
+
+    Attributes:
+        has_tasks: Its app has tasks that run once.
     """
+
+    worker: int
+    has_tasks: bool = False
+
+
+class LeaseReturned(Struct, frozen=True):
+    """The tasks that run once have ended in this worker; it begins none any more."""
 
     worker: int
 
@@ -212,6 +222,7 @@ Fact = (
     | ForkserverExited
     | WorkerForked
     | WorkerReady
+    | LeaseReturned
     | WorkerExited
     | WorkerMisbehaved
     | ForkserverMisbehaved

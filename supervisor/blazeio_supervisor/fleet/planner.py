@@ -93,6 +93,8 @@ class Planner:
             self._run_parked(context)
         else:
             self._run_duties(context)
+        is_serving = state.boot.has_served and not state.stopping.is_active
+        state.lease.run(context, may_grant=is_serving)
         state.notices.run(context, state)
         wake_for_deadlines(context)
         context.wake(context.now + self.policy.tick_every_s)

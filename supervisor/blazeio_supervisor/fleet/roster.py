@@ -84,6 +84,8 @@ class WorkerHandle(Struct, eq=False):
         ready_at: When it began to serve.
         chance: A number from 0 to 1, drawn once: its share of every jitter.
         retire_reason: Why it shall be replaced; "" while it shall not.
+        has_tasks: Its app has tasks that run once.
+        has_returned_lease: It was to run them, and does no more.
     """
 
     worker: int
@@ -100,6 +102,8 @@ class WorkerHandle(Struct, eq=False):
     health: WorkerHealth = field(default_factory=WorkerHealth)
     kill_at: float | None = None
     boot_reports: int = 0
+    has_tasks: bool = False
+    has_returned_lease: bool = False
 
     @property
     def is_wanted(self) -> bool:

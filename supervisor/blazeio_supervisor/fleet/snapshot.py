@@ -4,6 +4,7 @@ from msgspec import Struct, field
 
 from blazeio_supervisor.fleet.context import SteadyClock
 from blazeio_supervisor.fleet.health import LoopWatchdog, Steering
+from blazeio_supervisor.fleet.lease import TaskLease
 from blazeio_supervisor.fleet.notices import Lifecycle, Notices
 from blazeio_supervisor.fleet.rollout import Phase
 from blazeio_supervisor.fleet.roster import Roster, Slot, WorkerHandle
@@ -77,6 +78,7 @@ class Snapshot(Struct, frozen=True):
         is_stopping: It drains.
         forkservers: Generation and state of each that lives.
         dead_listeners: Those that accept nothing and cannot be made anew, and why.
+        task_holder: The worker that runs the tasks that run once; None: nobody does.
     """
 
     generation: int
@@ -91,6 +93,7 @@ class Snapshot(Struct, frozen=True):
     workers: tuple[WorkerView, ...]
     forkservers: tuple[tuple[int, str], ...]
     dead_listeners: tuple[str, ...] = ()
+    task_holder: int | None = None
 
     @property
     def is_ending(self) -> bool:
@@ -140,6 +143,7 @@ class FleetState(Lifecycle, kw_only=True):
 
     Attributes:
         dead_listeners: Those that accept nothing and cannot be made anew, and why.
+        lease: Which worker runs the tasks that run once.
         next_at: When ``plan`` must be called again, monotonic seconds.
     """
 
@@ -149,6 +153,7 @@ class FleetState(Lifecycle, kw_only=True):
     steering: Steering = field(default_factory=Steering)
     notices: Notices = field(default_factory=Notices)
     dead_listeners: tuple[str, ...] = ()
+    lease: TaskLease = field(default_factory=TaskLease)
     next_at: float | None = None
 
 
@@ -167,6 +172,7 @@ def take_snapshot(state: FleetState) -> Snapshot:
         is_leaving=state.stopping.is_leaving,
         is_stopping=state.stopping.is_active,
         dead_listeners=state.dead_listeners,
+        task_holder=state.lease.holder,
         slots=tuple(_view_slot(s, padded[s.index], now) for s in roster.slots),
         workers=tuple(_view_worker(w, now) for w in roster.workers.values()),
         forkservers=tuple(

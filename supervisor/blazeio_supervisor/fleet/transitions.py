@@ -232,6 +232,7 @@ def _apply_worker(
 ) -> None:
     match fact:
         case WorkerReady():
+            handle.has_tasks = fact.has_tasks
             event = Event.STOOD_BY if handle.is_canary else Event.READY
             step_worker(context, handle, event)
         case WorkerExited(_, status, reason):

@@ -19,6 +19,7 @@ from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar
 
 import msgspec
 
+from blazeio_supervisor.ipc.status_api import SCHEMA, StatusAnswer
 from blazeio_supervisor.log.events import EventRecord
 
 ANSWER_TIMEOUT_S = 5.0
@@ -346,10 +347,7 @@ class ConfigAnswer(msgspec.Struct, frozen=True, kw_only=True):
 CONFIG = ControlEndpoint("GET", "/config", ConfigQuery, ConfigAnswer)
 
 
-# Who answers, or refuses; and the number of the schema.
-
-
-SCHEMA = 1
+# Who answers, or refuses.
 
 
 class ErrorAnswer(msgspec.Struct, frozen=True):
@@ -416,180 +414,6 @@ class EventsAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 EVENTS = ControlEndpoint("GET", "/events", EventsQuery, EventsAnswer)
-
-
-# The whole service at one moment, as ``status`` and ``top`` show it.
-
-
-ListenerMode = Literal["unbound", "slots", "shared", "slots and shared"]
-
-
-Loading = Literal["once", "each worker"]
-
-
-Steering = Literal["load", "even", "off"]
-
-
-Role = Literal["owner", "successor", "canary", "leaving"]
-
-
-class WorkerAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """One living process of a slot, also one that only drains.
-
-    Attributes:
-        role: ``owner`` of its slot; ``successor``, which takes its place when
-            it is ready; ``canary``, the first of new code; ``leaving``, no
-            longer wanted.
-        age_s: The time since it was asked for.
-        in_flight: How many requests it is answering.
-        background: How many of them are answered, and run on: work of ASGI and WSGI
-            apps after the response.
-        threads: How many requests of WSGI apps it runs at once; 0: it has none.
-        threads_busy: How many of these threads are at work.
-        waiting: How many requests wait for a thread.
-        requests: How many requests it has begun in its life.
-        lag_s: How late its event loop runs, smoothed.
-        lag_counts: How many beats of its loop were late by at most the span at the
-            same place in ``lag_bounds_s``; the last count is of those that were later.
-        cpu_s: Its processor time.
-        longest: The request that has been in flight for longest.
-        longest_s: How long that request has been in flight.
-        silent_s: The time since the last beat of its loop: how long it is blocked.
-        is_late: Whether it gets no new connections because its loop is blocked.
-        own_bytes: Memory that its end would give back (USS).
-        shared_bytes: The same, with its share of memory that several have (PSS).
-        retire_reason: Why it will be replaced; "" when it will not.
-    """
-
-    slot: int
-    pid: int | None
-    role: Role
-    state: str
-    generation: int
-    age_s: float
-    in_flight: int = 0
-    background: int = 0
-    threads: int = 0
-    threads_busy: int = 0
-    waiting: int = 0
-    connections: int = 0
-    requests: int = 0
-    lag_s: float = 0.0
-    lag_counts: list[int] = []
-    cpu_s: float | None = None
-    longest: str = ""
-    longest_s: float = 0.0
-    silent_s: float = 0.0
-    is_late: bool = False
-    own_bytes: int | None = None
-    shared_bytes: int | None = None
-    retire_reason: str = ""
-
-
-class SlotAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """One slot.
-
-    Attributes:
-        is_parked: Whether it was scaled away; then its queue is adopted.
-        adopted_by: The slot whose worker accepts from its queue meanwhile.
-        weight: Its share of new connections: 100 is an even one; 0: it gets none, or
-            the kernel distributes them.
-        failures: How many workers have failed in a row; 0 once a worker has served
-            for long enough.
-        is_failing: Whether several workers have failed in a row.
-        failed_s: The time since the last failure; null without one.
-        failure: What that failure was, in words.
-        retry_in_s: The time until the next try, when the slot has no worker.
-        requests: How many requests its workers have begun, dead ones too.
-        queue_length: How many connections wait to be accepted; null: it has no TCP
-            queue of its own.
-        queue_limit: How many can wait at most.
-    """
-
-    slot: int
-    is_parked: bool
-    adopted_by: int | None
-    weight: int
-    failures: int
-    retry_in_s: float
-    requests: int
-    queue_length: int | None = None
-    queue_limit: int | None = None
-    is_failing: bool = False
-    failed_s: float | None = None
-    failure: str = ""
-
-
-class Progress(
-    msgspec.Struct, frozen=True, kw_only=True, tag="progress", tag_field="kind"
-):
-    """How far a reload has come.
-
-    Attributes:
-        step: ``importing``, ``canary`` (boots), ``checking`` (its health path),
-            ``probation`` (serves beside an old worker), ``rolling``,
-            ``holding``, ``rolling_back``.
-        generation: The generation of the new code.
-        replaced: How many slots have an owner of that generation.
-        slots: How many slots want a worker.
-    """
-
-    step: str
-    generation: int
-    replaced: int
-    slots: int
-
-
-class StatusAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """The whole service at one moment.
-
-    Attributes:
-        pid: The pid of the master.
-        name: The name of the service, for ``--instance``.
-        age_s: The age of the service.
-        listeners: Whether there is a queue for each slot, or one for all workers.
-        steering: What was asked for: the weights of the slots follow their load, are
-            even, or are not used.
-        is_steered: Whether the kernel follows the weights.
-        loading: Whether the app is imported once, by the forkserver, or by each worker.
-        generation: The generation of new workers.
-        has_served: Whether a worker has ever served.
-        is_ready: Whether a load balancer should send connections: half of the workers
-            serve, and the service is not about to stop.
-        is_parked: Whether nobody serves until it is resumed; connections wait.
-        will_park: Whether it will be parked after the reload that is under way.
-        is_leaving: Whether it was told to stop and still serves (``--drain-delay``).
-        is_stopping: Whether it drains.
-        reload: The reload that is under way; null when there is none.
-        forkservers: Generation and state of each forkserver.
-        lag_bounds_s: The bounds of ``lag_counts`` of a worker.
-        dead_listeners: The listeners that accept nothing and cannot be made anew, with
-            the reason.
-    """
-
-    schema: int = SCHEMA
-    pid: int
-    name: str
-    app: str
-    age_s: float
-    addresses: list[str]
-    listeners: ListenerMode
-    steering: Steering
-    is_steered: bool
-    loading: Loading
-    generation: int
-    has_served: bool
-    is_ready: bool
-    is_parked: bool
-    will_park: bool
-    is_leaving: bool
-    is_stopping: bool
-    reload: Progress | None
-    slots: list[SlotAnswer]
-    workers: list[WorkerAnswer]
-    forkservers: list[tuple[int, str]]
-    lag_bounds_s: list[float] = []
-    dead_listeners: list[str] = []
 
 
 STATUS = ControlEndpoint("GET", "/status", Nothing, StatusAnswer)

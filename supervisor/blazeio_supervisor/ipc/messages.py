@@ -17,71 +17,14 @@ import msgspec
 from msgspec import Meta
 
 from blazeio_supervisor.ipc.identity import Identity
+from blazeio_supervisor.ipc.packing import pack, unpack
 from blazeio_supervisor.log.formats import (
     LogConfig,
     escape_surrogates,
-    map_texts,
 )
 from blazeio_supervisor.version import find_version
 
-# MessagePack of values whose texts may be no Unicode, as paths are.
-#
-# Python reads an octet of a path that is not UTF-8 as a lone surrogate, which no text
-# of MessagePack holds. Where a value has one, each text is written as its octets, one
-# character for each, behind a mark that no MessagePack begins with. Pure.
-
-
-ValueT = TypeVar("ValueT")
-
-_MARK = b"\xc1"  # the one octet that MessagePack never uses
-_encoder = msgspec.msgpack.Encoder()
-
-
-def pack(value: Any, write: Callable[[Any], Any] | None = None) -> bytes:
-    """Write a value, all of it.
-
-    Args:
-        value: A structure.
-        write: Returns what stands for a part that is no value, as a socket is.
-    """
-    try:
-        return msgspec.msgpack.encode(value, enc_hook=write)
-    except UnicodeEncodeError:
-        plain = msgspec.to_builtins(value, builtin_types=(bytes,), enc_hook=write)
-        return _MARK + _encoder.encode(map_texts(plain, _write_octets))
-
-
-def unpack(
-    octets: bytes,
-    kind: type[ValueT],
-    read: Callable[[type, Any], Any] | None = None,
-) -> ValueT:
-    """Read what ``pack`` has written.
-
-    Args:
-        octets: What ``pack`` has returned.
-        kind: The type of the value.
-        read: Returns a part of a type that is no value, from what stands for it.
-
-    Raises:
-        msgspec.MsgspecError: It is nothing of that kind.
-        ValueError: It is nothing of that kind, in another way.
-    """
-    if not octets.startswith(_MARK):
-        return msgspec.msgpack.decode(octets, type=kind, dec_hook=read)
-    plain = map_texts(msgspec.msgpack.decode(octets[1:]), _read_octets)
-    return msgspec.convert(plain, kind, dec_hook=read)
-
-
-def _write_octets(text: str) -> str:
-    return text.encode("utf-8", "surrogatepass").decode("latin-1")
-
-
-def _read_octets(text: str) -> str:
-    return text.encode("latin-1").decode("utf-8", "surrogatepass")
-
-
-PROTOCOL = 25
+PROTOCOL = 26
 """Raised by one when a message or the scoreboard changes its shape, or a signal its
 meaning: one that a worker does not know would end it."""
 
@@ -96,6 +39,11 @@ ERROR_CHARS = 300
 MOST_FINDINGS = 20
 """Of what makes a fork unsafe; the rest is dropped."""
 
+MOST_TASKS = 64
+"""Tasks that run once, of one app."""
+
+TaskName = Annotated[str, Meta(min_length=1, max_length=100)]
+TimeOfDay = tuple[Annotated[int, Meta(ge=0, le=23)], Annotated[int, Meta(ge=0, le=59)]]
 Pid = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 Serial = Annotated[int, Meta(ge=1, le=2**53)]
 Port = Annotated[int, Meta(ge=0, le=65535)]
@@ -193,6 +141,7 @@ class Load(_Message, frozen=True):
         is_preload: Import the app here, once; else each worker does it.
         loop: The kind of event loop, whatever the app says; None: the app may choose.
         is_forced: Fork after the import, whatever it has left behind.
+        tasks: Functions to run once, as of ``--task``.
         identity: The user to become before the import; None: that of the master.
         umask: The umask of the app; None: that of the master.
         is_factory: The attribute must be a function that makes the App.
@@ -224,6 +173,7 @@ class Load(_Message, frozen=True):
     gateway: GatewayConfig = GatewayConfig()
     bridges_prometheus: bool = False
     names_failures: bool = False
+    tasks: tuple[str, ...] = ()
 
 
 class Fork(_Message, frozen=True):
@@ -325,14 +275,52 @@ class Address(_Message, frozen=True):
     port: Port
 
 
+class TaskInfo(msgspec.Struct, frozen=True, array_like=True):
+    """A task that runs once, of the worker's app.
+
+    Attributes:
+        name: By which it is known over reloads.
+        every_s: Of its schedule: from the beginning of a run to the next.
+        at: Of its schedule: the hour and minute of each day.
+    """
+
+    name: TaskName
+    every_s: Annotated[float, Meta(ge=1)] | None = None
+    at: TimeOfDay | None = None
+
+
 class Ready(_Message, frozen=True):
     """The app has started; the worker accepts (a canary: would).
 
     Attributes:
         is_tls: It speaks TLS.
+        tasks: Those that run once.
     """
 
     is_tls: bool = False
+    tasks: Annotated[tuple[TaskInfo, ...], Meta(max_length=MOST_TASKS)] = ()
+
+
+class TaskBegan(_Message, frozen=True):
+    """A run of a task that runs once begins; sent before it does."""
+
+    name: TaskName
+
+
+class TaskEnded(_Message, frozen=True):
+    """Such a run is over.
+
+    Attributes:
+        name: The name of the task.
+        failure: What it has raised, in one line; "" when nothing.
+    """
+
+    name: TaskName
+    failure: str = ""
+
+
+class ReturnLease(_Message, frozen=True):
+    """All of these tasks have ended, and this worker begins none any more."""
 
 
 class WorkerEvent(_Message, frozen=True):
@@ -366,6 +354,16 @@ class ServeConnection(_Message, frozen=True):
 
 class Admit(_Message, frozen=True):
     """The canary passed: accept from the slot."""
+
+
+class Lease(_Message, frozen=True):
+    """Run the tasks that run once, until the drain; nobody else does.
+
+    Attributes:
+        last: By name, when the last run of each began, seconds since 1970.
+    """
+
+    last: dict[str, float]
 
 
 class Drain(_Message, frozen=True):
@@ -409,7 +407,16 @@ class ReopenLogs(_Message, frozen=True):
 
 
 FromForkserver = Importing | Loaded | Unsafe | Forked | ForkFailed | Failed
-FromWorker = Importing | Address | Ready | WorkerEvent | Failed
+FromWorker = (
+    Importing
+    | Address
+    | Ready
+    | WorkerEvent
+    | TaskBegan
+    | TaskEnded
+    | ReturnLease
+    | Failed
+)
 FromChild = FromForkserver | FromWorker
 """What the master receives; the receiver checks more than the shape of each."""
 
@@ -422,6 +429,7 @@ Message = (
     | Listen
     | ServeConnection
     | Admit
+    | Lease
     | Drain
     | IgnoreTerm
     | Adopt
@@ -497,6 +505,8 @@ def cut_texts(message: MessageT) -> MessageT:
             cut = {"text": text[:TEXT_CHARS]}
             cut["traceback"] = traceback[-TRACEBACK_CHARS:]
             return msgspec.structs.replace(message, **cut)
+        case TaskEnded(_, failure):
+            return msgspec.structs.replace(message, failure=failure[:TEXT_CHARS])
         case ForkFailed(_, reason):
             return msgspec.structs.replace(message, reason=reason[:TEXT_CHARS])
         case Unsafe(findings):

@@ -100,6 +100,8 @@ EVENTS = {
     "released": "a slot has its queue for itself again",
     "steered": "new connections are shared out by other weights",
     "not_steered": "the kernel refuses to share out connections by weights",
+    "tasks_leased": "a worker runs the tasks that run once from now on",
+    "task_failed": "a run of a task that runs once has raised, or was cut",
     "memory_unknown": "the memory of workers cannot be measured",
     "requests_cut": "the grace period of a worker was over: requests were cut",
     "thread_stuck": "threads of a WSGI app do not come back; with their stacks",

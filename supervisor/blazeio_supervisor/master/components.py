@@ -122,6 +122,7 @@ def build_master(
         steerer=state.steerer,
         orders=children.orders,
         readings=children.readings,
+        task_runs=children.workers.task_runs,
         forkservers=children.forkservers,
         reloads=children.reloads,
         upgrades=upgrades,
@@ -204,7 +205,8 @@ def _build_children(
         captured=captured,
     )
     rows = RowAllocator(state.counted, state.app_counted)
-    workers = Workers(context, rows, state.listeners, state.workers)
+    shared = state.workers, state.task_runs
+    workers = Workers(context, rows, state.listeners, *shared)
     reloads = Reloads(base.facts.put_fact, frames, state.settings)
     return _Children(
         context=context,
@@ -253,6 +255,7 @@ def _build_control_loop(
         put_fact=put_fact,
         forkservers=children.forkservers,
         orders=orders,
+        task_runs=workers.task_runs,
         stack_reports=StackReports(workers.records, orders, children.forkservers),
         health_checks=HealthChecks(path, orders.connect, put_fact),
         probes=Probes(orders.connect, put_fact),

@@ -23,6 +23,7 @@ from blazeio_supervisor.fleet.facts import (
 )
 from blazeio_supervisor.fleet.snapshot import SlotView, Snapshot
 from blazeio_supervisor.ipc import control_api as api
+from blazeio_supervisor.ipc import status_api
 from blazeio_supervisor.ipc.socket_paths import Peer, read_peer
 from blazeio_supervisor.log.events import EventRecord
 from blazeio_supervisor.log.formats import encode_json
@@ -91,7 +92,7 @@ class ControlHandlers:
 
     async def status(
         self, _: api.Nothing, r: BlazeioServerProtocol
-    ) -> api.StatusAnswer:
+    ) -> status_api.StatusAnswer:
         """Show the whole service as it is now."""
         return describe_status(self._service)
 
@@ -157,7 +158,7 @@ class ControlHandlers:
 
     async def _follow(
         self, outcome: asyncio.Future[ReloadOutcome]
-    ) -> AsyncIterator[api.Progress]:
+    ) -> AsyncIterator[status_api.Progress]:
         """Yield each new step of the reload until it is over."""
         last = None
         while not outcome.done():

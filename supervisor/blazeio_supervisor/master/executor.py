@@ -17,6 +17,7 @@ from blazeio_supervisor.fleet.actions import (
     CloseListeners,
     DumpStack,
     Exit,
+    GrantLease,
     KeepServing,
     Notify,
     OpenSlot,
@@ -47,6 +48,7 @@ from blazeio_supervisor.master.probes import HealthChecks, Probes
 from blazeio_supervisor.master.reloads import Reloads, name_master
 from blazeio_supervisor.master.shutdown import Shutdown
 from blazeio_supervisor.master.systemd import SystemdNotifier
+from blazeio_supervisor.master.task_runs import TaskRuns
 from blazeio_supervisor.master.upgrade.exec_new import Upgrades
 from blazeio_supervisor.master.worker_record import Records, WorkerOrders, WorkerRecord
 
@@ -131,6 +133,7 @@ class ActionExecutor(Struct, frozen=True, kw_only=True):
     planner: Planner
     forkservers: Forkservers
     orders: WorkerOrders
+    task_runs: TaskRuns
     stack_reports: StackReports
     health_checks: HealthChecks
     probes: Probes
@@ -160,6 +163,8 @@ class ActionExecutor(Struct, frozen=True, kw_only=True):
                 self.forkservers.fork(action)
             case AdmitWorker(worker):
                 self.orders.admit(worker)
+            case GrantLease(worker):
+                self.orders.grant_lease(worker, self.task_runs)
             case StopWorker(worker, mode):
                 drain = self.shutdown.make_drain(self.planner.policy)
                 self.orders.end(worker, mode, drain)

@@ -24,7 +24,9 @@ from blazeio.app.app import App
 from blazeio.protocol.http1 import Http1Connection
 from blazeio.protocol.request import BlazeioServerProtocol
 from blazeio.server.server import Server
-from blazeio_supervisor.ipc.control_api import ErrorAnswer
+from blazeio_supervisor.ipc.control_api import (
+    ErrorAnswer,
+)
 from blazeio_supervisor.ipc.socket_paths import read_peer
 from blazeio_supervisor.log.formats import encode_json
 

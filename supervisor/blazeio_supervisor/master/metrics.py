@@ -30,7 +30,9 @@ from blazeio_supervisor.errors import BindError
 from blazeio_supervisor.files import remove
 from blazeio_supervisor.fleet.snapshot import Snapshot
 from blazeio_supervisor.ipc.app_metrics import AppTotals
-from blazeio_supervisor.ipc.control_api import ErrorAnswer
+from blazeio_supervisor.ipc.control_api import (
+    ErrorAnswer,
+)
 from blazeio_supervisor.ipc.scoreboard import STATUS_CLASSES, Histogram, Tally
 from blazeio_supervisor.log.formats import escape_answer, escape_line
 from blazeio_supervisor.log.setup import note
@@ -79,6 +81,7 @@ def list_families(service: ServiceState) -> Iterator[Metric]:
     yield from _list_changes(service.events.history.counts)
     yield from _list_slots(service, snapshot, tallies)
     yield from _list_workers(service, snapshot)
+    yield from _list_tasks(service, snapshot)
     yield from _list_app(service.readings.read_app())
 
 
@@ -277,6 +280,30 @@ def _list_workers(service: ServiceState, snapshot: Snapshot) -> Iterator[Metric]
     yield threads
     yield waiting
     yield memory
+
+
+def _list_tasks(service: ServiceState, snapshot: Snapshot) -> Iterator[Metric]:
+    runs = CounterMetricFamily(
+        "blazeio_task_runs", "Runs of a task that runs once.", labels=["task"]
+    )
+    failures = CounterMetricFamily(
+        "blazeio_task_failures", "Runs of it that have raised.", labels=["task"]
+    )
+    running = GaugeMetricFamily(
+        "blazeio_task_running", "1: it runs now.", labels=["task"]
+    )
+    began = GaugeMetricFamily(
+        "blazeio_task_last_run_time_seconds",
+        "When its last run began, Unix time; 0 before the first.",
+        labels=["task"],
+    )
+    living = {worker.worker for worker in snapshot.workers}
+    for name, run in service.task_runs.by_name.items():
+        runs.add_metric([name], run.count)
+        failures.add_metric([name], run.failures)
+        running.add_metric([name], run.is_running(living))
+        began.add_metric([name], run.began_at if run.count else 0.0)
+    yield from (runs, failures, running, began)
 
 
 def _list_app(totals: AppTotals) -> Iterator[Metric]:

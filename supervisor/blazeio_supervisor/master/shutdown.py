@@ -8,7 +8,9 @@ from blazeio_supervisor.errors import ExitCode, SupervisorError
 from blazeio_supervisor.fleet.facts import StopAsked
 from blazeio_supervisor.fleet.planner import Planner
 from blazeio_supervisor.fleet.policy import Policy
-from blazeio_supervisor.ipc.messages import Drain
+from blazeio_supervisor.ipc.messages import (
+    Drain,
+)
 from blazeio_supervisor.ipc.signals import CHANGES, STOPS
 from blazeio_supervisor.log.setup import note
 from blazeio_supervisor.master.children import Reaper

@@ -20,21 +20,25 @@ from blazeio_supervisor.fleet.snapshot import SlotView, Snapshot, WorkerView
 from blazeio_supervisor.fleet.worker_state import WANTED
 from blazeio_supervisor.ipc.control_api import (
     ConfigAnswer,
-    ListenerMode,
-    Progress,
-    Role,
     ServiceAnswer,
-    SlotAnswer,
-    StatusAnswer,
     UpgradeAnswer,
-    WorkerAnswer,
 )
 from blazeio_supervisor.ipc.processes import read_cpu_s
 from blazeio_supervisor.ipc.scoreboard import LAG_EDGES_S, NO_THREADS, Tally
+from blazeio_supervisor.ipc.status_api import (
+    ListenerMode,
+    Progress,
+    Role,
+    SlotAnswer,
+    StatusAnswer,
+    TaskAnswer,
+    WorkerAnswer,
+)
 from blazeio_supervisor.master.events import EventRing
 from blazeio_supervisor.master.forkservers import Forkservers
 from blazeio_supervisor.master.reloads import Reloads
 from blazeio_supervisor.master.service_name import Naming
+from blazeio_supervisor.master.task_runs import TaskRuns
 from blazeio_supervisor.master.upgrade.exec_new import UpgradeOutcome, Upgrades
 from blazeio_supervisor.master.worker_record import WorkerOrders
 from blazeio_supervisor.master.workers import WorkerReadings
@@ -58,6 +62,7 @@ class ServiceState(Struct, frozen=True, kw_only=True):
     steerer: Steerer
     orders: WorkerOrders
     readings: WorkerReadings
+    task_runs: TaskRuns
     forkservers: Forkservers
     reloads: Reloads
     events: EventRing
@@ -184,7 +189,37 @@ def describe_status(service: ServiceState) -> StatusAnswer:
         forkservers=list(snapshot.forkservers),
         lag_bounds_s=list(LAG_EDGES_S[1:-1]),
         dead_listeners=list(snapshot.dead_listeners),
+        tasks=describe_tasks(service, snapshot),
+        task_slot=_find_slot(snapshot, snapshot.task_holder),
     )
+
+
+def describe_tasks(service: ServiceState, snapshot: Snapshot) -> list[TaskAnswer]:
+    """Return the tasks that run once."""
+    living, now = {worker.worker for worker in snapshot.workers}, time.time()
+    answers = []
+    for name, run in service.task_runs.by_name.items():
+        is_running, next_at = run.is_running(living), run.next_at(living)
+        has_ended = run.ended_at is not None and not is_running
+        answers.append(
+            TaskAnswer(
+                name=name,
+                schedule=str(run.schedule),
+                is_running=is_running,
+                slot=run.slot,
+                began_s=now - run.began_at if run.count else None,
+                took_s=(run.ended_at or 0.0) - run.began_at if has_ended else None,
+                next_in_s=None if next_at is None else max(0.0, next_at - now),
+                runs=run.count,
+                failures=run.failures,
+                failure=run.failure,
+            )
+        )
+    return answers
+
+
+def _find_slot(snapshot: Snapshot, worker: int | None) -> int | None:
+    return next((w.slot for w in snapshot.workers if w.worker == worker), None)
 
 
 def _describe_listeners(listeners: Listeners) -> ListenerMode:

@@ -20,11 +20,16 @@ from blazeio_supervisor.ipc.messages import (
     FromWorker,
     IgnoreTerm,
     Importing,
+    Lease,
     Message,
     Ready,
     Release,
     ReopenLogs,
+    ReturnLease,
     ServeConnection,
+    TaskBegan,
+    TaskEnded,
+    TaskInfo,
     WorkerEvent,
 )
 from blazeio_supervisor.ipc.processes import refuse_descriptors
@@ -39,6 +44,7 @@ from blazeio_supervisor.log.formats import (
 from blazeio_supervisor.log.setup import note
 from blazeio_supervisor.master.children import Reaper
 from blazeio_supervisor.master.memory import Memory
+from blazeio_supervisor.master.task_runs import TaskRuns
 from blazeio_supervisor.sockets.listeners import Listeners
 from blazeio_supervisor.sockets.reuseport import list_sockets, list_terms
 
@@ -64,6 +70,8 @@ class WorkerRecord(Struct):
         measured_at: When that was, monotonic seconds.
         is_killed: The master has killed it.
         is_told_to_end: The master has ordered it to end, in any way.
+        tasks: Those of its app that run once.
+        has_lease: It runs them, or is about to.
     """
 
     worker: int
@@ -86,6 +94,8 @@ class WorkerRecord(Struct):
     has_misbehaved: bool = False
     is_importing: bool = False
     is_told_to_end: bool = False
+    tasks: tuple[TaskInfo, ...] = ()
+    has_lease: bool = False
 
     def check(self, message: FromWorker) -> None:
         """Note that this message has come, and whether it may come.
@@ -102,11 +112,16 @@ class WorkerRecord(Struct):
             case Address():
                 is_due = not (self.has_address or self.has_ready)
                 self.has_address = True
-            case Ready():
+            case Ready(_, tasks):
                 is_due, self.has_ready = not self.has_ready, True
+                self.tasks = tasks if is_due else self.tasks
             case WorkerEvent():
                 is_due = self.has_ready and self.said_count < MOST_SAID
                 self.said_count += 1
+            case TaskBegan(name) | TaskEnded(name):
+                is_due = self.has_lease and any(t.name == name for t in self.tasks)
+            case ReturnLease():
+                is_due, self.has_lease = self.has_lease, False
             case Failed():
                 is_due, self.has_failed = True, True
         if not is_due:
@@ -240,6 +255,18 @@ class WorkerOrders:
     def admit(self, worker: int) -> None:
         """Order a canary to accept from its slot."""
         self._send(worker, Admit())
+
+    def grant_lease(self, worker: int, runs: TaskRuns) -> None:
+        """Order a worker to run the tasks that run once.
+
+        Args:
+            worker: Its serial number.
+            runs: Know when each has begun last.
+        """
+        record = self._records.get(worker)
+        if record is not None:
+            record.has_lease = True
+            record.channel.send(Lease(runs.begin_lease(record.tasks)))
 
     def adopt(self, slot: int, by: int) -> None:
         """Order a worker to accept from another slot's queue too."""

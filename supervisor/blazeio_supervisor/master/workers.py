@@ -14,6 +14,7 @@ from blazeio_supervisor.fleet.actions import Spawn
 from blazeio_supervisor.fleet.facts import (
     Beat,
     Fact,
+    LeaseReturned,
     WorkerExited,
     WorkerForked,
     WorkerMisbehaved,
@@ -35,6 +36,9 @@ from blazeio_supervisor.ipc.messages import (
     FromWorker,
     Listen,
     Ready,
+    ReturnLease,
+    TaskBegan,
+    TaskEnded,
     WorkerEvent,
     parse_from_worker,
 )
@@ -59,6 +63,7 @@ from blazeio_supervisor.master.children import (
     name_children_of,
 )
 from blazeio_supervisor.master.memory import AT_REST_EVERY_S, Memory, OomKills
+from blazeio_supervisor.master.task_runs import TaskRuns
 from blazeio_supervisor.master.worker_record import (
     Records,
     WorkerRecord,
@@ -77,9 +82,11 @@ class Workers:
         ledger: Makes their rows, and keeps what dead ones have counted.
         listeners: What they accept from.
         records: As below, of the image before; they are shared with this object.
+        task_runs: Likewise.
 
     Attributes:
         records: One for each, by serial number; shared with the parts that need them.
+        task_runs: When the tasks that run once have run.
     """
 
     def __init__(
@@ -88,11 +95,13 @@ class Workers:
         ledger: RowAllocator,
         listeners: Listeners,
         records: Records | None = None,
+        task_runs: TaskRuns | None = None,
     ) -> None:
         self._child_context = child_context
         self._ledger = ledger
         self._listeners = listeners
         self.records = {} if records is None else records
+        self.task_runs = TaskRuns() if task_runs is None else task_runs
         if child_context.captured is not None:
             child_context.captured.on_fault = self.report_fault
 
@@ -283,6 +292,14 @@ class Workers:
             case Failed(_, reason, frames):
                 record.reason = reason
                 self._child_context.frames.print(frames, record.generation)
+            case TaskBegan(name):
+                self.task_runs.note_began(worker, record.slot, name)
+            case TaskEnded(name, failure):
+                self.task_runs.note_ended(name, failure)
+                if failure:
+                    record.note("task_failed", f"{name}: {failure}", "WARNING")
+            case ReturnLease():
+                self._child_context.put_fact(LeaseReturned(worker))
             case WorkerEvent():
                 record.note(message.event, message.text, "WARNING", message.traceback)
             case Address(host, port):
@@ -292,7 +309,8 @@ class Workers:
 
     def _note_ready(self, record: WorkerRecord) -> None:
         record.note("worker_ready", "it is ready to serve")
-        self._child_context.put_fact(WorkerReady(record.worker))
+        has_tasks = bool(record.tasks)
+        self._child_context.put_fact(WorkerReady(record.worker, has_tasks))
 
     def hand_listeners(self, slots: Container[int] | None) -> None:
         """Send workers the listeners of their slot as they are now.

@@ -14,7 +14,9 @@ from msgspec import Struct, field
 
 from blazeio_supervisor.errors import BindError
 from blazeio_supervisor.files import remove
-from blazeio_supervisor.ipc.messages import ListenerInfo
+from blazeio_supervisor.ipc.messages import (
+    ListenerInfo,
+)
 from blazeio_supervisor.log.setup import note
 from blazeio_supervisor.sockets.address import (
     Address,

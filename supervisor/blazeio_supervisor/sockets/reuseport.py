@@ -13,7 +13,9 @@ from collections.abc import Sequence
 
 from msgspec import Struct, field
 
-from blazeio_supervisor.ipc.messages import ListenerInfo
+from blazeio_supervisor.ipc.messages import (
+    ListenerInfo,
+)
 
 # Classic BPF programs on sockets: a plain ``setsockopt``, no privilege needed.
 

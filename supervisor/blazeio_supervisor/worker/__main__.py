@@ -74,6 +74,7 @@ from blazeio_supervisor.worker.import_app import (
     enter_folder,
     load_app,
 )
+from blazeio_supervisor.worker.leased_tasks import find_tasks
 from blazeio_supervisor.worker.overrides import (
     make_adopter,
     read_certificates,
@@ -169,6 +170,7 @@ class Generation(Struct):
             app = load_app(
                 path, make_adopter(self.load), is_factory=self.load.is_factory
             )
+            find_tasks(self.load.tasks)  # imported once, and a mistake is said once
             if self.tls is None:
                 with _logging(self.load, self.printing):
                     _read_certificates(app, path, self.load.folder)

@@ -40,10 +40,14 @@ from blazeio_supervisor.ipc.messages import (
     Load,
     Quit,
     ReopenLogs,
+)
+from blazeio_supervisor.ipc.messages import (
+    Fork as ForkOrder,
+)
+from blazeio_supervisor.ipc.packing import (
     pack,
     unpack,
 )
-from blazeio_supervisor.ipc.messages import Fork as ForkOrder
 from blazeio_supervisor.ipc.processes import end_descendants
 from blazeio_supervisor.ipc.signals import HELD_BACK, STACK_SIGNAL
 from blazeio_supervisor.isolation import (

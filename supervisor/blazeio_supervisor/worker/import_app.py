@@ -100,6 +100,15 @@ def load_app(path: AppPath, adopt: Adopt[AppT], *, is_factory: bool = False) -> 
     return app
 
 
+def find_object(path: AppPath) -> object:
+    """Import a module, and return what its attribute is.
+
+    Raises:
+        LoadError: There is no such module or attribute, or its code raised.
+    """
+    return _follow(_import(path), path)
+
+
 def _adopt(
     adopt: Adopt[AppT], found: object, name: str, *, must_call: bool = False
 ) -> AppT | None:

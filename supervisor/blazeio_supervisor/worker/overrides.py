@@ -22,7 +22,11 @@ from blazeio.server.server import Server
 from blazeio.server.tls import TlsSettings, make_tls_config
 from blazeio_supervisor.errors import ExitCode
 from blazeio_supervisor.files import examine, open_to_append
-from blazeio_supervisor.ipc.messages import GatewayConfig, Load, Overrides
+from blazeio_supervisor.ipc.messages import (
+    GatewayConfig,
+    Load,
+    Overrides,
+)
 from blazeio_supervisor.ipc.scoreboard import (
     IN_FLIGHT,
     LATENCY_EDGES_S,

@@ -33,6 +33,7 @@ from blazeio_supervisor.ipc.messages import (
     Drain,
     Fork,
     IgnoreTerm,
+    Lease,
     Listen,
     Load,
     Message,
@@ -56,6 +57,7 @@ from blazeio_supervisor.worker.forks import (
     replace_epolls,
 )
 from blazeio_supervisor.worker.import_app import LoadError, describe_failure
+from blazeio_supervisor.worker.leased_tasks import LeasedTasks
 from blazeio_supervisor.worker.listeners import WorkerListeners
 from blazeio_supervisor.worker.overrides import (
     FailureNamer,
@@ -144,6 +146,11 @@ class WorkerServer:
         self._stays = False
         self._has_closed = False
         self._stuck_told = 0
+        self._leased = LeasedTasks(app.once_tasks, self._send)
+
+    def _send(self, message: Message) -> None:
+        if self._channel.is_open:  # else the master is gone
+            self._channel.send(message)
 
     async def run(self, loop: asyncio.AbstractEventLoop) -> None:
         """Run from boot to the last ``on_stop`` hook.
@@ -181,7 +188,8 @@ class WorkerServer:
         self._beat(self._asked_at)
         if not self._order.is_canary:
             self._listeners.open()
-        self._channel.send(Ready(is_tls=bool(self._tls or self._app.tls)))
+        is_tls = bool(self._tls or self._app.tls)
+        self._channel.send(Ready(is_tls, self._leased.describe()))
         await self._end(await self._drain_order)
         self._count()  # of the last requests no beat has told
 
@@ -270,6 +278,8 @@ class WorkerServer:
                 self._ask_to_drain(message)
             case IgnoreTerm():
                 self._ignore_term()
+            case Lease(last):
+                self._leased.begin(last)
             case Admit() if not self._drain_order.done():
                 self._listeners.open()
             case Adopt(slot, terms) if not self._drain_order.done():
@@ -443,6 +453,7 @@ class WorkerServer:
         farewell_s = min(self._load.farewell_window_s, max(room_s, 0.0))
         self._server.start_draining(idle_s, farewell_s)
         hooks = self._loop.create_task(self._app.drain_hooks())
+        self._returning = self._loop.create_task(self._leased.end())
         if order.is_final:
             await self._listeners.accept_last()
         else:

@@ -69,6 +69,7 @@ from blazeio_supervisor.worker.import_app import (
     load_app,
     run_script,
 )
+from blazeio_supervisor.worker.leased_tasks import add_tasks
 from blazeio_supervisor.worker.overrides import make_adopter
 from blazeio_supervisor.worker.serve import WorkerServer
 from blazeio_supervisor.worker.stack_dump import StackDump
@@ -242,6 +243,7 @@ class Worker:
         self._require_channel()
         printing = self._printing
         configure_logs(self._load.log, printing.log_fd, printing.origin)
+        add_tasks(app, self._load.tasks)
         if not self._order.is_bound:
             self._ask_for_listeners(app)
         self._has_served = True

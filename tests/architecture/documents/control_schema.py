@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from blazeio_supervisor.cli.doctor import DoctorReport
-from blazeio_supervisor.ipc import control_api
+from blazeio_supervisor.ipc import control_api, status_api
 from blazeio_supervisor.log.events import EventRecord
 
 
@@ -15,10 +15,11 @@ def list_structs() -> list[type[msgspec.Struct]]:
     """Every order, answer and part of one."""
     return [
         value
-        for value in vars(control_api).values()
+        for module in (control_api, status_api)
+        for value in vars(module).values()
         if inspect.isclass(value)
         and issubclass(value, msgspec.Struct)
-        and value.__module__ == control_api.__name__
+        and value.__module__ == module.__name__
     ] + [EventRecord]
 
 
@@ -26,7 +27,7 @@ def make_schema() -> dict[str, Any]:
     """Describe all of them, and what ``doctor --json`` prints."""
     kinds = [*list_structs(), DoctorReport]
     _, definitions = msgspec.json.schema_components(kinds)
-    number = control_api.SCHEMA
+    number = status_api.SCHEMA
     return {
         "title": f"The control socket of blazeio-supervisor, schema {number}",
         "$defs": json.loads(

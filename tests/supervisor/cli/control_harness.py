@@ -5,7 +5,9 @@ from pathlib import Path
 
 import msgspec
 
-from blazeio_supervisor.ipc.control_api import ErrorAnswer
+from blazeio_supervisor.ipc.control_api import (
+    ErrorAnswer,
+)
 from blazeio_supervisor.master.control_server import ControlServer
 from blazeio_supervisor.master.metrics import Exposition
 from tests.supervisor.cli.master_harness import MasterHarness

@@ -79,6 +79,7 @@ class MasterHarness:
             steerer=Steerer(),
             orders=WorkerOrders(self.workers.records, reaper, self.listeners),
             readings=self.readings,
+            task_runs=self.workers.task_runs,
             forkservers=Forkservers(
                 child_context, self.reloads.settings_of, self.workers
             ),

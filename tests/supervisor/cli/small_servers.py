@@ -12,7 +12,9 @@ from contextlib import contextmanager
 import msgspec
 
 from blazeio_supervisor.cli.client import ControlClient
-from blazeio_supervisor.ipc.control_api import ServiceAnswer
+from blazeio_supervisor.ipc.control_api import (
+    ServiceAnswer,
+)
 from blazeio_supervisor.ipc.socket_paths import SocketPath
 
 UID = os.geteuid()

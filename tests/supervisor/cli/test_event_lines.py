@@ -1,7 +1,9 @@
 import re
 
 from blazeio_supervisor.cli.queries import format_events
-from blazeio_supervisor.ipc.control_api import EventsAnswer
+from blazeio_supervisor.ipc.control_api import (
+    EventsAnswer,
+)
 from blazeio_supervisor.log.events import EventRecord
 
 

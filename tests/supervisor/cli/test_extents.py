@@ -6,7 +6,9 @@ from blazeio_supervisor.cli.orders import (
     measure_scaling,
 )
 from blazeio_supervisor.cli.verbs import Extent
-from blazeio_supervisor.ipc.control_api import StatusAnswer
+from blazeio_supervisor.ipc.status_api import (
+    StatusAnswer,
+)
 from tests.supervisor.cli.test_status_table import (
     make_slot,
     make_status,

@@ -9,7 +9,9 @@ import pytest
 
 from blazeio_supervisor.cli.client import find_client
 from blazeio_supervisor.errors import NotRunningError, UsageError
-from blazeio_supervisor.ipc.control_api import ServiceAnswer
+from blazeio_supervisor.ipc.control_api import (
+    ServiceAnswer,
+)
 from blazeio_supervisor.ipc.socket_paths import Search, SocketPath
 from tests.supervisor.cli.small_servers import (
     UID,

@@ -6,7 +6,9 @@ import pytest
 from click.testing import Result
 
 from blazeio_supervisor.errors import NotRunningError
-from blazeio_supervisor.ipc.control_api import EventsAnswer
+from blazeio_supervisor.ipc.control_api import (
+    EventsAnswer,
+)
 from blazeio_supervisor.ipc.socket_paths import SocketPath
 from blazeio_supervisor.log.events import EventRecord
 from blazeio_supervisor.log.setup import note

@@ -3,7 +3,12 @@ import os
 import msgspec
 
 from blazeio_supervisor.errors import UsageError
-from blazeio_supervisor.ipc.control_api import ConfigAnswer, StatusAnswer
+from blazeio_supervisor.ipc.control_api import (
+    ConfigAnswer,
+)
+from blazeio_supervisor.ipc.status_api import (
+    StatusAnswer,
+)
 from tests.supervisor.cli.verb_harness import VerbHarness
 
 

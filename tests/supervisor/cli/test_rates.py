@@ -8,7 +8,9 @@ from blazeio_supervisor.cli.top_screen import (
     find_percentile,
     measure_rates,
 )
-from blazeio_supervisor.ipc.control_api import StatusAnswer
+from blazeio_supervisor.ipc.status_api import (
+    StatusAnswer,
+)
 from tests.supervisor.cli.test_status_table import (
     make_slot,
     make_status,

@@ -2,7 +2,9 @@ import pytest
 from msgspec.structs import replace
 
 from blazeio_supervisor.cli.top_screen import Rates, View, WorkerRates, draw
-from blazeio_supervisor.ipc.control_api import Progress
+from blazeio_supervisor.ipc.status_api import (
+    Progress,
+)
 from tests.supervisor.cli.test_status_table import (
     MIB,
     make_slot,

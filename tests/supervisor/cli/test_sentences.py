@@ -17,7 +17,6 @@ from blazeio_supervisor.cli.queries import format_config, format_stacks
 from blazeio_supervisor.ipc.control_api import (
     ConfigAnswer,
     ParkAnswer,
-    Progress,
     RecycleAnswer,
     Recycled,
     ReloadAnswer,
@@ -25,6 +24,9 @@ from blazeio_supervisor.ipc.control_api import (
     StackAnswer,
     UpgradeAnswer,
     WorkerStack,
+)
+from blazeio_supervisor.ipc.status_api import (
+    Progress,
 )
 from tests.supervisor.cli.test_status_table import make_slot
 

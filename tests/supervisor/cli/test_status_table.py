@@ -1,10 +1,13 @@
+from typing import Any
+
 import pytest
 
 from blazeio_supervisor.cli.output import format_status, list_lines, name_state
-from blazeio_supervisor.ipc.control_api import (
+from blazeio_supervisor.ipc.status_api import (
     Progress,
     SlotAnswer,
     StatusAnswer,
+    TaskAnswer,
     WorkerAnswer,
 )
 
@@ -199,3 +202,33 @@ def test_a_name_that_leaves_no_room_has_a_line_of_its_own() -> None:
     assert first == f"{'n' * 60} (app:web)"
     assert second.startswith("  master pid ")
     assert format_status(status, 200).splitlines()[0].startswith(f"{first}: master pid")
+
+
+def make_task(name: str, **fields: Any) -> TaskAnswer:
+    blank = dict.fromkeys(("slot", "began_s", "took_s", "next_in_s"))
+    usual = {"is_running": False, "runs": 0, "failures": 0, "failure": ""}
+    return TaskAnswer(**{"name": name, "schedule": "", **blank, **usual, **fields})
+
+
+def test_tasks_that_run_once_are_listed_with_where_and_when() -> None:
+    tasks = [
+        make_task("app.listen", is_running=True, began_s=30.0, runs=1),
+        make_task(
+            "app.clean",
+            schedule="every 900 s",
+            next_in_s=60.0,
+            began_s=840.0,
+            runs=4,
+            failures=1,
+            failure="OSError: no room",
+        ),
+        make_task("app.report", schedule="at 03:00", next_in_s=3600.0),
+    ]
+    status = make_status([make_slot(0)], [make_worker(0)], tasks=tasks, task_slot=0)
+    assert format_status(status).splitlines()[-4:] == [
+        "tasks that run once, in slot 0:",
+        "  app.listen: runs now, began 30 s ago",
+        "  app.clean: every 900 s, next in 1 min, began 14 min ago, "
+        "1 of 4 runs failed, the last: OSError: no room",
+        "  app.report: at 03:00, next in 1 h 0 m",
+    ]

@@ -5,7 +5,9 @@ import pytest
 from blazeio_supervisor.cli.client import ControlClient
 from blazeio_supervisor.cli.verbs import Extent, wait_for
 from blazeio_supervisor.errors import SupervisorError
-from blazeio_supervisor.ipc.control_api import StatusAnswer
+from blazeio_supervisor.ipc.status_api import (
+    StatusAnswer,
+)
 from tests.supervisor.cli.small_servers import UID
 from tests.supervisor.cli.verb_harness import VerbHarness
 

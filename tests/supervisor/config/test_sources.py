@@ -8,7 +8,10 @@ import pytest
 from blazeio_supervisor.config.settings import list_all_options
 from blazeio_supervisor.config.sources import Given, choose, find_misspelt, read_given
 from blazeio_supervisor.errors import UsageError
-from blazeio_supervisor.ipc.messages import pack, unpack
+from blazeio_supervisor.ipc.packing import (
+    pack,
+    unpack,
+)
 from tests.supervisor.typed import configure, look_for_sources, read_settings
 
 OPTIONS = tuple(list_all_options())

@@ -17,7 +17,10 @@ from blazeio_supervisor.ipc.app_metrics import (
     RegionReader,
     RowCells,
 )
-from blazeio_supervisor.ipc.messages import pack, unpack
+from blazeio_supervisor.ipc.packing import (
+    pack,
+    unpack,
+)
 from blazeio_supervisor.ipc.scoreboard import Row, RowAllocator, make_row_memory
 
 ORDERS = MetricFamily("orders", "counter", "Orders.", ("kind",))

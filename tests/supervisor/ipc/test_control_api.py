@@ -6,13 +6,16 @@ import msgspec
 import pytest
 
 from blazeio_supervisor.ipc import control_api as api
+from blazeio_supervisor.ipc import status_api
 from blazeio_supervisor.ipc.control_api import (
     EventsQuery,
-    Progress,
     ReloadAnswer,
     SettingAnswer,
-    SlotAnswer,
     StopAnswer,
+)
+from blazeio_supervisor.ipc.status_api import (
+    Progress,
+    SlotAnswer,
 )
 from blazeio_supervisor.log.events import EventRecord
 from tests.architecture.documents.control_schema import list_structs
@@ -40,7 +43,13 @@ def test_every_order_and_answer_is_of_an_endpoint() -> None:
         for kind in ORDERS_AND_ANSWERS
         if kind.__name__.endswith(("Order", "Query", "Answer"))
     }
-    parts = {api.WorkerAnswer, api.SlotAnswer, api.SettingAnswer, api.ErrorAnswer}
+    parts = {
+        status_api.WorkerAnswer,
+        status_api.SlotAnswer,
+        status_api.TaskAnswer,
+        api.SettingAnswer,
+        api.ErrorAnswer,
+    }
     assert top - parts == used - {api.Nothing, str}
 
 

@@ -24,9 +24,11 @@ from blazeio_supervisor.ipc.messages import (
     Ready,
     Unsafe,
     describe_skew,
-    pack,
     parse_message,
     serialize_message,
+)
+from blazeio_supervisor.ipc.packing import (
+    pack,
     unpack,
 )
 
@@ -78,6 +80,7 @@ SHAPES = {
     23: "7d4364732d27b424",
     24: "257ab7bb8146441c",
     25: "73868ddb04ba11e9",
+    26: "2ed6b2969805d093",
 }
 """Of each protocol, what ``take_fingerprint`` gave."""
 

@@ -7,7 +7,9 @@ import pytest
 from blazeio_supervisor.errors import BindError, ExitCode
 from blazeio_supervisor.fleet.facts import StopAsked
 from blazeio_supervisor.fleet.policy import Policy
-from blazeio_supervisor.ipc.messages import Drain
+from blazeio_supervisor.ipc.messages import (
+    Drain,
+)
 from blazeio_supervisor.master.loop import FactQueue
 from blazeio_supervisor.master.shutdown import Shutdown
 from blazeio_supervisor.master.systemd import SystemdNotifier

@@ -20,7 +20,9 @@ from blazeio_supervisor.fleet.facts import (
     WorkerForked,
     WorkerReady,
 )
-from blazeio_supervisor.ipc.messages import Drain
+from blazeio_supervisor.ipc.messages import (
+    Drain,
+)
 from blazeio_supervisor.ipc.processes import become_subreaper
 from blazeio_supervisor.ipc.scoreboard import RowAllocator
 from blazeio_supervisor.log.setup import FramesPrinter

@@ -17,13 +17,15 @@ from blazeio_supervisor.fleet.facts import (
 )
 from blazeio_supervisor.ipc.control_api import (
     ParkAnswer,
-    Progress,
     RecycleAnswer,
     Recycled,
     ReloadAnswer,
     ScaleAnswer,
     StackAnswer,
     StopAnswer,
+)
+from blazeio_supervisor.ipc.status_api import (
+    Progress,
 )
 from tests.supervisor.cli.control_harness import ControlServerHarness
 from tests.supervisor.cli.master_harness import US

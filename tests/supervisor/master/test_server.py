@@ -13,7 +13,12 @@ import pytest
 from blazeio_supervisor.config.environment import StartEnvironment
 from blazeio_supervisor.config.live_settings import LiveSettings
 from blazeio_supervisor.config.sources import Sources
-from blazeio_supervisor.ipc.control_api import ServiceAnswer, StatusAnswer
+from blazeio_supervisor.ipc.control_api import (
+    ServiceAnswer,
+)
+from blazeio_supervisor.ipc.status_api import (
+    StatusAnswer,
+)
 from blazeio_supervisor.master.control_server import (
     CONNECTION_COUNT,
     USER_CONNECTION_COUNT,

@@ -6,7 +6,11 @@ from pathlib import Path
 import pytest
 
 from blazeio_supervisor.ipc.channel import receive, send
-from blazeio_supervisor.ipc.messages import Adopt, Ready, Release
+from blazeio_supervisor.ipc.messages import (
+    Adopt,
+    Ready,
+    Release,
+)
 from blazeio_supervisor.master.listeners import SlotListeners
 from blazeio_supervisor.master.systemd import FdStore, SystemdNotifier
 from blazeio_supervisor.sockets.listeners import Steerer

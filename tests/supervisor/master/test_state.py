@@ -11,7 +11,9 @@ import pytest
 from blazeio_supervisor.fleet.actions import Spawn
 from blazeio_supervisor.fleet.planner import Planner
 from blazeio_supervisor.fleet.policy import Policy
-from blazeio_supervisor.ipc.messages import PROTOCOL
+from blazeio_supervisor.ipc.messages import (
+    PROTOCOL,
+)
 from blazeio_supervisor.master.control_server import ControlServer
 from blazeio_supervisor.master.metrics import Exposition
 from blazeio_supervisor.master.upgrade.image import KeptImage

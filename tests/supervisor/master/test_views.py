@@ -3,7 +3,9 @@ from collections.abc import Iterator
 import msgspec
 import pytest
 
-from blazeio_supervisor.ipc.control_api import EventsAnswer
+from blazeio_supervisor.ipc.control_api import (
+    EventsAnswer,
+)
 from blazeio_supervisor.log.events import EventRecord
 from blazeio_supervisor.log.setup import note
 from tests.supervisor.cli.control_harness import ControlServerHarness

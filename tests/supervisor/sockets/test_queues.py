@@ -3,7 +3,9 @@ import socket
 
 import pytest
 
-from blazeio_supervisor.ipc.messages import ListenerInfo
+from blazeio_supervisor.ipc.messages import (
+    ListenerInfo,
+)
 from blazeio_supervisor.sockets.reuseport import (
     AcceptQueue,
     Queue,

@@ -4,7 +4,9 @@ from collections.abc import Iterator
 import pytest
 
 from blazeio_supervisor.errors import BindError
-from blazeio_supervisor.ipc.messages import ListenerInfo
+from blazeio_supervisor.ipc.messages import (
+    ListenerInfo,
+)
 from blazeio_supervisor.sockets.address import TcpEndpoint
 from blazeio_supervisor.sockets.bind import open_first
 from blazeio_supervisor.sockets.listeners import (

@@ -8,7 +8,9 @@ import pytest
 from blazeio.app.app import App
 from blazeio.protocol.request import BlazeioServerProtocol
 from blazeio.server.server import Server
-from blazeio_supervisor.ipc.messages import ListenerInfo
+from blazeio_supervisor.ipc.messages import (
+    ListenerInfo,
+)
 from blazeio_supervisor.sockets.reuseport import Queue
 from blazeio_supervisor.worker.listeners import WorkerListeners
 from tests.supervisor.worker.lone_generation import make_listener

@@ -5,7 +5,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from blazeio_supervisor.ipc.messages import Fork, ForkFailed, Loaded, Quit
+from blazeio_supervisor.ipc.messages import (
+    Fork,
+    ForkFailed,
+    Loaded,
+    Quit,
+)
 from tests.supervisor.worker.lone_generation import (
     HELLO,
     LoneGeneration,

@@ -4,7 +4,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from blazeio_supervisor.ipc.messages import Failed, Loaded, Overrides, Unsafe
+from blazeio_supervisor.ipc.messages import (
+    Failed,
+    Loaded,
+    Overrides,
+    Unsafe,
+)
 from tests.supervisor.worker.lone_generation import (
     HELLO,
     LoneGeneration,

@@ -15,7 +15,10 @@ from blazeio.protocol.request import BlazeioServerProtocol
 from blazeio.server.acceptor import bind
 from blazeio.server.tls import TlsSettings
 from blazeio_supervisor.errors import ExitCode
-from blazeio_supervisor.ipc.messages import GatewayConfig, Overrides
+from blazeio_supervisor.ipc.messages import (
+    GatewayConfig,
+    Overrides,
+)
 from blazeio_supervisor.worker.import_app import LoadError
 from blazeio_supervisor.worker.overrides import (
     configure_foreign,

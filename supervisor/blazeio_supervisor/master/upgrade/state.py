@@ -21,7 +21,13 @@ from blazeio_supervisor.errors import SupervisorError
 from blazeio_supervisor.fleet.roster import Roster
 from blazeio_supervisor.fleet.snapshot import FleetState
 from blazeio_supervisor.ipc.app_metrics import AppTotals
-from blazeio_supervisor.ipc.messages import PROTOCOL, pack, unpack
+from blazeio_supervisor.ipc.messages import (
+    PROTOCOL,
+)
+from blazeio_supervisor.ipc.packing import (
+    pack,
+    unpack,
+)
 from blazeio_supervisor.ipc.scoreboard import Row, Tally
 from blazeio_supervisor.master.control_server import ControlState
 from blazeio_supervisor.master.events import EventHistory
@@ -30,6 +36,7 @@ from blazeio_supervisor.master.listeners import BoundState
 from blazeio_supervisor.master.metrics import MetricsState
 from blazeio_supervisor.master.output import OutputReader
 from blazeio_supervisor.master.service_name import Naming
+from blazeio_supervisor.master.task_runs import TaskRuns
 from blazeio_supervisor.master.upgrade.exec_new import UpgradeRun
 from blazeio_supervisor.master.upgrade.image import KeptImage
 from blazeio_supervisor.master.worker_record import WorkerRecord
@@ -53,6 +60,7 @@ class MasterState(Struct, kw_only=True):
         adopted: By which worker, for each such slot.
         counted: By slot, what its earlier workers have counted.
         app_counted: What the app has counted in earlier workers.
+        task_runs: When the tasks that run once have run.
         workers: By serial number.
         forkservers: By generation.
         captured: One for each process whose output is read.
@@ -67,6 +75,7 @@ class MasterState(Struct, kw_only=True):
     adopted: dict[int, int] = field(default_factory=dict)
     counted: dict[int, Tally] = field(default_factory=dict)
     app_counted: AppTotals = field(default_factory=AppTotals)
+    task_runs: TaskRuns = field(default_factory=TaskRuns)
     workers: dict[int, WorkerRecord] = field(default_factory=dict)
     forkservers: dict[int, ForkserverRecord] = field(default_factory=dict)
     naming: Naming = field(default_factory=Naming)

@@ -1,0 +1,179 @@
+"""Tasks that run once in a whole service, however many processes it has.
+
+``OnceTasks`` has those of one app, and runs them between ``start`` and ``stop``.
+Alone that is while the app is served. A supervisor gives one process after the other
+the right to run them (a *lease*), so that no two do at once, and passes on when each
+began last, so that schedules go on over the change.
+"""
+
+import asyncio
+import functools
+import inspect
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from traceback import format_exception_only
+from typing import Any
+
+from msgspec import Struct
+
+from blazeio.app.schedule import Schedule
+from blazeio.errors import ConfigurationError
+from blazeio.loggers import get_logger
+
+log = get_logger("blazeio.app")
+
+TASK_COUNT = 64
+"""Of one app."""
+NAME_CHARS = 100
+"""Of the name of one."""
+LOOK_EVERY_S = 60.0
+"""A clock that was set, or a machine that slept, is noticed so soon."""
+
+
+class OnceTask(Struct, frozen=True):
+    """One task.
+
+    Attributes:
+        name: By which it is known over reloads.
+        run: Called for each run; it may return an awaitable.
+    """
+
+    name: str
+    run: Callable[[], Any]
+    schedule: Schedule = Schedule()
+
+
+class OnceObserver:
+    """Is told what the tasks do; by default nobody is."""
+
+    def note_began(self, name: str, at: float) -> None:
+        """A run begins; ``at`` in seconds since 1970."""
+
+    def note_ended(self, name: str, failure: str) -> None:
+        """A run is over; ``failure`` is "" or what it raised, in one line."""
+
+
+class OnceTasks:
+    """The tasks of one app.
+
+    Attributes:
+        is_leased: Somebody else says when they may run: ``start`` is theirs to call.
+        observer: Is told what they do.
+    """
+
+    def __init__(self) -> None:
+        self.is_leased = False
+        self.observer = OnceObserver()
+        self._tasks: dict[str, OnceTask] = {}
+        self._running: set[asyncio.Task[None]] = set()
+        self._outer: OnceTasks | None = None
+
+    @property
+    def tasks(self) -> list[OnceTask]:
+        """All of them; of a mounted app, none: they are the outer one's."""
+        return list(self._tasks.values())
+
+    @property
+    def running(self) -> set[asyncio.Task[None]]:
+        """Those that have been started and have not ended."""
+        return self._running.copy()
+
+    def add(self, task: OnceTask) -> None:
+        """Add a task, before they are started.
+
+        Raises:
+            ConfigurationError: There is one of that name, or too many.
+        """
+        name = task.name
+        if self._outer is not None:
+            self._outer.add(task)
+            return
+        if self._running:
+            raise ConfigurationError(f"task {name}: the app is served by now")
+        if name in self._tasks:
+            text = "is there already: give one of them another name="
+            raise ConfigurationError(f"task {name!r} {text}")
+        if len(self._tasks) >= TASK_COUNT:
+            raise ConfigurationError(f"task {name!r}: more than {TASK_COUNT} of them")
+        if not name.isprintable() or not 0 < len(name) <= NAME_CHARS:
+            text = f"a name has 1 to {NAME_CHARS} printable characters"
+            raise ConfigurationError(f"task {name!r:.130}: {text}")
+        self._tasks[name] = task
+
+    def include(self, inner: "OnceTasks") -> None:
+        """Run the tasks of a mounted app with these."""
+        for task in inner.tasks:
+            self.add(task)
+        inner._tasks, inner._outer = {}, self
+
+    def start(self, last: Mapping[str, float] | None = None) -> None:
+        """Run them from now on, until ``stop``.
+
+        Args:
+            last: By name, when the last run of each began; others: now.
+        """
+        loop, now = asyncio.get_running_loop(), time.time()
+        for task in self.tasks:
+            began_at = (last or {}).get(task.name, now)
+            running = loop.create_task(
+                self._run(task, began_at), name=f"once {task.name}"
+            )
+            self._running.add(running)
+            running.add_done_callback(self._running.discard)
+
+    async def stop(self) -> None:
+        """Cancel them, and return when the last one has really ended."""
+        while self._running:
+            for task in self._running:
+                if not task.cancelling():  # a second time would cut its clean-up
+                    task.cancel()
+            await asyncio.wait(self._running)
+
+    async def _run(self, task: OnceTask, last: float) -> None:
+        if not task.schedule.is_repeated:
+            await self._run_once(task)
+            return
+        while True:
+            due_at = task.schedule.next_after(last)
+            while (wait_s := due_at - time.time()) > 0:  # noqa: ASYNC110 - of a clock
+                await asyncio.sleep(min(wait_s, LOOK_EVERY_S))
+            last = max(time.time(), due_at)
+            await self._run_once(task)
+
+    async def _run_once(self, task: OnceTask) -> None:
+        self.observer.note_began(task.name, time.time())
+        failure = "it was cancelled"
+        try:
+            result = task.run()
+            if inspect.isawaitable(result):
+                await result
+            failure = ""
+        except Exception as error:
+            failure = "".join(format_exception_only(error)).strip().splitlines()[-1]
+            log.exception("task %s failed", task.name)
+        finally:
+            self.observer.note_ended(task.name, failure)
+
+
+def name_function(function: Callable[..., Any]) -> str:
+    """Return the name that a task has unless it is given one."""
+    module = getattr(function, "__module__", None) or "?"
+    return f"{module}.{getattr(function, '__qualname__', type(function).__name__)}"
+
+
+def in_thread(function: Callable[[], Any]) -> Callable[[], Awaitable[Any]]:
+    """Return what runs a plain function in a thread, as a task.
+
+    A thread cannot be cancelled: then its end is waited for.
+    """
+
+    @functools.wraps(function)
+    async def run() -> Any:
+        future = asyncio.get_running_loop().run_in_executor(None, function)
+        try:
+            return await asyncio.shield(future)
+        except asyncio.CancelledError:
+            await asyncio.wait((future,))
+            raise
+
+    return run
