@@ -9,6 +9,7 @@ from blazeio.gateways.http import HttpExchange
 from blazeio.gateways.lifespan import AsgiApp
 from blazeio.gateways.scope import Scope, make_http_scope, make_websocket_scope
 from blazeio.gateways.websocket import WebSocketExchange
+from blazeio.wire.request import RequestHead
 
 
 def _asks_for_websocket(upgrade: str) -> bool:
@@ -44,15 +45,23 @@ class AsgiGateway(Gateway):
 
     async def serve(self, r: GatewayProtocol) -> object:
         """Serve one request: the handler of connections of ``GatewayProtocol``."""
-        # Hot: runs once per request; ``call`` by hand.
-        self.loop = r.context.loop
-        if r.response.upgrade is not None and _asks_for_websocket(r.response.upgrade):
+        # Hot: runs once per request; ``call`` and ``_call`` by hand, since a coroutine
+        # more takes 0.2 us.
+        head = r.response.head
+        if head.upgrade is not None and _asks_for_websocket(head.upgrade):
             await self._serve_websocket(r, self.root_path, "")
             return None
         exchange = HttpExchange(r, self)
         extensions = self._find_extensions(r)
         scope = make_http_scope(find_facts(r), self.root_path, self._state, extensions)
-        return await self._call(r, exchange, scope)
+        try:
+            await self._app(scope, exchange.receive, exchange.send)
+        except BaseException as error:
+            return self._end_by_error(r, exchange, head, error)
+        exchange.has_returned = True
+        if exchange.is_over and exchange.end_background is None:
+            return None
+        return self.end(exchange, f"{head.method} {head.target}")
 
     async def call(
         self, r: GatewayProtocol, exchange: HttpExchange, root_path: str, prefix: str
@@ -69,16 +78,30 @@ class AsgiGateway(Gateway):
     async def _call(
         self, r: GatewayProtocol, exchange: HttpExchange, scope: Scope
     ) -> object:
-        method, target = r.method, r.tail
+        head = r.response.head
         try:
             await self._app(scope, exchange.receive, exchange.send)
         except BaseException as error:
-            if exchange.end_background is None and r.handler_task.is_ended_by(error):
-                raise
-            return self.end(exchange, f"{method} {target}", error)
+            return self._end_by_error(r, exchange, head, error)
         if exchange.has_ended_well():
             return None
-        return self.end(exchange, f"{method} {target}")
+        return self.end(exchange, f"{head.method} {head.target}")
+
+    def _end_by_error(
+        self,
+        r: GatewayProtocol,
+        exchange: HttpExchange,
+        head: RequestHead,
+        error: BaseException,
+    ) -> object:
+        """The app has raised; return what the handler has to return.
+
+        Raises:
+            BaseException: The same, where it is meant to end the task.
+        """
+        if exchange.end_background is None and r.handler_task.is_ended_by(error):
+            raise error
+        return self.end(exchange, f"{head.method} {head.target}", error)
 
     async def _serve_websocket(
         self, r: GatewayProtocol, root_path: str, prefix: str
@@ -119,7 +142,7 @@ class AsgiGateway(Gateway):
 
     def _find_extensions(self, r: GatewayProtocol) -> dict[str, Any]:
         extensions: dict[str, Any]
-        if r.response.minor:
+        if r.response.head.minor:
             extensions = {
                 "http.response.zerocopysend": {},
                 "http.response.early_hint": {},

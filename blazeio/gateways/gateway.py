@@ -1,6 +1,5 @@
 """``Gateway``: what those of ASGI and WSGI share, on the loop's side."""
 
-import asyncio
 import contextvars
 from typing import Any
 
@@ -23,7 +22,6 @@ class Gateway:
 
     Attributes:
         root_path: What a proxy takes away in front of each path.
-        loop: The running one, once it serves.
     """
 
     def __init__(self, name: str) -> None:
@@ -31,7 +29,6 @@ class Gateway:
         self._answered: list[HttpExchange] = []
         self._apart = contextvars.copy_context()
         self.root_path = ""
-        self.loop: asyncio.AbstractEventLoop
 
     async def call(
         self, r: GatewayProtocol, exchange: HttpExchange, root_path: str, prefix: str
@@ -56,14 +53,16 @@ class Gateway:
         answered in it.
         """
         # Hot: runs once per request.
-        self._answered.append(exchange)
-        if len(self._answered) == 1:
-            self.loop.call_soon(self._detach_running, context=self._apart)
+        answered = self._answered
+        if not answered:
+            exchange.loop.call_soon(self._detach_running, context=self._apart)
+        answered.append(exchange)
 
     def _detach_running(self) -> None:
         answered, self._answered = self._answered, []
         for exchange in answered:
-            exchange.detach()
+            if not exchange.has_returned:
+                exchange.detach()
 
     def end(self, exchange: HttpExchange, asked: str, error: Any = None) -> object:
         """The app is over: see to its response.
@@ -102,7 +101,8 @@ class Gateway:
 def find_facts(r: GatewayProtocol) -> RequestFacts:
     """Say what a request and its connection are."""
     # Hot: runs once per request.
-    origin = r.carrier.origin
+    carrier = r.carrier
+    origin = carrier.origin
     peer, scheme = r.peer, r.own_scheme
     if origin is not None:
         client = origin.find_client(r.headers)
@@ -113,7 +113,7 @@ def find_facts(r: GatewayProtocol) -> RequestFacts:
         r.path,
         r.tail,
         r.query,
-        r.carrier.http_version,
+        carrier.http_version,
         scheme,
         r.headers,
         peer,

@@ -122,6 +122,11 @@ class HttpExchange:
         self.is_over = False
         self.has_returned = False
 
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The loop that serves it."""
+        return self._r.context.loop
+
     # Receiving
 
     async def receive(self) -> Message:
@@ -172,7 +177,7 @@ class HttpExchange:
                 self._give_up(content.error)
                 return False
             self._r.carrier.resume_content()
-            waiter: asyncio.Future[None] = self._gateway.loop.create_future()
+            waiter: asyncio.Future[None] = self.loop.create_future()
             content.tell(waiter)
             await waiter
         return True
@@ -201,7 +206,7 @@ class HttpExchange:
                     self._waiters.remove(waiter)
 
     def _new_waiter(self) -> asyncio.Future[None]:
-        waiter: asyncio.Future[None] = self._gateway.loop.create_future()
+        waiter: asyncio.Future[None] = self.loop.create_future()
         if self._waiters is None:
             self._waiters = []
         self._waiters.append(waiter)
@@ -224,8 +229,8 @@ class HttpExchange:
             LocalProtocolError: The message is malformed, or may not come now.
         """
         # Hot: runs twice per request, or once per piece of a stream.
-        r = self._r
-        if self._is_lost or (not self.is_over and r.transport.is_closing()):
+        transport = self._r.transport
+        if self._is_lost or (not self.is_over and transport.is_closing()):
             await asyncio.sleep(0)  # who catches it and goes on holds up nobody
             raise ClientLost("the client is gone")
         state, gate = self.state, self._gate
@@ -236,13 +241,15 @@ class HttpExchange:
             if not message.get("more_body"):
                 self.write(body, is_last=True)
             else:
-                if self._chunks is not None and body:  # as ``write``, 0.6x of it
-                    r.transport.write(b"%x\r\n%b\r\n" % (len(body), body))
-                    self._chunks.content_bytes += len(body)
+                chunks = self._chunks
+                if chunks is not None and body:  # as ``write``, 0.6x of it
+                    size = len(body)
+                    transport.write(b"%x\r\n%b\r\n" % (size, body))
+                    chunks.content_bytes += size
                 else:
                     self.write(body, is_last=False)
-                gate.spent_bytes += SEND_BYTES
-                if gate.spent_bytes >= TURN_BYTES:
+                gate.spent_bytes = spent_bytes = gate.spent_bytes + SEND_BYTES
+                if spent_bytes >= TURN_BYTES:
                     gate.spent_bytes = 0
                     await asyncio.sleep(0)
         elif state == START and message["type"] == "http.response.start":
@@ -292,11 +299,15 @@ class HttpExchange:
 
     def write(self, body: bytes, *, is_last: bool) -> None:
         """Give a piece of the body to the transport, after the head if it is held."""
+        # Hot: runs once per request.
         start = self._start
+        if is_last and start is not None and self._send_plain(start, body):
+            self._end()
+            return
         waits = is_last and self._trailers is not None  # for the trailers
         if start is None:
             self._r.response.send(body, is_last=is_last and not waits)
-        elif not (is_last and self._send_plain(start, body)):
+        else:
             waits = is_last and start.has_trailers
             self._begin(start, body, is_last=is_last and not waits)
         if waits:

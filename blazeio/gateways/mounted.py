@@ -20,7 +20,7 @@ class MountedExchange(HttpExchange):
 
     def __init__(self, r: GatewayProtocol, gateway: Gateway) -> None:
         super().__init__(r, gateway)
-        self.over: asyncio.Future[None] = gateway.loop.create_future()
+        self.over: asyncio.Future[None] = self.loop.create_future()
 
     def detach(self) -> None:
         """The response is complete: the handler returns, whatever the app does."""
@@ -37,7 +37,6 @@ async def serve_mounted(gateway: Gateway, r: GatewayProtocol, prefix: str) -> No
         prefix: Where the app is mounted.
     """
     context = r.context
-    gateway.loop = context.loop
     exchange = MountedExchange(r, gateway)
     root_path = context.root_path
     work = gateway.call(r, exchange, root_path, prefix)

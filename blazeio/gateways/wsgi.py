@@ -137,8 +137,7 @@ class WsgiGateway(Gateway):
 
     def begin(self) -> None:
         """Serve on the running loop from now on."""
-        self.loop = asyncio.get_running_loop()
-        self._pool = ThreadPool(self.threads, self.loop)
+        self._pool = ThreadPool(self.threads, asyncio.get_running_loop())
 
     async def stop(self) -> None:
         """End the threads; one that does not come back is named with its stack."""
@@ -430,7 +429,7 @@ class WsgiCall:
         asked = self._asked
         while True:
             while not asked:
-                self._waiter = self._gateway.loop.create_future()
+                self._waiter = self._exchange.loop.create_future()
                 await self._waiter
             work = asked.popleft()
             if isinstance(work, _End):

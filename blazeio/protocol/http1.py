@@ -268,7 +268,7 @@ class Http1Connection(ReceivedContent, asyncio.BufferedProtocol, asyncio.Protoco
     @property
     def http_version(self) -> str:
         """The version of the request: ``1.0`` or ``1.1``."""
-        return "1.1" if self.request.response.minor else "1.0"
+        return "1.1" if self.request.response.head.minor else "1.0"
 
     @property
     def can_sendfile(self) -> bool:
