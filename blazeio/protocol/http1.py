@@ -43,6 +43,7 @@ from blazeio.wire.framing import OutgoingMessage
 from blazeio.wire.proxy_protocol import ProxyHeader
 from blazeio.wire.request import (
     COOKIE_MARK,
+    LONGEST_CACHED_BYTES,
     SHORT_BYTES,
     cached_heads,
     parse_head,
@@ -146,7 +147,10 @@ class Http1Connection(ReceivedContent, asyncio.BufferedProtocol, asyncio.Protoco
         # Hot: runs once per read. Of a request that came before, to the octet, nothing
         # is left to do but to begin; with ``_receive_head`` it takes 1.1x.
         state = self._state
-        if state <= IDLE and (len(octets) < SHORT_BYTES or COOKIE_MARK not in octets):
+        if state <= IDLE and (
+            len(octets) < SHORT_BYTES
+            or (len(octets) <= LONGEST_CACHED_BYTES and COOKIE_MARK not in octets)
+        ):
             head = cached_heads.recent.get(octets)
             if head is not None and head.limits is self._context.limits:
                 self._state = NEXT_STATE[state][REQUEST]

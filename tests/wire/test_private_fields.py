@@ -86,6 +86,21 @@ def test_several_private_fields_and_content(start: bytes) -> None:
     check(join(lines, start))
 
 
+QUERY = b"GET /page?a=%d&b=%%41 HTTP/1.1"
+
+
+@pytest.mark.parametrize("start", [QUERY, b"HEAD /%%41?%d HTTP/1.1", b"POST /%d ?"])
+@pytest.mark.parametrize("place", range(len(SHARED) + 1))
+def test_query_and_cookie_differ_each_time(start: bytes, place: int) -> None:
+    warm(join(SHARED))
+    for number in range(4):
+        cookie = b"Cookie: n=%d" % number
+        lines = [*SHARED[:place], cookie, *SHARED[place:]]
+        for follows in (b"", b"content", b"\r\n"):
+            check(join(lines, start % number) + follows)
+            warm(join(SHARED))
+
+
 def test_no_secret_is_kept() -> None:
     for private in PRIVATE:
         warm(join([*SHARED, private]), join([SHARED[0], private, *SHARED[1:]]))
@@ -135,8 +150,9 @@ def test_the_value_is_judged_as_ever(mark: bytes, value: bytes) -> None:
 
 
 @pytest.mark.parametrize("over", [0, 1])
-def test_the_limits_hold(over: int) -> None:
-    octets = join([*SHARED, PRIVATE[0]])
+@pytest.mark.parametrize("start", [b"GET /page HTTP/1.1", QUERY % 7])
+def test_the_limits_hold(start: bytes, over: int) -> None:
+    octets = join([*SHARED, PRIVATE[0]], start)
     for limits in (
         Limits(field_count=6 - over),
         Limits(head_bytes=len(octets) - over),
@@ -147,7 +163,7 @@ def test_the_limits_hold(over: int) -> None:
                 outcome(each, limits)
         assert isinstance(outcome(octets, limits)[0], int) == bool(over)  # type: ignore[index]
         check(octets, limits)
-    long = join([*SHARED, b"Cookie: " + b"a" * 100])
+    long = join([*SHARED, b"Cookie: " + b"a" * 100], start)
     limits = Limits(field_bytes=108 - over)
     for _ in range(4):
         outcome(join(SHARED), limits)
@@ -188,12 +204,15 @@ LINES = st.sampled_from(
 
 
 @settings(max_examples=400, deadline=None)
-@given(st.lists(st.lists(LINES, max_size=9), min_size=1, max_size=4))
+@given(
+    st.lists(st.lists(LINES, max_size=9), min_size=1, max_size=4),
+    st.sampled_from([b"GET /page HTTP/1.1", QUERY % 1]),
+)
 def test_whatever_was_seen_before_the_outcome_is_the_same(
-    heads: list[list[bytes]],
+    heads: list[list[bytes]], start: bytes
 ) -> None:
     forget()
     for lines in (SHARED, *heads):
         for _ in range(3):
-            outcome(join([*SHARED[:3], *lines]))
-    check(join([*SHARED[:3], *heads[-1]]))
+            outcome(join([*SHARED[:3], *lines], start))
+    check(join([*SHARED[:3], *heads[-1]], start))
