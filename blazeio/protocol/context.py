@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from blazeio.protocol.http1 import Http1Connection
     from blazeio.protocol.request import BlazeioServerProtocol
     from blazeio.protocol.tls import TlsTransport
+    from blazeio.protocol.transfer import SendTransfer, Transferable
 
 RECEIVE_BUFFER_BYTES = 256 * 1024
 """There is one buffer per loop, which each connection reads into. With 64 KiB chunked
@@ -130,6 +131,8 @@ class ServerContext:
         make_url: Returns the path of a route, from its name and parameters.
         draining: Set once the server drains; it can be awaited.
         shutdown_hooks_from: When streams without an end are ended, loop time.
+        transferable: Connections that may go on in another process.
+        send_transfer: Sends one there; None: there is no such process.
         heads: The fields that each response has.
         root_path: What a proxy has taken away in front of each path.
         trust: Which peers are believed about the client; None: none is.
@@ -174,7 +177,9 @@ class ServerContext:
         "recorder",
         "request_count",
         "root_path",
+        "send_transfer",
         "shutdown_hooks_from",
+        "transferable",
         "trust",
         "wheel",
         "when_changed",
@@ -216,6 +221,8 @@ class ServerContext:
         self.draining = Latch()
         self.shutdown_hooks_from = NEVER
         self._farewell_s = FAREWELL_S
+        self.transferable: set[Transferable] = set()
+        self.send_transfer: SendTransfer | None = None
         self.is_closed = False
         self.idle_timeout_s = limits.keep_alive_timeout_s
         self.recorder: Recorder | None = None

@@ -86,6 +86,11 @@ class ConnectionOrigin:
             self._allowed = None
 
     @property
+    def is_told(self) -> bool:
+        """Whether the PROXY protocol has told who the peer is."""
+        return self._header is not None
+
+    @property
     def is_trusted(self) -> bool:
         """Whether the peer's fields about a request are believed."""
         return self._allowed is not None

@@ -27,6 +27,7 @@ from blazeio.protocol.options import (
 )
 from blazeio.protocol.request import BlazeioServerProtocol
 from blazeio.protocol.tls import TlsConfig, TlsTransport
+from blazeio.protocol.transfer import ResumingConnection, SendTransfer, Transfer
 from blazeio.protocol.trust import ConnectionOrigin, Trust
 from blazeio.server.acceptor import ACCEPTS_PER_TURN, Acceptor, ProxyHeaderReader
 from blazeio.server.loop import most_connections
@@ -196,6 +197,25 @@ class Server:
         )
         return protocol
 
+    def send_connections(self, send: SendTransfer) -> None:
+        """Let connections go to another process from the drain on.
+
+        Args:
+            send: Sends one of them, as ``SendTransfer`` says.
+        """
+        self.context.send_transfer = send
+
+    async def resume(self, connection: socket.socket, transfer: Transfer) -> None:
+        """Serve a connection that comes from another process; see ``transfer``.
+
+        Args:
+            connection: Connected and non-blocking; owned by the server from now on.
+            transfer: What came along with it.
+        """
+        await self._loop.connect_accepted_socket(
+            lambda: ResumingConnection(self._new_connection(), transfer), connection
+        )
+
     @property
     def speaks_tls(self) -> bool:
         """Whether it has TLS settings of its own."""
@@ -329,6 +349,9 @@ class Server:
         self._loop.call_later(idle_s, self._run_shutdown_hooks)
         for connection in list(self.context.connections):
             connection.drain()
+        if self.context.send_transfer is not None:
+            for each in list(self.context.transferable):
+                each.transfer()
         if self._proxy_headers is not None:
             self._proxy_headers.shorten_timeout(idle_s)
 

@@ -8,6 +8,8 @@ to a bound; then reading pauses.
 
 import asyncio
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Protocol, Self
 
 from blazeio.errors import (
@@ -18,6 +20,7 @@ from blazeio.errors import (
 )
 from blazeio.protocol.flow import CALL_BYTES, TURN_BYTES, WriteGate
 from blazeio.websocket.frames import FrameEndpoint
+from blazeio.websocket.trail import FrameTrail
 
 MESSAGE_BYTES = 1024 * 1024
 """The largest message accepted, octets; a larger one closes the connection with
@@ -35,6 +38,10 @@ UNREAD_ANSWERS_BYTES = 64 * 1024
 
 HELD_MESSAGES = 4096
 """Reading also pauses while more messages wait: an empty one takes memory as well."""
+
+TRAIL_BYTES = 64 * 1024
+"""The most octets that were received and not taken, and yet can go to another process;
+with more, a WebSocket stays where it is until they were taken."""
 
 FRAMES_PER_READ = 128
 """A read with this many frames is the connection's last one in its turn of the loop."""
@@ -112,6 +119,8 @@ class Channel:
         self._is_heard = False
         self._is_pinged = False
         self._is_reading_on = False
+        self._trail: FrameTrail | None = None
+        self._wants_trail = False
 
     def __repr__(self) -> str:
         state = "new" if self._endpoint is None else self._endpoint.state_name
@@ -172,6 +181,8 @@ class Channel:
         endpoint, waiter = self._endpoint, self._waiter
         assert endpoint is not None  # it has begun
         self._is_heard = True
+        if self._trail is not None:
+            self._trail.feed(octets)
         message = endpoint.receive(octets)
         if message is None:
             self._read_on()
@@ -256,7 +267,7 @@ class Channel:
     def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> str | bytes:
+    async def __anext__(self) -> str | bytes:  # noqa: C901 - hot: no call in between
         """Return the next message: text is str, binary is bytes.
 
         Raises:
@@ -274,6 +285,8 @@ class Channel:
                 raise LocalProtocolError("two tasks receive from one WebSocket")
             if not self._is_reading_on and not self._carrier.read_control.is_open:
                 self._wait_for_turn()  # for what is unread, then for more
+            if self._wants_trail:
+                self._begin_trail(endpoint)
             waiter: Arrival = self._loop.create_future()
             self._waiter = waiter
             try:
@@ -284,15 +297,25 @@ class Channel:
             finally:
                 self._waiter = None
             if message is not None:
+                if self._trail is not None:
+                    self._trail.take()
                 return message
         gate = self._carrier.gate
         gate.spent_bytes += TAKEN_BYTES
         if gate.spent_bytes >= TURN_BYTES:
             await self._yield_to_loop()
         message = self._messages.popleft()
+        if self._trail is not None:
+            self._trail.take()
         if not self._messages:
             self._held_bytes = 0
         return message
+
+    def _begin_trail(self, endpoint: FrameEndpoint) -> None:
+        """Keep what is not taken from now on, if nothing is half received."""
+        if endpoint.is_between_messages:
+            self._trail = FrameTrail(TRAIL_BYTES)
+            self._wants_trail = False
 
     async def _yield_to_loop(self) -> None:
         """Let the loop serve others."""
@@ -405,6 +428,50 @@ class Channel:
             self._carrier.abort()
         else:
             self._transport.write(octets)
+
+    # Going on in another process
+
+    def keep_trail(self) -> None:
+        """Keep what is received and not taken, from now on or a little later."""
+        self._wants_trail = True
+        is_free = self._waiter is None or not self._waiter.done()
+        if is_free and not self._messages:
+            self._begin_trail(self._opened())
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether neither side has closed it, and the connection is there."""
+        return self._opened().is_open and not self._transport.is_closing()
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether a task waits for a message, and nothing else is under way."""
+        waiter, trail = self._waiter, self._trail
+        return (
+            waiter is not None
+            and not waiter.done()
+            and not self._messages
+            and trail is not None
+            and trail.is_whole
+            and self._carrier.gate.is_open
+            and self._transport.get_write_buffer_size() == 0
+        )
+
+    @contextmanager
+    def held_still(self) -> Iterator[bytes]:
+        """Read nothing meanwhile; the value is what was read and not taken."""
+        assert self._trail is not None  # it is at rest
+        self._carrier.read_control.pause()
+        yield self._trail.rest()
+        if not self._transport.is_closing():
+            self._carrier.read_control.resume()
+
+    def leave_to_another(self) -> None:
+        """End here, without a word to the peer: another process has the socket."""
+        self._unset_timer()
+        self._opened().end()
+        self._wake()
+        self._transport.abort()  # closes our descriptor; there is another
 
     # Silence
 

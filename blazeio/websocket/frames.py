@@ -159,6 +159,11 @@ class FrameBounds:
         """Whether the next octet is the first of a frame."""
         return self._missing_bytes == 0 and not self._head
 
+    @property
+    def is_in_payload(self) -> bool:
+        """Whether the next octet is one of a frame's payload."""
+        return self._missing_bytes > 0
+
     def skip(
         self,
         octets: bytes,
@@ -341,6 +346,15 @@ class FrameEndpoint:
         return self._protocol.state.name
 
     # Receiving
+
+    @property
+    def is_between_messages(self) -> bool:
+        """Whether nothing that was received waits for more."""
+        return (
+            not self._unread
+            and self._bounds.is_at_start
+            and not self._protocol.assembler.is_busy
+        )
 
     @property
     def has_unread(self) -> bool:

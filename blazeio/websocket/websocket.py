@@ -8,7 +8,7 @@ agreed to with a small window.
 """
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from typing import Any, Self, cast
 
@@ -42,6 +42,7 @@ from blazeio.errors import (
 )
 from blazeio.limits import READ_PAST_BYTES
 from blazeio.protocol.request import BlazeioServerProtocol
+from blazeio.protocol.transfer import STATE
 from blazeio.websocket.channel import (
     MESSAGE_BYTES,
     PING_EVERY_S,
@@ -49,6 +50,7 @@ from blazeio.websocket.channel import (
     Channel,
 )
 from blazeio.websocket.frames import FrameEndpoint
+from blazeio.websocket.handover import PendingHandover, can_leave, check_state
 from blazeio.wire.serializer import list_field_pairs
 
 # The server's side: the opening handshake (RFC 6455 section 4.2)
@@ -193,6 +195,8 @@ class WebSocket(Channel):
         subprotocol: Agreed with the client; None: none.
         close_code: Why it is closed; 1006 without a close frame, None before.
         close_reason: The text of whoever closed it.
+        is_handed_over: It goes on in another process: the block has ended, the
+            connection has not.
     """
 
     def __init__(
@@ -212,6 +216,14 @@ class WebSocket(Channel):
         self._origins = origins
         self._message_bytes = message_bytes
         self._compress = compress
+        self._handover: PendingHandover | None = None
+        self.is_handed_over = False
+
+    @property
+    def state(self) -> bytes | None:
+        """What the process before has handed over; None: the connection began here."""
+        state: bytes | None = self.r.transport.get_extra_info(STATE)
+        return state
 
     async def __aenter__(self) -> Self:
         """Do the handshake.
@@ -260,6 +272,50 @@ class WebSocket(Channel):
         code = CloseCode.INTERNAL_ERROR if is_failure else CloseCode.NORMAL_CLOSURE
         await self.close(code)
         return not is_failure
+
+    # Going on in another process
+
+    def handover(self, state: bytes | Callable[[], bytes]) -> None:
+        """Let the connection go on in the next process when this one ends.
+
+        Under ``blazeio-supervisor`` a reload then does not close it: the socket goes to
+        a worker of the new code, whose handler finds ``state`` in ``ws.state``. Here
+        the loop over the messages ends, and ``is_handed_over`` is true. It happens
+        while the handler waits for a message and nothing waits to be sent. Where that
+        does not come about within ``--farewell-window``, over TLS, HTTP/2 or the PROXY
+        protocol, with ``compress``, and without a supervisor, the client is told to
+        come back (1012), as without ``handover``.
+
+        Args:
+            state: What the next handler needs to know, at most ``STATE_BYTES`` octets;
+                or a function that is asked for it at that moment, and may raise to
+                decline.
+
+        Raises:
+            LocalProtocolError: The caller's fault: outside of the block; or the state
+                is too large.
+        """
+        endpoint = self._opened()
+        if not callable(state):
+            check_state(state)
+        if self._compress or not endpoint.is_open or not can_leave(self.r):
+            return
+        if self._handover is None:
+            self._handover = PendingHandover(self, self.r)
+            self.keep_trail()
+        self._handover.state = state
+        self._handover.offer()
+
+    def connection_lost(self) -> None:
+        """Note that the connection is gone."""
+        super().connection_lost()
+        if self._handover is not None:
+            self._handover.withdraw()
+
+    def leave_to_another(self) -> None:
+        """End here, without a word to the client: another process has the socket."""
+        self.is_handed_over = True
+        super().leave_to_another()
 
     async def _close_when_draining(self, r: BlazeioServerProtocol) -> None:
         await self.close(CloseCode.SERVICE_RESTART, "the server restarts")

@@ -24,7 +24,7 @@ from blazeio_supervisor.log.formats import (
 )
 from blazeio_supervisor.version import find_version
 
-PROTOCOL = 26
+PROTOCOL = 27
 """Raised by one when a message or the scoreboard changes its shape, or a signal its
 meaning: one that a worker does not know would end it."""
 
@@ -366,8 +366,17 @@ class Lease(_Message, frozen=True):
     last: dict[str, float]
 
 
+class TakeConnections(_Message, frozen=True):
+    """Carries a socket by which connections of a worker that ends come.
+
+    The other end goes to that worker, beside its ``Drain``.
+    """
+
+
 class Drain(_Message, frozen=True):
     """Stop accepting, answer what is in flight, exit 0.
+
+    It may carry a socket by which connections go to a worker that serves.
 
     Attributes:
         grace_s: How long that may take.
@@ -430,6 +439,7 @@ Message = (
     | ServeConnection
     | Admit
     | Lease
+    | TakeConnections
     | Drain
     | IgnoreTerm
     | Adopt

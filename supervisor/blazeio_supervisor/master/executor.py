@@ -167,7 +167,8 @@ class ActionExecutor(Struct, frozen=True, kw_only=True):
                 self.orders.grant_lease(worker, self.task_runs)
             case StopWorker(worker, mode):
                 drain = self.shutdown.make_drain(self.planner.policy)
-                self.orders.end(worker, mode, drain)
+                stops = self.shutdown.is_asked
+                self.orders.end(worker, mode, drain, has_heir=not stops)
             case DumpStack(worker, blocked_s):
                 self.stack_reports.begin(worker, blocked_s)
             case AskStack(worker):

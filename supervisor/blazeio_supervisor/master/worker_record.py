@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from blazeio_supervisor.errors import ExitCode
 from blazeio_supervisor.fleet.actions import StopMode
-from blazeio_supervisor.ipc.channel import ChildChannel, ChildFault, Sendable
+from blazeio_supervisor.ipc.channel import ChildChannel, ChildFault, Sendable, make_pair
 from blazeio_supervisor.ipc.messages import (
     CHANNEL_CLOSED,
     Address,
@@ -27,6 +27,7 @@ from blazeio_supervisor.ipc.messages import (
     ReopenLogs,
     ReturnLease,
     ServeConnection,
+    TakeConnections,
     TaskBegan,
     TaskEnded,
     TaskInfo,
@@ -228,15 +229,28 @@ class WorkerOrders:
         self._reaper = reaper
         self._listeners = listeners
 
-    def end(self, worker: int, mode: StopMode, drain: Drain) -> None:
-        """Stop a worker; ``drain`` is the message for ``StopMode.DRAIN``."""
+    def end(
+        self, worker: int, mode: StopMode, drain: Drain, *, has_heir: bool = False
+    ) -> None:
+        """Stop a worker.
+
+        Args:
+            worker: Its serial number.
+            mode: How.
+            drain: The message for ``StopMode.DRAIN``.
+            has_heir: Its connections may go to a worker that serves on.
+        """
         record = self._records.get(worker)
         if record is None:
             return
         record.is_told_to_end = True
         if mode is StopMode.DRAIN:  # needs no pid
             record.is_serving = False
-            record.channel.send(drain)
+            heir = self._find_heir(record) if has_heir else None
+            if heir is None:
+                record.channel.send(drain)
+            else:
+                self._connect_to_heir(record, heir, drain)
             return
         if record.pid is None:
             return
@@ -246,6 +260,27 @@ class WorkerOrders:
             case StopMode.KILL:
                 record.is_killed = True
                 self._reaper.send_signal(record.pid, signal.SIGKILL)
+
+    def _find_heir(self, record: WorkerRecord) -> WorkerRecord | None:
+        """Return the youngest worker that serves, the one of the same slot first."""
+        heirs = [each for each in self._records.values() if each.is_serving]
+        return max(
+            heirs,
+            key=lambda each: (
+                each.generation,
+                each.slot == record.slot,
+                each.worker,
+            ),
+            default=None,
+        )
+
+    def _connect_to_heir(
+        self, record: WorkerRecord, heir: WorkerRecord, drain: Drain
+    ) -> None:
+        ours, theirs = make_pair()
+        with ours, theirs:
+            heir.channel.send(TakeConnections(), [theirs])
+            record.channel.send(drain, [ours])
 
     def stay(self) -> None:
         """Order every worker to ignore SIGTERM until it is drained."""

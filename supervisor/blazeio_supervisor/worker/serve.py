@@ -11,6 +11,7 @@ import os
 import signal
 import socket
 import threading
+from collections.abc import Coroutine, Sequence
 from time import monotonic  # an app may put another clock into ``time``
 from typing import Any
 
@@ -20,6 +21,7 @@ from blazeio.errors import ConfigurationError
 from blazeio.loggers import Lines, get_logger
 from blazeio.protocol.request import BlazeioServerProtocol
 from blazeio.protocol.tls import TlsConfig
+from blazeio.protocol.transfer import Transfer
 from blazeio.server.collector import CollectorTuning
 from blazeio.server.loop import raise_descriptor_limit
 from blazeio.server.server import Server
@@ -41,6 +43,7 @@ from blazeio_supervisor.ipc.messages import (
     Release,
     ReopenLogs,
     ServeConnection,
+    TakeConnections,
     WorkerEvent,
 )
 from blazeio_supervisor.ipc.scoreboard import (
@@ -71,6 +74,7 @@ from blazeio_supervisor.worker.overrides import (
 )
 from blazeio_supervisor.worker.prometheus_bridge import find_bridge
 from blazeio_supervisor.worker.stack_dump import StackDump
+from blazeio_supervisor.worker.transfers import TransferReceiver, TransferSender
 
 log = get_logger("blazeio.worker")
 
@@ -134,6 +138,7 @@ class WorkerServer:
         self._dump = dump
         self._printing = printing
         self._arrivals: set[asyncio.Task[Any]] = set()
+        self._heir: TransferSender | None = None
         self._named_longest_at = 0.0
         self._namer = RequestNamer(row)
         self._beat_timer: asyncio.TimerHandle | None = None
@@ -275,7 +280,11 @@ class WorkerServer:
         sockets = take_listeners(fds)
         match message:
             case Drain():
-                self._ask_to_drain(message)
+                self._ask_to_drain(message, sockets)
+                return
+            case TakeConnections():
+                self._take_connections(sockets)
+                return
             case IgnoreTerm():
                 self._ignore_term()
             case Lease(last):
@@ -318,9 +327,12 @@ class WorkerServer:
 
     def _serve(self, connections: list[socket.socket]) -> None:
         for sock in connections:
-            task = self._loop.create_task(self._server.serve(sock))
-            self._arrivals.add(task)
-            task.add_done_callback(self._arrivals.discard)
+            self._begin_serving(self._server.serve(sock))
+
+    def _begin_serving(self, arrival: Coroutine[Any, Any, object]) -> None:
+        task = self._loop.create_task(arrival)
+        self._arrivals.add(task)
+        task.add_done_callback(self._arrivals.discard)
 
     # What the master sees
 
@@ -378,7 +390,19 @@ class WorkerServer:
 
     # How it ends
 
-    def _ask_to_drain(self, order: Drain) -> None:
+    def _take_connections(self, sockets: list[socket.socket]) -> None:
+        def resume(connection: socket.socket, transfer: Transfer) -> None:
+            self._begin_serving(self._server.resume(connection, transfer))
+
+        for sock in sockets:
+            TransferReceiver(sock, self._loop, resume)
+
+    def _ask_to_drain(
+        self, order: Drain, sockets: Sequence[socket.socket] = ()
+    ) -> None:
+        for sock in sockets:
+            self._heir = TransferSender(sock)
+            self._server.send_connections(self._heir.send)
         if not self._drain_order.done():
             self._drain_order.set_result(order)
         elif order.is_final and self._taking_queue is None:
@@ -470,9 +494,15 @@ class WorkerServer:
             self._server.cancel()
             await self._server.drained_within(cleanup_s)
         hooks.cancel()
+        self._tell_of_transfers()
         await self._stop_app(hooks_s)
         self._server.close()
         await self._join_executor()
+
+    def _tell_of_transfers(self) -> None:
+        if self._heir is not None and self._heir.count:
+            what = count_of(self._heir.count, "connection")
+            log.info("%s went on in another worker", what)
 
     async def _join_executor(self) -> None:
         """Wait for the threads of the loop's executor, while the loop still runs.

@@ -81,6 +81,7 @@ SHAPES = {
     24: "257ab7bb8146441c",
     25: "73868ddb04ba11e9",
     26: "2ed6b2969805d093",
+    27: "e3e3c56cd45bd47f",
 }
 """Of each protocol, what ``take_fingerprint`` gave."""
 

@@ -1,0 +1,111 @@
+"""``PendingHandover``: a WebSocket that may go on in the next process."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from blazeio.errors import LocalProtocolError
+from blazeio.loggers import get_logger
+from blazeio.protocol.request import BlazeioServerProtocol
+from blazeio.protocol.transfer import (
+    RETRY_S,
+    STATE_BYTES,
+    SendTransfer,
+    Transfer,
+    write_head,
+)
+
+if TYPE_CHECKING:
+    from blazeio.websocket.channel import Channel
+
+log = get_logger("blazeio.websocket")
+
+State = bytes | Callable[[], bytes]
+"""What goes along; or a function that is asked for it at that moment."""
+
+
+def check_state(state: object) -> None:
+    """Check what an app wants to go along.
+
+    Raises:
+        LocalProtocolError: The caller's fault: it is not octets, or too many.
+    """
+    if not isinstance(state, bytes):
+        found = type(state).__name__
+        raise LocalProtocolError(f"handover: expected bytes, found {found}")
+    if len(state) > STATE_BYTES:
+        message = f"handover: at most {STATE_BYTES} octets, found {len(state)}"
+        raise LocalProtocolError(message)
+
+
+def can_leave(r: BlazeioServerProtocol) -> bool:
+    """Whether the connection of a request can be served by another process.
+
+    That has neither the keys of TLS nor the streams of HTTP/2, and is not told again
+    by the PROXY protocol who the client is.
+    """
+    origin = r.carrier.origin
+    return r.carrier.can_sendfile and (origin is None or not origin.is_told)
+
+
+class PendingHandover:
+    """Waits for the drain, then for the moment when nothing is in use.
+
+    Args:
+        channel: The WebSocket.
+        r: Its request.
+
+    Attributes:
+        state: What goes along.
+    """
+
+    __slots__ = ("_channel", "_is_trying", "_r", "state")
+
+    def __init__(self, channel: "Channel", r: BlazeioServerProtocol) -> None:
+        self._channel = channel
+        self._r = r
+        self._is_trying = False
+        self.state: State = b""
+
+    def offer(self) -> None:
+        """Be handed over when the server drains; soon, where it does already."""
+        context = self._r.context
+        context.transferable.add(self)
+        if context.is_draining and context.send_transfer is not None:
+            context.loop.call_soon(self.transfer)
+
+    def withdraw(self) -> None:
+        """Be no longer offered: the connection is over."""
+        self._r.context.transferable.discard(self)
+
+    def transfer(self) -> None:
+        """Go on in the next process, now or as soon as nothing is in use here."""
+        if not self._is_trying:
+            self._try()
+
+    def _try(self) -> None:
+        context, channel = self._r.context, self._channel
+        self._is_trying = False
+        send = context.send_transfer
+        if send is None or not channel.is_usable:
+            self.withdraw()
+        elif not channel.is_at_rest or not self._send(send):
+            self._is_trying = True
+            context.loop.call_later(RETRY_S, self._try)
+
+    def _send(self, send: SendTransfer) -> bool:
+        """Send it; return whether this is settled."""
+        r, channel = self._r, self._channel
+        try:
+            state = self.state() if callable(self.state) else self.state
+            check_state(state)
+        except Exception:
+            log.exception("%s %s: its state cannot be handed over", r.method, r.tail)
+            self.withdraw()
+            return True
+        with channel.held_still() as rest:
+            fd = r.transport.get_extra_info("socket").fileno()
+            if not send(Transfer(write_head(r), rest, state), fd):
+                return False
+            self.withdraw()
+            channel.leave_to_another()
+        return True
