@@ -112,34 +112,33 @@ def ask(peer: BlockingPeer, target: str, method: str = "GET") -> Response:
     return peer.read_response(method=method)
 
 
-def test_each_route_answers(server: LiveServer) -> None:
+def test_it_answers_as_described(server: LiveServer) -> None:
     with server.connect() as peer:
-        assert ask(peer, "/").text == PAGE
-        assert ask(peer, "/page/index.html").text == PAGE
-        assert ask(peer, "/fp").text == "Hello from some functional endpoint"
-        redirect = ask(peer, "/redirect")
-        assert (redirect.status, redirect.field("location")) == (302, "/api/ip")
-        ip = json.loads(ask(peer, "/api/ip").body)
-        assert ip == {"ip": f"127.0.0.1{peer.local_port}"}
-        head = ask(peer, "/", "HEAD")
-        assert head.field("content-length") == str(len(PAGE))
-
-
-def test_what_is_not_there_is_404_and_the_source_is_not_there(
-    server: LiveServer,
-) -> None:
-    with server.connect() as peer:
+        check_each_route(peer)
+        # The source is not there either.
         for target in ("/nowhere", "/api/ip/", "/app.py", "/../app.py", "/fp/x"):
             assert ask(peer, target).status == 404
+        check_that_json_is_read_before_the_route(peer)
 
 
-def test_the_middleware_reads_json_before_the_route(server: LiveServer) -> None:
+def check_each_route(peer: BlockingPeer) -> None:
+    assert ask(peer, "/").text == PAGE
+    assert ask(peer, "/page/index.html").text == PAGE
+    assert ask(peer, "/fp").text == "Hello from some functional endpoint"
+    redirect = ask(peer, "/redirect")
+    assert (redirect.status, redirect.field("location")) == (302, "/api/ip")
+    ip = json.loads(ask(peer, "/api/ip").body)
+    assert ip == {"ip": f"127.0.0.1{peer.local_port}"}
+    head = ask(peer, "/", "HEAD")
+    assert head.field("content-length") == str(len(PAGE))
+
+
+def check_that_json_is_read_before_the_route(peer: BlockingPeer) -> None:
     headers = {"Content-Type": "application/json"}
-    with server.connect() as peer:
-        peer.send(serialize_request("POST", "/fp", b'{"a": 1}', headers))
-        assert peer.read_response().status == 200
-        peer.send(serialize_request("POST", "/fp", b"{", headers))
-        assert peer.read_response().status == 400
+    peer.send(serialize_request("POST", "/fp", b'{"a": 1}', headers))
+    assert peer.read_response().status == 200
+    peer.send(serialize_request("POST", "/fp", b"{", headers))
+    assert peer.read_response().status == 400
 
 
 @pytest.mark.long

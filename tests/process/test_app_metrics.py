@@ -13,6 +13,7 @@ from tests.support.clock import block_until
 from tests.support.live import LiveServers
 from tests.support.peer import BlockingPeer
 from tests.support.served import serialize_request
+from tests.support.variations import vary
 
 pytestmark = pytest.mark.slow
 OWN = """
@@ -105,7 +106,7 @@ def check(service: Service, asked: int) -> None:
     assert found["spans_sum"] == 1.5 * asked
 
 
-@pytest.mark.parametrize(
+@vary(
     ("code", "options"),
     [(CODE, ()), (BRIDGED, ("--bridge-prometheus",))],
     ids=["own", "bridged"],

@@ -14,6 +14,7 @@ from tests.process.service import (
 )
 from tests.support.live import LiveServers
 from tests.support.peer import BlockingPeer
+from tests.support.variations import vary
 
 pytestmark = pytest.mark.slow
 
@@ -62,9 +63,10 @@ def test_the_banner_says_what_is_served_where(service: Service) -> None:
     )
 
 
-@pytest.mark.parametrize(
+@vary(
     ("app", "loop"),
-    [("app:make", "uvloop"), ("app.py", "uvloop"), ("app:web", "asyncio")],
+    [("app:make", "asyncio"), ("app.py", "uvloop"), ("app:web", "asyncio")],
+    usual=2,
 )
 def test_an_app_a_factory_and_a_script_are_served(
     live_server: LiveServers, tmp_path: Path, app: str, loop: str

@@ -9,6 +9,7 @@ import pytest
 from tests.process.service import APP, start_service
 from tests.support.clock import block_until
 from tests.support.live import LiveServers, run_to_exit
+from tests.support.variations import vary
 
 pytestmark = pytest.mark.slow
 HANGS = "import time\n\ndef connect():\n    time.sleep(60)\n\nconnect()\n"
@@ -48,7 +49,7 @@ SILENT_ENDS = [
     "preload",
     ["--preload", pytest.param("--no-preload", marks=pytest.mark.long)],
 )
-@pytest.mark.parametrize(("code", "status", "reason"), SILENT_ENDS)
+@vary(("code", "status", "reason"), SILENT_ENDS, usual=2)
 def test_an_import_that_ends_without_a_word_is_told_as_what_it_is(
     tmp_path: Path, code: str, status: int, reason: str, preload: str
 ) -> None:

@@ -14,6 +14,7 @@ from tests.process.service import (
 )
 from tests.support.live import LiveServers, run_to_exit
 from tests.support.peer import BlockingPeer
+from tests.support.variations import vary
 
 pytestmark = pytest.mark.slow
 OVER_TLS = change(
@@ -58,7 +59,7 @@ def test_the_apps_tls_is_spoken_by_every_worker_and_reread_at_reload(
     assert get_over_tls(service.server.port, authority)
 
 
-@pytest.mark.parametrize("app", ["app:web", "app.py"])
+@vary("app", ["app:web", "app.py"])
 def test_the_certificate_of_the_command_line_is_reread_at_reload_if_it_can_be(
     live_server: LiveServers, tmp_path: Path, app: str
 ) -> None:

@@ -13,6 +13,7 @@ from tests.support.namespaces import (
     let_everybody_read_python,
     on_a_read_only_disk,
 )
+from tests.support.variations import vary
 
 pytestmark = pytest.mark.slow
 COMMAND = ["blazeio-supervisor", "app:web", "--workers", "2", "--drain-idle", "0.2"]
@@ -33,7 +34,7 @@ def find_master(server: LiveServer) -> psutil.Process:
     return master
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@vary("number", [signal.SIGTERM, signal.SIGINT])
 def test_the_first_process_of_a_container_ends_as_asked(
     live_server: LiveServers, tmp_path: Path, number: signal.Signals
 ) -> None:

@@ -21,6 +21,7 @@ from tests.process.strict_clients import StrictClients
 from tests.support.clock import block_until, scaled
 from tests.support.descriptors import list_open
 from tests.support.live import LiveServers, run_to_exit
+from tests.support.variations import vary
 
 pytestmark = pytest.mark.slow
 PROGRAM = "blazeio-supervisor"
@@ -163,7 +164,7 @@ def test_recycle_replaces_the_worker_of_one_slot(service: Service) -> None:
     assert service.workers()[0] == before[0]
 
 
-@pytest.mark.parametrize(
+@vary(
     ("words", "line"),
     [
         (["recycle", "7"], "slot 7: expected 0 to 1"),

@@ -11,6 +11,7 @@ from tests.process.service import APP, Service, serialize_get, start_service
 from tests.support.clock import block_until, scaled
 from tests.support.live import LiveServers, run_to_exit
 from tests.support.peer import UnexpectedEndError
+from tests.support.variations import vary
 
 pytestmark = pytest.mark.slow
 HOSTILE = (
@@ -104,7 +105,7 @@ def test_a_worker_that_accepts_nothing_gets_its_listener_again(
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+@vary("loop", ["uvloop", "asyncio"])
 def test_one_that_still_accepts_nothing_is_replaced(
     live_server: LiveServers, tmp_path: Path, loop: str
 ) -> None:

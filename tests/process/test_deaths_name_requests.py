@@ -10,6 +10,7 @@ import pytest
 from tests.process.service import APP, Service, change, serialize_get, start_service
 from tests.support.clock import block_until
 from tests.support.live import LiveServers
+from tests.support.variations import vary
 
 pytestmark = pytest.mark.slow
 DIES = change(
@@ -38,7 +39,7 @@ def find_failures(service: Service, count: int) -> list[str]:
     return find()
 
 
-@pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGKILL, signal.SIGABRT])
+@vary("number", [signal.SIGSEGV, signal.SIGKILL, signal.SIGABRT])
 def test_the_request_that_kills_its_worker_is_named(
     service: Service, number: signal.Signals
 ) -> None:

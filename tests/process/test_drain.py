@@ -19,6 +19,7 @@ from tests.support.clock import block_until, scaled
 from tests.support.live import LiveServers, run_to_exit
 from tests.support.peer import BlockingPeer
 from tests.support.response import parse_responses
+from tests.support.variations import vary
 
 pytestmark = pytest.mark.slow
 STAGES = """
@@ -98,7 +99,7 @@ def read_answer(peer: BlockingPeer) -> tuple[bytes, str | None]:
     return response.body, response.field("connection")
 
 
-@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
+@vary("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_drain_goes_by_its_stages(
     live_server: LiveServers, tmp_path: Path, number: signal.Signals
 ) -> None:
@@ -236,7 +237,7 @@ def test_who_leaves_is_not_ready_and_serves_until_the_delay_is_over(
     assert not strange
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@vary("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_second_signal_ends_the_delay(
     live_server: LiveServers, tmp_path: Path, number: signal.Signals
 ) -> None:

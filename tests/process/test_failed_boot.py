@@ -6,6 +6,7 @@ import pytest
 
 from tests.process.service import APP, start_service
 from tests.support.live import LiveServers, run_to_exit
+from tests.support.variations import vary
 
 pytestmark = pytest.mark.slow
 START_FAILS = """
@@ -21,7 +22,7 @@ NEVER_READY = START_FAILS.replace(
 )
 
 
-@pytest.mark.parametrize(
+@vary(
     ("app", "code", "status", "line"),
     [
         ("app:web", "1 / 0\n", 4, r"app failed to import: ZeroDivisionError"),
@@ -45,6 +46,7 @@ NEVER_READY = START_FAILS.replace(
         "script raises",
         "no script",
     ],
+    usual=4,
 )
 def test_a_failed_boot_ends_with_its_code_and_one_line(
     tmp_path: Path, app: str, code: str, status: int, line: str

@@ -13,6 +13,7 @@ from tests.process.service import APP
 from tests.support.clock import block_until
 from tests.support.live import resolve
 from tests.support.namespaces import let_everybody_read_python, need_namespaces
+from tests.support.variations import vary
 
 pytestmark = pytest.mark.slow
 
@@ -74,10 +75,11 @@ def may_connect(path: Path, uid: int) -> bool:
     return subprocess.run(command, check=False, capture_output=True).returncode == 0
 
 
-@pytest.mark.parametrize(
+@vary(
     ("uid", "umask", "mode"),
     [(0, (), 0o666), (NOBODY, (), 0o666), (NOBODY, ("--umask=007",), 0o660)],
     ids=["root", "nobody", "nobody 007"],
+    usual=2,
 )
 def test_each_has_its_mode_whoever_runs_it(
     open_folder: Path, uid: int, umask: tuple[str, ...], mode: int

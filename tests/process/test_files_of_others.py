@@ -11,6 +11,7 @@ from tests.support.clock import block_until
 from tests.support.live import LiveServers, resolve, run_to_exit
 from tests.support.namespaces import let_everybody_read_python
 from tests.support.users import NOBODY, give, need_root
+from tests.support.variations import vary
 
 pytestmark = pytest.mark.slow
 
@@ -195,7 +196,7 @@ def test_a_certificate_is_not_read_for_whoever_may_exchange_it(
     assert f"TLS certfile {pipe}: {pipe} is a pipe (FIFO)" in done.stderr
 
 
-@pytest.mark.parametrize("kind", ["symbolic", "hard", "pipe"])
+@vary("kind", ["symbolic", "hard", "pipe"])
 def test_rotation_leads_root_to_no_other_file(
     live_server: LiveServers, folders: FoldersOfTwoUsers, kind: str
 ) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from tests.process.service import Service, change, start_service
 from tests.support.live import LiveServers, run_to_exit
+from tests.support.variations import vary
 
 pytestmark = pytest.mark.slow
 
@@ -46,7 +47,7 @@ def count(service: Service, word: str) -> list[str]:
 
 
 @BOTH
-@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+@vary("loop", ["uvloop", "asyncio"])
 def test_an_app_of_another_interface_is_served_and_reloaded(
     live_server: LiveServers, tmp_path: Path, code: str, loop: str
 ) -> None:
@@ -91,7 +92,7 @@ async def app(scope, receive, send):
 """
 
 
-@pytest.mark.parametrize(
+@vary(
     ("code", "options", "status", "line"),
     [
         (FAILS, (), 3, "the app's startup has failed: no database"),
@@ -101,6 +102,7 @@ async def app(scope, receive, send):
         (ASGI, ("--interface", "blazeio"), 4, "takes what an ASGI app does"),
         ("site = 1\ndef make(): ...", (), 4, "write `app:NAME`; it holds make"),
     ],
+    usual=2,
 )
 def test_an_app_that_cannot_be_served_says_why(
     tmp_path: Path, code: str, options: tuple[str, ...], status: int, line: str
@@ -123,7 +125,7 @@ def test_a_failed_startup_at_a_reload_leaves_the_old_generation(
     service.wait_everybody_answers()
 
 
-@pytest.mark.parametrize("error", ['OSError("too late")', "SystemExit(7)"])
+@vary("error", ['OSError("too late")', "SystemExit(7)"])
 def test_an_exception_at_the_shutdown_is_an_event_with_its_traceback(
     live_server: LiveServers, tmp_path: Path, error: str
 ) -> None:
@@ -167,7 +169,7 @@ def test_a_script_runs_its_service_by_run(
     assert server.wait_exit() == 0
 
 
-@pytest.mark.parametrize(
+@vary(
     ("call", "status", "line"),
     [
         ('run("script:app", wrokers=2)', 2, "Did you mean '--workers'"),

@@ -11,6 +11,7 @@ from tests.process.service import APP, Service, serialize_get, start_service
 from tests.support.clock import scaled
 from tests.support.live import LiveServers
 from tests.support.peer import BlockingPeer
+from tests.support.variations import vary
 
 pytestmark = pytest.mark.slow
 GRACE_S = 0.5
@@ -88,7 +89,7 @@ def test_a_stop_is_over_when_it_says(
     assert not service.server.group()
 
 
-@pytest.mark.parametrize("name", ["spin", "sleep"])
+@vary("name", ["spin", "sleep"])
 def test_who_is_killed_is_named_with_what_is_cut_and_where_it_stood(
     live_server: LiveServers, tmp_path: Path, name: str
 ) -> None:

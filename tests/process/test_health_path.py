@@ -11,6 +11,7 @@ from tests.process.service import (
 )
 from tests.support.live import LiveServers
 from tests.support.tls_peer import Certificates
+from tests.support.variations import vary
 
 pytestmark = pytest.mark.slow
 
@@ -32,7 +33,7 @@ def reload_in_vain(service: Service, code: str) -> str:
     return found[1]
 
 
-@pytest.mark.parametrize(
+@vary(
     ("code", "reason"),
     [
         (WITHOUT_DATABASE, "unhealthy: GET /health answered 500: no database"),

@@ -17,6 +17,7 @@ from tests.support.live import resolve, run_to_exit
 from tests.support.peer import BlockingPeer
 from tests.support.response import Response
 from tests.support.served import serialize_request
+from tests.support.variations import vary
 
 pytestmark = pytest.mark.slow
 APP = """
@@ -159,7 +160,7 @@ def test_captured_output_becomes_lines_with_the_name_of_the_worker(
     assert service.end() == (b"", b"")
 
 
-@pytest.mark.parametrize("by", ["USR1", "reopen-logs"])
+@vary("by", ["USR1", "reopen-logs"])
 def test_after_a_rename_every_process_writes_to_a_new_file(
     start: Start, tmp_path: Path, by: str
 ) -> None:

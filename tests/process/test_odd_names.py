@@ -9,6 +9,7 @@ import pytest
 from tests.process.service import APP, Service, start_service
 from tests.support.clock import scaled
 from tests.support.live import LiveServers, run_to_exit
+from tests.support.variations import vary
 
 pytestmark = pytest.mark.slow
 ODD = os.fsdecode(b"\xe9 \xff")
@@ -36,7 +37,7 @@ def reload_and_stop(service: Service) -> None:
     assert "Traceback" not in service.server.log
 
 
-@pytest.mark.parametrize("code", [APP, APP + EXECS], ids=["forked", "executed"])
+@vary("code", [APP, APP + EXECS], ids=["forked", "executed"])
 def test_a_service_lives_in_a_folder_of_any_name(
     live_server: LiveServers, odd_folder: Path, code: str
 ) -> None:
@@ -73,9 +74,7 @@ def test_a_unix_socket_may_lie_there(
     assert not path.exists()
 
 
-@pytest.mark.parametrize(
-    ("where", "code"), [("", 4), ("@web.on_start\ndef start():\n    ", 3)]
-)
+@vary(("where", "code"), [("", 4), ("@web.on_start\ndef start():\n    ", 3)])
 def test_an_exception_with_such_a_text_is_told(
     tmp_path: Path, where: str, code: int
 ) -> None:

@@ -14,6 +14,7 @@ import pytest
 from tests.process.service import APP, change
 from tests.support.clock import block_until, scaled
 from tests.support.live import resolve
+from tests.support.variations import vary
 
 pytestmark = pytest.mark.slow
 PRINTS = change(
@@ -39,7 +40,7 @@ def find_standard_files(pid: int) -> list[str]:
     return [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in (0, 1, 2)]
 
 
-@pytest.mark.parametrize("closed", ["<&- >&- 2>&-", ">&-", "2>&-"])
+@vary("closed", ["<&- >&- 2>&-", ">&-", "2>&-"])
 def test_closed_standard_descriptors_are_dev_null(tmp_path: Path, closed: str) -> None:
     (tmp_path / "app.py").write_text(PRINTS)
     log = tmp_path / "own.log"

@@ -17,6 +17,7 @@ from tests.process.service import (
 )
 from tests.support.clock import block_until
 from tests.support.live import LiveServers, resolve, run_to_exit
+from tests.support.variations import vary
 
 pytestmark = pytest.mark.slow
 FOREVER = change(APP, "time.sleep(1.0)", "time.sleep(60)")
@@ -119,9 +120,7 @@ def test_a_killed_forkserver_is_survived_even_by_a_worker_that_dies_meanwhile(
     assert titles == ["blazeio: forkserver gen 2"]
 
 
-@pytest.mark.parametrize(
-    ("options", "app"), [(["--no-preload"], "app:web"), ([], "app.py")]
-)
+@vary(("options", "app"), [(["--no-preload"], "app:web"), ([], "app.py")])
 def test_without_preload_a_respawn_runs_the_code_on_the_disk(
     live_server: LiveServers, tmp_path: Path, options: list[str], app: str
 ) -> None:

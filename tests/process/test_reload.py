@@ -16,6 +16,7 @@ from tests.process.service import (
 from tests.process.strict_clients import StrictClients
 from tests.support.clock import block_until, scaled
 from tests.support.live import LiveServers
+from tests.support.variations import vary
 
 pytestmark = pytest.mark.slow
 
@@ -88,7 +89,7 @@ def test_a_reload_that_takes_too_long_goes_back_in_every_slot(
     assert service.get().body != b"new code"
 
 
-@pytest.mark.parametrize(
+@vary(
     ("code", "reason"),
     [
         ("1 / 0\n", "ZeroDivisionError"),
@@ -106,6 +107,7 @@ def test_a_reload_that_takes_too_long_goes_back_in_every_slot(
         ),
     ],
     ids=["import", "on_start", "never ready", "dies"],
+    usual=2,
 )
 def test_broken_code_leaves_the_old_workers_as_they_are(
     live_server: LiveServers, tmp_path: Path, code: str, reason: str

@@ -11,6 +11,7 @@ from tests.process.service import APP, Service, start_service
 from tests.support.clock import block_until
 from tests.support.live import LiveServer, LiveServers, resolve, run_to_exit
 from tests.support.service_manager import ListeningManager
+from tests.support.variations import vary
 
 pytestmark = pytest.mark.slow
 
@@ -143,9 +144,7 @@ def start_with_sockets(
     return live_server.start(words, cwd=folder, ready="event=ready")
 
 
-@pytest.mark.parametrize(
-    ("count", "mode"), [(1, "one shared queue"), (3, "a queue per slot")]
-)
+@vary(("count", "mode"), [(1, "one shared queue"), (3, "a queue per slot")])
 def test_sockets_of_a_unit_are_served_whatever_the_app_says(
     live_server: LiveServers, tmp_path: Path, count: int, mode: str
 ) -> None:

@@ -8,6 +8,7 @@ import pytest
 from tests.process.service import APP, Service, serialize_get, start_service
 from tests.support.live import LiveServers
 from tests.support.peer import BlockingPeer
+from tests.support.variations import vary
 
 pytestmark = pytest.mark.slow
 
@@ -21,7 +22,7 @@ async def large(r, route="/large"):
     for _ in range(count):
         await r.write(PIECE)
 """
-LOOPS = pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+LOOPS = vary("loop", ["uvloop", "asyncio"])
 
 
 def connect(

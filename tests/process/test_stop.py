@@ -23,6 +23,7 @@ from tests.process.strict_clients import StrictClients
 from tests.support.clock import block_until, scaled
 from tests.support.live import LiveServer, LiveServers, resolve
 from tests.support.peer import BlockingPeer
+from tests.support.variations import vary
 
 pytestmark = pytest.mark.slow
 ENDLESS = change(APP, "r.query or 0.4", "60")
@@ -52,7 +53,7 @@ def count_accepted(service: Service) -> int:
     )
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGQUIT])
+@vary("number", [signal.SIGTERM, signal.SIGQUIT])
 def test_what_is_in_flight_is_answered_then_it_ends_with_0(
     service: Service, number: signal.Signals
 ) -> None:
@@ -73,7 +74,7 @@ def test_term_to_the_whole_group_loses_nothing_either(service: Service) -> None:
     assert not service.server.group()
 
 
-@pytest.mark.parametrize("send", [os.kill, os.killpg], ids=["master", "group"])
+@vary("send", [os.kill, os.killpg], ids=["master", "group"])
 def test_connections_in_the_queue_are_served_at_the_end(
     live_server: LiveServers, tmp_path: Path, send: Callable[[int, int], None]
 ) -> None:

@@ -13,6 +13,7 @@ from tests.process.service import APP, Service, change, serialize_get, start_ser
 from tests.support.clock import block_until
 from tests.support.live import LiveServers
 from tests.support.peer import BlockingPeer
+from tests.support.variations import vary
 
 pytestmark = pytest.mark.slow
 IMPORT = "import blazeio as io\n"
@@ -44,7 +45,7 @@ def folder(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize(
+@vary(
     ("code", "app", "options"),
     [
         (LEAVING, "app:web", OPTIONS),
@@ -53,6 +54,7 @@ def folder(tmp_path: Path) -> Path:
         (OWN, "app:web", ("--no-preload",)),
         (GONE_LATER, "app:web", OPTIONS),
     ],
+    usual=2,
 )
 def test_every_file_of_the_service_is_found_there(
     live_server: LiveServers,
