@@ -14,7 +14,7 @@ from tests.support.clock import wait_until, within
 from tests.support.raw_server import RawServer, Script, Visitor
 from tests.support.tls_peer import NAME, Certificates
 
-REQUESTS = 300
+REQUESTS = 150
 TOO_LATE = (
     b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 )

@@ -10,6 +10,7 @@ import pytest
 from tests.supervisor.worker.lone_generation import HELLO
 from tests.support.clock import scaled
 from tests.support.live import resolve, run_to_exit
+from tests.support.variations import vary
 
 PROGRAM = "blazeio-supervisor"
 NO_SPACE = f"{PROGRAM}: cannot write to standard output: No space left on device\n"
@@ -29,7 +30,7 @@ def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
     return run_to_exit(["sh", "-c", f"exec {program} {command}"], cwd=folder)
 
 
-each_that_prints = pytest.mark.parametrize(
+each_that_prints = vary(
     "words",
     [
         "--help",
@@ -39,6 +40,7 @@ each_that_prints = pytest.mark.parametrize(
         "unit --help",
         "check hello:web",
     ],
+    usual=2,
 )
 """What writes to standard output, and needs no service for it."""
 

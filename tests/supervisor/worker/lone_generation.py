@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self, TypeVar
+from typing import ClassVar, Protocol, Self, TypeVar
 
 from blazeio_supervisor.ipc.channel import make_pair, receive, send
 from blazeio_supervisor.ipc.messages import (
@@ -145,6 +145,9 @@ class LoneGeneration:
         is_factory: The attribute must make the App.
     """
 
+    _open_count: ClassVar[int] = 0
+    """While there is one, orphans become children of this process."""
+
     def __init__(
         self,
         folder: Path,
@@ -174,9 +177,12 @@ class LoneGeneration:
             is_factory=is_factory,
         )
         self.workers: list[LoneWorker] = []
+        self._is_loaded = False
+        self._last_worker = 0
 
     def __enter__(self) -> Self:
         become_subreaper()
+        LoneGeneration._open_count += 1
         sys.stdout.flush()
         own, theirs = make_pair()
         self.channel = MasterEnd(own)
@@ -194,24 +200,31 @@ class LoneGeneration:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        for worker in self.workers:
-            worker.clean_up()
+        self.end_workers()
         self.forkserver.clean_up()
         self._asker.close()
-        become_subreaper(is_wanted=False)
+        LoneGeneration._open_count -= 1
+        if not LoneGeneration._open_count:
+            become_subreaper(is_wanted=False)
+
+    def end_workers(self) -> None:
+        """End those that are left; others may be forked then."""
+        while self.workers:
+            self.workers.pop().clean_up()
 
     def fork(
         self, listeners: list[socket.socket], *, is_canary: bool = False
     ) -> LoneWorker:
         """Have a worker forked, once the app is loaded."""
-        if not self.workers:
+        if not self._is_loaded:
             self.channel.hear(Loaded)
+            self._is_loaded = True
         own, theirs = make_pair()
         asker, answerer = socket.socketpair()
         row = Row(make_row_memory())
         terms = (ListenerInfo(),) * len(listeners)
-        number = len(self.workers) + 1
-        order = Fork(number, 0, is_canary, bool(listeners), terms)
+        self._last_worker += 1
+        order = Fork(self._last_worker, 0, is_canary, bool(listeners), terms)
         self.channel.send(order, [theirs, answerer, row, *listeners])
         theirs.close()
         answerer.close()

@@ -46,10 +46,27 @@ def listener() -> Iterator[socket.socket]:
         yield sock
 
 
-@pytest.fixture
-def generation(folder: Path) -> Iterator[LoneGeneration]:
-    with LoneGeneration(folder) as made:
+@pytest.fixture(scope="module")
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("shared")
+    (folder / "hello.py").write_text(HELLO)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def shared_generation(shared_folder: Path) -> Iterator[LoneGeneration]:
+    with LoneGeneration(shared_folder) as made:
         yield made
+
+
+@pytest.fixture
+def generation(
+    shared_generation: LoneGeneration, shared_folder: Path
+) -> Iterator[LoneGeneration]:
+    """A forkserver of all tests, and workers of one test each."""
+    yield shared_generation
+    shared_generation.end_workers()
+    (shared_folder / "stopped").unlink(missing_ok=True)
 
 
 def connect(listener: socket.socket) -> BlockingPeer:
@@ -190,7 +207,7 @@ def test_the_final_drain_takes_the_queue_and_refuses_from_then_on(
 
 
 def test_what_outlasts_the_grace_period_is_cut_and_the_hooks_still_run(
-    generation: LoneGeneration, folder: Path, listener: socket.socket
+    generation: LoneGeneration, shared_folder: Path, listener: socket.socket
 ) -> None:
     worker = generation.fork_ready([listener])
     with connect(listener) as peer:
@@ -200,7 +217,7 @@ def test_what_outlasts_the_grace_period_is_cut_and_the_hooks_still_run(
         with pytest.raises((UnexpectedEndError, ConnectionResetError)):
             peer.read_response()
     assert worker.wait_exit() == 0
-    assert (folder / "stopped").exists()
+    assert (shared_folder / "stopped").exists()
 
 
 def test_a_handler_that_does_not_end_is_ended_by_the_alarm(
