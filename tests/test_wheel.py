@@ -79,6 +79,8 @@ def test_an_installed_wheel_serves(
 ) -> None:
     there = Elsewhere(tmp_path / "venv")
     there.pip("install", wheel)
+    manual = there.bin.parent / "share/man/man1/blazeio-supervisor.1"
+    assert manual.read_text().startswith('.\\" Made by')
     (tmp_path / "app.py").write_text(
         "import blazeio as io\nweb = io.App()\n"
         "@web.route.get('/')\nasync def where(r):\n"

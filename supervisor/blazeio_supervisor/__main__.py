@@ -104,6 +104,10 @@ def run_program(words: list[str]) -> int:
 
 
 def _run(words: list[str]) -> int:
+    if asked := os.environ.get("_BLAZEIO_SUPERVISOR_COMPLETE"):
+        from blazeio_supervisor.cli.completion import complete
+
+        return complete(asked)
     try:
         command, has_app = _choose_command(words)
         if has_app:

@@ -388,6 +388,14 @@ def find_service(control: str | None, instance: str | None) -> ControlClient:
     return find_client(found, uid, instance)
 
 
+def list_names() -> list[str]:
+    """Return the names of the services that answer to this user, of this container."""
+    uid = os.geteuid()
+    found = search(None, find_runtime_directory(), uid, is_named=True)
+    services = _ask_all(found, uid)
+    return sorted(each.service.name for each in services.here if each.service)
+
+
 def find_client(found: Search, uid: int, instance: str | None = None) -> ControlClient:
     """Find the one service that a verb is for.
 

@@ -21,6 +21,7 @@ from blazeio_supervisor.cli.verbs import (
     interruptible,
     read_slots,
     show,
+    slot_argument,
     verb,
     wait_for,
 )
@@ -244,7 +245,7 @@ def format_scale(answer: ScaleAnswer) -> str:
 
 @verb(
     "replace the worker of one slot, or all, with the same code",
-    click.argument("slot", metavar="SLOT|all"),
+    slot_argument(),
     _WAIT,
 )
 def recycle(target: ServiceTarget, is_json: bool, slot: str, wait: bool) -> int:

@@ -1,5 +1,6 @@
 """The verbs that look at a service; each with the text that it prints."""
 
+import re
 import shutil
 import sys
 import time
@@ -9,13 +10,16 @@ from typing import TYPE_CHECKING
 
 import click
 import msgspec
+from msgspec.structs import replace
 
 from blazeio_supervisor.cli.output import format_status, say
+from blazeio_supervisor.cli.top_screen import SORT_KEYS
 from blazeio_supervisor.cli.verbs import (
     ServiceTarget,
     is_terminal,
     read_slots,
     show,
+    slot_argument,
     verb,
 )
 from blazeio_supervisor.errors import (
@@ -38,6 +42,7 @@ from blazeio_supervisor.ipc.control_api import (
     ForkserverStack,
     StackAnswer,
     StackOrder,
+    StatusAnswer,
     WorkerStack,
 )
 from blazeio_supervisor.log.events import EventRecord
@@ -60,8 +65,21 @@ WHOLE_WIDTH = 10_000
 """Columns where no terminal sets a bound: nothing is left out or cut."""
 
 
-@verb("what runs: workers, their load, a reload under way")
-def status(target: ServiceTarget, is_json: bool) -> int:
+@verb(
+    "what runs: workers, their load, a reload under way",
+    click.option(
+        "--watch",
+        "-w",
+        "interval",
+        is_flag=False,
+        flag_value="2",
+        default=None,
+        type=click.FloatRange(0.1, 3600),
+        metavar="[SECONDS]",
+        help="Show it again every so often, until ^C.  [default: 2]",
+    ),
+)
+def status(target: ServiceTarget, is_json: bool, interval: float | None) -> int:
     """Show the service: addresses, workers and their load, a reload under way.
 
     \b
@@ -76,11 +94,25 @@ def status(target: ServiceTarget, is_json: bool) -> int:
     A narrow terminal leaves columns out; a pipe, a file and --json have all. A slot
     whose worker does not serve says who accepts from its queue (`adopted by`).
     """
-    answer = target.find().ask(STATUS)
+    client = target.find()
+    try:
+        while True:
+            answer = client.ask(STATUS)
+            if interval is not None and is_terminal(sys.stdout):
+                click.clear()
+            _show_status(answer, is_json)
+            if interval is None:
+                return ExitCode.OK
+            time.sleep(interval)
+    except KeyboardInterrupt:
+        return ExitCode.INTERRUPTED
+
+
+def _show_status(answer: StatusAnswer, is_json: bool) -> None:
     width = (
         shutil.get_terminal_size().columns if is_terminal(sys.stdout) else WHOLE_WIDTH
     )
-    return show(answer, is_json, lambda given: format_status(given, width))
+    show(answer, is_json, lambda given: format_status(given, width))
 
 
 @verb(
@@ -92,9 +124,16 @@ def status(target: ServiceTarget, is_json: bool) -> int:
         metavar="SECONDS",
         help="The time between two looks.  [default: 1]",
     ),
+    click.option(
+        "--sort",
+        type=click.Choice(SORT_KEYS),
+        default=SORT_KEYS[0],
+        help="What the lines are sorted by, the greatest first; the key `o` changes "
+        "it.  [default: slot]",
+    ),
     has_json=False,
 )
-def top(target: ServiceTarget, interval: float) -> int:
+def top(target: ServiceTarget, interval: float, sort: str) -> int:
     """Watch the service live: each worker's load, and keys to order something.
 
     \b
@@ -108,6 +147,7 @@ def top(target: ServiceTarget, interval: float) -> int:
     weight     its share of new connections; 100 is an even one
     \b
     up, down   choose a slot: c replaces its worker, s shows where it is
+    o          sort by the next column
     """
     client = target.find()
     if not (is_terminal(sys.stdin) and is_terminal(sys.stdout)):
@@ -115,7 +155,7 @@ def top(target: ServiceTarget, interval: float) -> int:
     # Rich takes longer to load than a verb may take to answer.
     from blazeio_supervisor.cli.top import TopSession
 
-    TopSession(client, interval).run()
+    TopSession(client, interval, sort).run()
     return ExitCode.OK
 
 
@@ -124,7 +164,7 @@ def top(target: ServiceTarget, interval: float) -> int:
 
 @verb(
     "where a worker is: its threads and tasks, also when it is blocked",
-    click.argument("slot", metavar="SLOT|all", default="all"),
+    slot_argument(default="all"),
 )
 def stack(target: ServiceTarget, is_json: bool, slot: str) -> int:
     """Show where the workers of a slot are: every thread and every asyncio task.
@@ -174,6 +214,26 @@ def _format_stack(worker: WorkerStack) -> str:
 _LAST_COUNT = 100
 _EVENTS = msgspec.json.Decoder(EventRecord)
 _AGAIN_S = 0.05
+KEPT_COUNT = 10_000
+"""How many events a service keeps."""
+_SPAN = re.compile(r"(\d{1,9})([smhd])", re.ASCII)
+_UNITS_S = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def read_span(_context: object, _param: object, text: str | None) -> float | None:
+    """Read a span of time, ``10m``, as seconds.
+
+    Raises:
+        BadParameter: It is none.
+    """
+    if text is None:
+        return None
+    found = _SPAN.fullmatch(text)
+    if found is None:
+        raise click.BadParameter(f"{text!r} is no span: write 30s, 10m, 2h or 7d")
+    return int(found[1]) * _UNITS_S[found[2]]
+
+
 _GONE = "the service is gone, without a last word: was it killed?"
 
 
@@ -186,12 +246,24 @@ _GONE = "the service is gone, without a last word: was it killed?"
         "--last",
         "-n",
         type=click.IntRange(0),
-        default=_LAST_COUNT,
         metavar="N",
-        help=f"How many past events to show.  [default: {_LAST_COUNT}]",
+        help=f"How many past events to show.  [default: {_LAST_COUNT}, with --since "
+        "all of that time]",
+    ),
+    click.option(
+        "--since",
+        callback=read_span,
+        metavar="TIME",
+        help="Only what happened in the last 30s, 10m, 2h or 7d.",
     ),
 )
-def events(target: ServiceTarget, is_json: bool, follow: bool, last: int) -> int:
+def events(
+    target: ServiceTarget,
+    is_json: bool,
+    follow: bool,
+    last: int | None,
+    since: float | None,
+) -> int:
     """Show what has happened: starts, reloads, deaths, blocked loops.
 
     There are also events that the log does not print at its level. The service keeps
@@ -202,12 +274,17 @@ def events(target: ServiceTarget, is_json: bool, follow: bool, last: int) -> int
     that has stopped, and 6 when it is gone without a word.
     """
     client = target.find()
+    began_at_s = 0.0 if since is None else time.time() - since
+    if last is None:
+        last = _LAST_COUNT if since is None else KEPT_COUNT
     if not follow:
         answer = client.ask(EVENTS, EventsQuery(last=last))
-        return show(answer, is_json, format_events)
+        recent = [each for each in answer.events if each.at_s >= began_at_s]
+        return show(replace(answer, events=recent), is_json, format_events)
     try:
         for event in _follow(client, last):
-            show(event, is_json, format_event_line)
+            if event.at_s >= began_at_s:
+                show(event, is_json, format_event_line)
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
     say("the service has ended")
@@ -291,12 +368,23 @@ def metrics(target: ServiceTarget) -> int:
         is_flag=True,
         help="Show the values of --env too, which may be secret; else only the names.",
     ),
+    click.option(
+        "--sample",
+        is_flag=True,
+        help="Print a blazeio.toml with every setting, its meaning and its default, "
+        "as comments; needs no service.",
+    ),
 )
-def config(target: ServiceTarget, is_json: bool, show_env: bool) -> int:
+def config(target: ServiceTarget, is_json: bool, show_env: bool, sample: bool) -> int:
     """Show every setting in force, and where each came from.
 
     The output is a TOML file that sets the same, with --show-env the variables too.
     """
+    if sample:
+        from blazeio_supervisor.config.sample import write_sample
+
+        click.echo(write_sample(), nl=False)
+        return ExitCode.OK
     answer = target.find().ask(CONFIG, ConfigQuery(show_env))
     return show(answer, is_json, format_config)
 

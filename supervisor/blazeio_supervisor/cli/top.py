@@ -26,9 +26,11 @@ from blazeio_supervisor.cli.orders import (
 from blazeio_supervisor.cli.queries import format_stacks
 from blazeio_supervisor.cli.top_screen import (
     FAINT,
+    SORT_KEYS,
     Styled,
     View,
     draw,
+    list_slots,
     measure_rates,
 )
 from blazeio_supervisor.errors import NotRunningError, SupervisorError
@@ -150,12 +152,15 @@ class TopSession:
     Args:
         client: Asks the service.
         interval_s: The time between two looks.
+        sort: One of ``SORT_KEYS``: what the lines are sorted by.
     """
 
-    def __init__(self, client: ControlClient, interval_s: float) -> None:
+    def __init__(
+        self, client: ControlClient, interval_s: float, sort: str = SORT_KEYS[0]
+    ) -> None:
         self._client = client
         self._interval_s = interval_s
-        self._view = View()
+        self._view = View(sort=sort)
         self._pending: _Order | None = None
         self._pages: list[str] = []  # the lines of stacks, which cover the table
         self._page_at = 0
@@ -242,13 +247,17 @@ class TopSession:
             self._choose(1 if key in (DOWN, "j") else -1)
         elif key == "s":
             self._dump()
+        elif key == "o":
+            at = SORT_KEYS.index(self._view.sort) + 1
+            self._view = replace(self._view, sort=SORT_KEYS[at % len(SORT_KEYS)])
         else:
             self._ask_first(key)
 
     def _choose(self, step: int) -> None:
-        status = self._view.status
-        if status is not None:
-            slot = min(max(self._view.slot + step, 0), len(status.slots) - 1)
+        slots = list_slots(self._view)
+        if slots:
+            at = slots.index(self._view.slot) if self._view.slot in slots else 0
+            slot = slots[min(max(at + step, 0), len(slots) - 1)]
             self._view = replace(self._view, slot=slot)
 
     def _turn_pages(self, key: str) -> None:

@@ -118,10 +118,12 @@ def _count(status: StatusAnswer) -> int:
     return sum(slot.requests for slot in status.slots)
 
 
+SORT_KEYS = ("slot", "requests", "in-flight", "connections", "lag", "cpu", "memory")
+"""What the lines may be sorted by."""
 PLAIN, HEAD, STRONG, GOOD, BUSY, BAD, FAINT = (
     "", "bold underline", "bold", "green", "yellow", "bold red", "dim",
 )  # fmt: skip
-KEYS = "r reload  +/- scale  c recycle  s stack  p park  w resume  q quit"
+KEYS = "r reload  +/- scale  c recycle  s stack  o sort  p park  w resume  q quit"
 SHORT_KEYS = "r reload  +/- scale  c recycle  s stack  q quit"
 _STYLES = {
     "serving": GOOD,
@@ -151,6 +153,7 @@ class View(Struct, frozen=True):
         said: The last message: the outcome of an order, a question, an error.
         is_bad: Whether the message is an error.
         is_gone: Whether the service does not answer: the rest is old.
+        sort: What the lines are sorted by, one of ``SORT_KEYS``.
     """
 
     status: StatusAnswer | None = None
@@ -159,6 +162,7 @@ class View(Struct, frozen=True):
     said: str = ""
     is_bad: bool = False
     is_gone: bool = False
+    sort: str = SORT_KEYS[0]
 
 
 class _Row(Struct, frozen=True):
@@ -186,6 +190,42 @@ def draw(view: View, width: int, height: int) -> list[Styled]:
     return lines[:height]
 
 
+def list_slots(view: View) -> list[int]:
+    """Return the slots in the order of their lines, each once."""
+    if view.status is None:
+        return []
+    lines = _sort_lines(view, view.status)
+    return list(dict.fromkeys(line.slot.slot for line in lines))
+
+
+def _sort_lines(view: View, status: StatusAnswer) -> list[StatusLine]:
+    """Sort the lines of the table: by the slot, else the greatest first."""
+    lines = list_lines(status)
+    if view.sort == SORT_KEYS[0]:
+        return lines
+    return sorted(lines, key=lambda line: _weigh(view, line), reverse=True)
+
+
+def _weigh(view: View, line: StatusLine) -> float:
+    worker = line.worker
+    if worker is None:
+        return -1.0
+    rates = view.rates.by_pid.get(worker.pid or 0)
+    if rates is not None:
+        by_rate = {
+            "requests": rates.requests,
+            "lag": rates.lag_p99_s,
+            "cpu": rates.cpu or 0.0,
+        }
+        if view.sort in by_rate:
+            return by_rate[view.sort]
+    return {
+        "in-flight": float(worker.in_flight),
+        "connections": float(worker.connections),
+        "memory": float(worker.own_bytes or 0),
+    }.get(view.sort, 0.0)
+
+
 def _draw_service(status: StatusAnswer, width: int) -> list[Styled]:
     first, *others = describe_service(status, width)
     if status.reload is not None:
@@ -208,7 +248,7 @@ def _draw_foot(view: View, width: int) -> list[Styled]:
 def _draw_table(
     view: View, status: StatusAnswer, width: int, room: int
 ) -> list[Styled]:
-    rows = [_make_row(view, line) for line in list_lines(status)]
+    rows = [_make_row(view, line) for line in _sort_lines(view, status)]
     shown, hidden = _scroll(rows, view.slot, room)
     totals = _add_up(status, view.rates, f"({hidden} more)" if hidden else "")
     head, *texts, total = fit_table(

@@ -16,6 +16,7 @@ answer; 2 wrong usage; 6 there is no service.
 """
 
 import difflib
+import os
 import re
 import sys
 import time
@@ -121,10 +122,40 @@ class Verb:
     has_app: bool = False
 
 
+INSTANCE_VARIABLE = "BLAZEIO_INSTANCE"
+"""Names the service where neither ``--instance`` nor ``--control`` is typed."""
+
+
+def _complete_slots(
+    ctx: click.Context, param: click.Parameter, incomplete: str
+) -> list[str]:
+    from blazeio_supervisor.cli.completion import complete_slots
+
+    return complete_slots(ctx, param, incomplete)
+
+
+def _complete_instances(
+    ctx: click.Context, param: click.Parameter, incomplete: str
+) -> list[str]:
+    from blazeio_supervisor.cli.completion import complete_instances
+
+    return complete_instances(ctx, param, incomplete)
+
+
+def slot_argument(default: str | None = None) -> Callable[[Any], Any]:
+    """Declare the argument ``SLOT|all``; it is required where it has no default."""
+    settings: dict[str, Any] = {} if default is None else {"default": default}
+    return click.argument(
+        "slot", metavar="SLOT|all", shell_complete=_complete_slots, **settings
+    )
+
+
 _INSTANCE = click.option(
     "--instance",
+    shell_complete=_complete_instances,
     metavar="NAME",
-    help="Which service, when several run: its name, or the pid of its master.",
+    help="Which service, when several run: its name, or the pid of its master.  "
+    f"[default: ${INSTANCE_VARIABLE}, else the only one]",
 )
 _CONTROL = click.option(
     "--control",
@@ -157,6 +188,8 @@ def verb(
 
     def declare(function: Callable[..., int]) -> Verb:
         def run(control: str | None, instance: str | None, **given: Any) -> int:
+            if control is None and instance is None:
+                instance = os.environ.get(INSTANCE_VARIABLE) or None
             return function(ServiceTarget(control, instance), **given)
 
         name = function.__name__.replace("_", "-")
@@ -187,13 +220,19 @@ def _load_unit() -> click.Command:
     return unit
 
 
+def _load_completion() -> click.Command:
+    from blazeio_supervisor.cli.completion import completion
+
+    return completion
+
+
 def _load_check() -> click.Command:
     from blazeio_supervisor.cli.serve import check
 
     return check
 
 
-_OF_AN_APP = (
+_WITHOUT_SERVICE = (
     Verb(
         "unit",
         "print a systemd unit for APP and its options; --install writes it",
@@ -206,6 +245,11 @@ _OF_AN_APP = (
         _load_check,
         has_app=True,
     ),
+    Verb(
+        "completion",
+        "print the script by which bash, zsh or fish completes words",
+        _load_completion,
+    ),
 )
 
 
@@ -214,7 +258,7 @@ def list_verbs() -> Mapping[str, Verb]:
     """Return every verb by its name, in the order of ``--help``."""
     from blazeio_supervisor.cli import orders, queries
 
-    all_verbs = (*queries.VERBS, *orders.VERBS, *_OF_AN_APP)
+    all_verbs = (*queries.VERBS, *orders.VERBS, *_WITHOUT_SERVICE)
     return {each.name: each for each in all_verbs}
 
 

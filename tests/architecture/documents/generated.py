@@ -23,6 +23,7 @@ from blazeio_supervisor.errors import EXIT_MEANINGS
 from blazeio_supervisor.log.events import EVENTS
 from blazeio_supervisor.master.metrics import list_families
 from tests.architecture.documents.control_schema import write_schema
+from tests.architecture.documents.manual import write_manual
 from tests.architecture.documents.settings import write_settings
 from tests.supervisor.cli.master_harness import MasterHarness
 from tests.support.tree import REPOSITORY
@@ -52,6 +53,7 @@ def make_documents() -> dict[Path, str]:
     made = {
         reference / "settings.md": write_settings(),
         reference / "control-schema.json": write_schema(),
+        reference / "blazeio-supervisor.1": write_manual(),
     }
     for path, name, rows in (
         (reference / "supervisor.md", "verbs", make_verb_rows()),

@@ -7,7 +7,8 @@ from tests.supervisor.cli.verb_harness import invoke
 
 
 @pytest.mark.parametrize(
-    "verb", [verb for verb in list_verbs() if verb not in ("check", "unit")]
+    "verb",
+    [verb for verb in list_verbs() if verb not in ("check", "unit", "completion")],
 )
 def test_the_help_of_each_says_its_exit_codes_and_its_timeout(verb: str) -> None:
     text = invoke(verb, "--help").output

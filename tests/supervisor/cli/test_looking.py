@@ -1,15 +1,17 @@
+import asyncio
 import os
+import time
+import tomllib
 
+import click
 import msgspec
+import pytest
 
-from blazeio_supervisor.errors import UsageError
-from blazeio_supervisor.ipc.control_api import (
-    ConfigAnswer,
-)
-from blazeio_supervisor.ipc.status_api import (
-    StatusAnswer,
-)
-from tests.supervisor.cli.verb_harness import VerbHarness
+from blazeio_supervisor.errors import ExitCode, UsageError
+from blazeio_supervisor.ipc.control_api import ConfigAnswer, EventsAnswer
+from blazeio_supervisor.ipc.status_api import StatusAnswer
+from blazeio_supervisor.log.setup import note
+from tests.supervisor.cli.verb_harness import VerbHarness, invoke
 
 
 async def test_status_is_a_table_or_json(verb_harness: VerbHarness) -> None:
@@ -66,3 +68,57 @@ async def test_config_says_what_was_changed_at_run_time(
     said = await verb_harness.run("config", "--json")
     config = msgspec.json.decode(said.output, type=ConfigAnswer)
     assert [each.value for each in config.settings if each.key == "workers"] == [3]
+
+
+async def test_a_variable_names_the_service_unless_it_is_typed(
+    verb_harness: VerbHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BLAZEIO_INSTANCE", "no-such-service")
+    assert "slot" in (await verb_harness.run("status")).output  # --control is typed
+    error = (await asyncio.to_thread(invoke, "status")).exception
+    assert "no service is called 'no-such-service'" in str(error)
+    typed = await asyncio.to_thread(invoke, "status", "--instance", "another")
+    assert "'another'" in str(typed.exception)
+
+
+async def test_events_of_a_span_are_those_of_its_time(
+    verb_harness: VerbHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    verb_harness.events.attach()
+    note("scaled", "a")
+    verb_harness.events.detach()
+    whole = (await verb_harness.run("events", "--json")).output
+    events = msgspec.json.decode(whole, type=EventsAnswer).events
+    assert events
+    recent = (await verb_harness.run("events", "--json", "--since", "1d")).output
+    assert msgspec.json.decode(recent, type=EventsAnswer).events == events
+    later = time.time() + 3600
+    monkeypatch.setattr("blazeio_supervisor.cli.queries.time.time", lambda: later)
+    recent = (await verb_harness.run("events", "--json", "--since", "10m")).output
+    assert msgspec.json.decode(recent, type=EventsAnswer).events == []
+
+
+async def test_a_span_that_is_none_is_named(verb_harness: VerbHarness) -> None:
+    error = (await verb_harness.run("events", "--since", "soon")).exception
+    assert isinstance(error, click.BadParameter)
+    assert error.message == "'soon' is no span: write 30s, 10m, 2h or 7d"
+
+
+async def test_status_is_shown_again_until_the_service_is_gone(
+    verb_harness: VerbHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = iter([None, None])
+
+    def sleep(_: float) -> None:
+        if next(left, KeyboardInterrupt) is KeyboardInterrupt:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("blazeio_supervisor.cli.queries.time.sleep", sleep)
+    done = await verb_harness.run("status", "--watch", "0.5")
+    assert done.output.count("slot  ") == 3
+    assert done.return_value == ExitCode.INTERRUPTED
+
+
+async def test_a_sample_of_the_settings_needs_no_service() -> None:
+    text = (await asyncio.to_thread(invoke, "config", "--sample")).output
+    assert tomllib.loads(text) == {"app": "app:web"}

@@ -1,10 +1,8 @@
 import pytest
 from msgspec.structs import replace
 
-from blazeio_supervisor.cli.top_screen import Rates, View, WorkerRates, draw
-from blazeio_supervisor.ipc.status_api import (
-    Progress,
-)
+from blazeio_supervisor.cli.top_screen import Rates, View, WorkerRates, draw, list_slots
+from blazeio_supervisor.ipc.status_api import Progress
 from tests.supervisor.cli.test_status_table import (
     MIB,
     make_slot,
@@ -38,7 +36,7 @@ def test_everything_is_there_at_80_columns() -> None:
         " all      2 serve      2469         4    80             1 12% 18.0 MiB",
         "",
         "",
-        "r reload  +/- scale  c recycle  s stack  p park  w resume  q quit",
+        "r reload  +/- scale  c recycle  s stack  o sort  p park  w resume  q quit",
     ]
 
 
@@ -96,3 +94,27 @@ def test_what_is_old_is_faint_and_said_to_be() -> None:
 
 def test_before_the_first_look_there_is_not_much() -> None:
     assert write(View()) == ["looking ..."]
+
+
+@pytest.mark.parametrize(
+    ("sort", "order"),
+    [
+        ("slot", [0, 1, 2]),
+        ("requests", [2, 0, 1]),
+        ("cpu", [1, 2, 0]),
+        ("memory", [0, 2, 1]),
+    ],
+)
+def test_lines_are_sorted_by_what_was_asked(sort: str, order: list[int]) -> None:
+    sizes = (3 * MIB, 1 * MIB, 2 * MIB)
+    slots = [make_slot(at) for at in range(3)]
+    workers = [make_worker(at, own_bytes=sizes[at]) for at in range(3)]
+    rates = {
+        each.pid or 0: WorkerRates(requests, cpu, 0.005)
+        for each, requests, cpu in zip(
+            workers, (20.0, 10.0, 30.0), (0.1, 0.9, 0.5), strict=True
+        )
+    }
+    view = View(make_status(slots, workers), Rates(rates, 60.0), sort=sort)
+    assert list_slots(view) == order
+    assert [int(line.split()[0]) for line in write(view)[5:8]] == order
