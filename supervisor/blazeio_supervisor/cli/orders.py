@@ -115,7 +115,7 @@ _STEPS: msgspec.json.Decoder[Progress | ReloadAnswer] = msgspec.json.Decoder(
 
 
 @verb(
-    "load the code anew; --wait tells whether it worked",
+    "load new code; --wait reports whether it worked",
     click.option(
         "--wait", is_flag=True, help="Wait until it is over, and tell how it went."
     ),
@@ -190,7 +190,7 @@ _COUNT = re.compile(r"([+-]?)\d{1,6}", re.ASCII)
 
 
 @verb(
-    "have N workers, or +N more, or -N less",
+    "run N workers, +N more, or -N fewer",
     click.argument("count", metavar="N|+N|-N"),
     _WAIT,
     has_signs=True,
@@ -294,7 +294,7 @@ def _format_recycled(recycled: Recycled) -> str:
 # park and resume
 
 
-@verb("let nobody serve for a while; new connections wait", _WAIT)
+@verb("stop serving for a while; new connections wait", _WAIT)
 def park(target: ServiceTarget, is_json: bool, wait: bool) -> int:
     """Let nobody serve for a while: workers drain, new connections wait.
 
@@ -363,7 +363,7 @@ _UPGRADE_POLL_S = 0.05
 
 
 @verb(
-    "go on with the code of the supervisor that is installed now",
+    "switch to the installed version of the supervisor",
     click.option(
         "--check",
         "--check-upgrade",
@@ -414,7 +414,7 @@ def format_upgrade(answer: UpgradeAnswer, *, is_check: bool) -> str:
 # reopen-logs and stop
 
 
-@verb("write to new log files, after the old ones were renamed")
+@verb("reopen the log files after they were renamed")
 def reopen_logs(target: ServiceTarget, is_json: bool) -> int:
     """Write to new log files, after the old ones were renamed: what USR1 does.
 
@@ -428,7 +428,7 @@ def reopen_logs(target: ServiceTarget, is_json: bool) -> int:
 
 
 @verb(
-    "answer what is in flight, then end the service; waits for that",
+    "finish requests in flight, then stop; waits for it",
     click.option(
         "--quick", is_flag=True, help="End within a second, whatever is in flight."
     ),

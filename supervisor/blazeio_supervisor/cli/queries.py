@@ -42,9 +42,9 @@ from blazeio_supervisor.ipc.control_api import (
     ForkserverStack,
     StackAnswer,
     StackOrder,
-    StatusAnswer,
     WorkerStack,
 )
+from blazeio_supervisor.ipc.status_api import StatusAnswer
 from blazeio_supervisor.log.events import EventRecord
 from blazeio_supervisor.log.formats import (
     continue_lines,
@@ -66,7 +66,7 @@ WHOLE_WIDTH = 10_000
 
 
 @verb(
-    "what runs: workers, their load, a reload under way",
+    "show workers, their load, a reload in progress",
     click.option(
         "--watch",
         "-w",
@@ -116,7 +116,7 @@ def _show_status(answer: StatusAnswer, is_json: bool) -> None:
 
 
 @verb(
-    "the same, live, with keys to order something",
+    "the same, live, with keys to control the service",
     click.option(
         "--interval",
         type=click.FloatRange(0.1, 3600),
@@ -163,7 +163,7 @@ def top(target: ServiceTarget, interval: float, sort: str) -> int:
 
 
 @verb(
-    "where a worker is: its threads and tasks, also when it is blocked",
+    "show threads and tasks of a worker, even when it is blocked",
     slot_argument(default="all"),
 )
 def stack(target: ServiceTarget, is_json: bool, slot: str) -> int:
@@ -238,7 +238,7 @@ _GONE = "the service is gone, without a last word: was it killed?"
 
 
 @verb(
-    "what has happened; --follow: and what happens",
+    "show past events; --follow: and new ones",
     click.option(
         "--follow", "-f", is_flag=True, help="Then show each event as it happens."
     ),
@@ -350,7 +350,7 @@ def format_event_line(event: EventRecord) -> str:
 # metrics, config and doctor
 
 
-@verb("the figures, as Prometheus reads them", has_json=False)
+@verb("print the metrics in Prometheus format", has_json=False)
 def metrics(target: ServiceTarget) -> int:
     """Print the figures of the service, as Prometheus reads them.
 
@@ -362,7 +362,7 @@ def metrics(target: ServiceTarget) -> int:
 
 
 @verb(
-    "every setting in force, and where it came from",
+    "show every setting and where it came from",
     click.option(
         "--show-env",
         is_flag=True,
@@ -401,7 +401,7 @@ def format_config(answer: ConfigAnswer) -> str:
     return "\n".join(lines)
 
 
-@verb("what could be better (kernel, limits, certificates), and how")
+@verb("check kernel, limits and certificates; say how to fix them")
 def doctor(target: ServiceTarget, is_json: bool) -> int:
     """Look at the machine, and at the service if one runs: what could be better.
 

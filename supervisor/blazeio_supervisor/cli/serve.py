@@ -107,16 +107,16 @@ class SectionedCommand(click.Command):
 
 _HELP = f"""Serve APP with supervised workers.
 
-Or, with a VERB, look at a running service, or order something of it.
+With a VERB, inspect or control a running service.
 
 \b
   {PROGRAM} app:web --bind :8000 --workers 4
   {PROGRAM} top                       in another terminal
   {PROGRAM} reload --wait             after a change of the code
 
-APP is module:attribute (an App, an ASGI 3 or WSGI app, or a function that makes
-one), a module alone (its app, application or web), or a script that ends in .py
-and calls web.runner().
+APP is module:attribute (an App, an ASGI 3 or WSGI app, or a function that returns
+one), a module alone (its app, application or web), or a .py script that calls
+web.runner().
 
 \b
 Verbs (their options: {PROGRAM} VERB --help):
@@ -130,13 +130,13 @@ file.
 _EPILOG = """
 \b
 Signals (to the master; `status` names its pid, and the log's event=listening):
-  TERM, QUIT  drain: answer what is in flight, then exit 0
+  TERM, QUIT  drain: finish requests in flight, then exit 0
   INT (^C)    stop within a second; twice: at once
   HUP         reload code, settings, certificates, without losing a request
-  USR1        open the log and the access logs anew after you have renamed them
-  USR2        go on with the installed code of the supervisor itself, same pid
-  TTIN, TTOU  one worker more, one worker less
-  WINCH       park: nobody serves, connections wait; HUP ends it
+  USR1        reopen the log and the access logs after they were renamed
+  USR2        switch to the installed version of the supervisor, same pid
+  TTIN, TTOU  one worker more, one worker fewer
+  WINCH       park: stop serving, connections wait; HUP ends it
 \b
 Exit codes:
   0 stopped as asked          4 the app cannot be imported

@@ -241,7 +241,7 @@ _WITHOUT_SERVICE = (
     ),
     Verb(
         "check",
-        "would APP start? settings, import, addresses; nothing runs",
+        "check whether APP would start; nothing is served",
         _load_check,
         has_app=True,
     ),

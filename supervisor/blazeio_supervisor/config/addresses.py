@@ -75,7 +75,7 @@ class Addresses(Section):
     )
     uds_mode: int | None = option(
         Mode(),
-        "The mode of unix sockets, in octal digits: 660 admits user and group.",
+        "The mode of unix sockets, in octal: 660 allows user and group.",
         default=None,
         default_text="666, without what --umask takes away",
         change=Change.RESTART,
@@ -89,7 +89,7 @@ class Addresses(Section):
     )
     no_control: bool = option(
         Flag(),
-        "Make no control socket: no verb reaches this service.",
+        "Create no control socket: no verb can reach this service.",
         default=False,
         change=Change.RESTART,
     )
@@ -104,10 +104,10 @@ class Addresses(Section):
     )
     steering: SteeringMode = option(
         Choice(get_args(SteeringMode), "MODE"),
-        "Which worker a new TCP connection goes to. load: one that serves, the less "
-        "busy the likelier; even: any that serves; off: no program in the kernel, "
-        "which picks by a hash, a blocked worker too: a sibling then takes the "
-        "connection over after a moment.",
+        "Which worker gets a new TCP connection. load: a serving one, preferring less "
+        "busy ones; even: any serving one, with equal probability; off: the kernel "
+        "picks by a hash and may pick a blocked worker, whose connections a sibling "
+        "takes over after a moment.",
         default="load",
         change=Change.RESTART,
     )

@@ -82,13 +82,12 @@ class WorkerLimits(Section):
 
     max_in_flight: Bound = bound(
         "in_flight",
-        "Requests that a worker serves at once; more are answered with 503 and "
-        "Retry-After.",
+        "Concurrent requests of a worker; more are answered with 503 and Retry-After.",
     )
     max_connections: Bound = bound(
         "connections",
-        "Open connections of a worker; at this number it accepts no more and closes "
-        "idle ones. none: as many as the limit of descriptors leaves.",
+        "Open connections of a worker; at this number it stops accepting and closes "
+        "idle ones. none: as many as the limit of file descriptors allows.",
     )
     handler_timeout_s: Bound = bound(
         "handler_timeout_s",
@@ -97,40 +96,40 @@ class WorkerLimits(Section):
     )
     head_timeout_s: Bound = bound(
         "head_timeout_s",
-        "How long the head of a request may take from its first octet on; then 408.",
+        "How long the head of a request may take from its first octet; after that 408.",
     )
     keep_alive_timeout_s: Bound = bound(
         "keep_alive_timeout_s", "How long an idle connection is kept."
     )
     progress_bytes_per_s: Bound = bound(
         "progress_bytes_per_s",
-        "A client that sends or reads slower than this, over --progress-window, is "
-        "cut off.",
+        "A client that sends or reads slower than this, over --progress-window, is di "
+        "sconnected.",
     )
     progress_window_s: Bound = bound(
-        "progress_window_s", "The span over which --progress-bytes-per-s is measured."
+        "progress_window_s", "The time over which --progress-bytes-per-s is measured."
     )
     half_close_grace_s: Bound = bound(
         "half_close_grace_s",
-        "A client that has closed its side and gets no answer within this time is "
-        "taken to be gone: its handler is cancelled.",
+        "A client that has closed its sending side and has received no response "
+        "within this time is considered gone: its handler is cancelled.",
     )
     linger_timeout_s: Bound = bound(
         "linger_timeout_s",
-        "After an answer that is sent before all content was read, the rest is read "
-        "and dropped for this long, so that the client sees the answer.",
+        "After a response that is sent before all content was read, how long the rest "
+        "is read and discarded, so that the client sees the response.",
     )
     max_linger_bytes: Bound = bound(
-        "linger_bytes", "How much is read and dropped so at most."
+        "linger_bytes", "How much is read and discarded at most."
     )
     max_content_bytes: Bound = bound(
         "content_bytes",
-        "Content of one request, whether it is streamed or not; more: 413.",
+        "Content of one request, streamed or not; larger: 413.",
     )
     max_collected_bytes: Bound = bound(
         "collected_bytes",
-        "Content of one request that is collected in memory (get_json, forms, r.read); "
-        "more: 413.",
+        "Content of one request that is collected in memory (get_json, forms, "
+        "r.read); larger: 413.",
     )
     max_form_fields: Bound = bound(
         "form_field_count",
@@ -161,23 +160,23 @@ class WorkerLimits(Section):
     max_trailer_bytes: Bound = bound("trailer_bytes", "A trailer section; larger: 431.")
     pipeline_bytes: Bound = bound(
         "pipeline_bytes",
-        "How much is kept of requests that wait behind the one being served; then no "
-        "more is read from the connection.",
+        "How much of pipelined requests is buffered behind the one being served; then "
+        "reading pauses.",
     )
     receive_bytes: Bound = bound(
         "receive_bytes",
-        "How much content is kept for a handler that does not read it; then no more is "
-        "read from the connection.",
+        "How much content is buffered for a handler that does not read it; then "
+        "reading pauses.",
     )
     high_water_bytes: Bound = bound(
         "high_water_bytes",
-        "How much of an answer is kept that its client does not read; then the handler "
-        "waits.",
+        "How much of a response is buffered for a client that does not read it; then "
+        "the handler waits.",
     )
 
     max_streams: Bound = bound(
         "streams",
-        "Requests at once on an HTTP/2 connection; more: REFUSED_STREAM.",
+        "Concurrent requests on an HTTP/2 connection; more: REFUSED_STREAM.",
     )
     max_stream_resets: Bound = bound(
         "stream_resets",
@@ -185,7 +184,8 @@ class WorkerLimits(Section):
         "connection is closed (ENHANCE_YOUR_CALM).",
     )
     stream_resets_per_s: Bound = bound(
-        "stream_resets_per_s", "How many of --max-stream-resets a second gives back."
+        "stream_resets_per_s",
+        "How many of --max-stream-resets are regained per second.",
     )
     max_control_frames: Bound = bound(
         "control_frames",
@@ -193,7 +193,8 @@ class WorkerLimits(Section):
         "closed (ENHANCE_YOUR_CALM).",
     )
     control_frames_per_s: Bound = bound(
-        "control_frames_per_s", "How many of --max-control-frames a second gives back."
+        "control_frames_per_s",
+        "How many of --max-control-frames are regained per second.",
     )
     max_continuations: Bound = bound(
         "continuations",
@@ -201,11 +202,12 @@ class WorkerLimits(Section):
     )
     header_table_bytes: Bound = bound(
         "header_table_bytes",
-        "The dynamic table for the header compression of a client.",
+        "The dynamic table for decoding a client's compressed header fields.",
     )
     connection_receive_bytes: Bound = bound(
         "connection_receive_bytes",
-        "How much a client of HTTP/2 may send ahead, on all streams of a connection.",
+        "How much an HTTP/2 client may send before it is read, over all streams of a "
+        "connection.",
     )
 
     @property
@@ -250,8 +252,7 @@ class Protocols(Section):
 
     http2: bool = option(
         Flag(),
-        "Do not speak HTTP/2, neither with clients that begin it nor over TLS (ALPN), "
-        "whatever the App says.",
+        "Disable HTTP/2, in cleartext and over TLS (ALPN), whatever the App says.",
         default=True,
     )
 
@@ -264,19 +265,17 @@ class Heads(Section):
 
     headers: tuple[Field, ...] = option(
         Many(Parsed(read_field, "'NAME: VALUE'", ": ".join), "\n"),
-        "Add this field to every response that has none of the same name from the app. "
-        "May be given several times.",
+        "Add this field to every response for which the app has not set a field of "
+        "that name. May be given several times.",
         default=(),
         default_text="none",
         key="header",
     )
-    server_header: bool = option(
-        Flag(), "Send no field `Server: blazeio`.", default=True
-    )
+    server_header: bool = option(Flag(), "Do not send `Server: blazeio`.", default=True)
     date_header: bool = option(
         Flag(),
-        "Send no field `Date`, though RFC 9110 demands it of every server with a "
-        "clock: for a server behind a proxy that adds it.",
+        "Do not send `Date`, which RFC 9110 requires: for a server behind a proxy "
+        "that adds it.",
         default=True,
     )
 
@@ -331,14 +330,14 @@ class Proxies(Section):
     )
     proxy_protocol_allow_ips: str | None = option(
         Parsed(read_allow_list, "LIST"),
-        "Balancers that begin each connection with a header of the PROXY protocol "
-        "(version 1 or 2); a connection of theirs without one is refused.",
+        "Load balancers that begin each connection with a PROXY protocol header "
+        "(version 1 or 2); connections from them without one are refused.",
         default=None,
         default_text="the App's own, else nobody",
     )
     root_path: str | None = option(
         Parsed(read_root_path, "PATH"),
-        "The prefix that the proxy removes from each path, such as /api: it is "
+        "The prefix that the proxy removes from each path, such as /api. It becomes "
         "r.root_path, and redirects of the framework begin with it.",
         default=None,
         default_text="the App's own, else nothing",
@@ -397,16 +396,16 @@ class Tls(Section):
     )
     ca_certs: str | None = option(
         Text("PEM"),
-        "The authorities that issue the certificates of clients; goes with "
-        "--client-cert.",
+        "The certificate authorities for client certificates; used with --client- "
+        "cert.",
         default=None,
         default_text="none",
         of="client_ca",
     )
     client_cert: str | None = option(
         Choice(("none", "optional", "required"), "MODE"),
-        "Whether clients are asked for a certificate: none, optional (if one is sent "
-        "it must be valid) or required.",
+        "Whether to ask clients for a certificate: none, optional (verified if sent) "
+        "or required.",
         default=None,
         default_text="none",
         of="client_cert",
@@ -427,14 +426,14 @@ class Tls(Section):
     )
     tls_handshake_timeout_s: float | None = option(
         Seconds(0.1),
-        "How long the handshake may take, from the accept on.",
+        "How long the handshake may take after the accept.",
         default=None,
         default_text="10",
         of="handshake_timeout_s",
     )
     tls_shutdown_timeout_s: float | None = option(
         Seconds(0.1),
-        "How long the client's close_notify is waited for after our own.",
+        "How long to wait for the client's close_notify after sending our own.",
         default=None,
         default_text="2",
         of="shutdown_timeout_s",
@@ -497,20 +496,20 @@ class Gateways(Section):
 
     interface: InterfaceName = option(
         Choice(get_args(InterfaceName), "NAME"),
-        "What APP is: blazeio (an App), asgi (ASGI 3) or wsgi. auto tells it by the "
+        "What APP is: blazeio (an App), asgi (ASGI 3) or wsgi. auto decides by the "
         "arguments that APP takes.",
         default="auto",
     )
     lifespan: LifespanName = option(
         Choice(get_args(LifespanName), "MODE"),
-        "Whether an ASGI app has a lifespan: auto asks it, and serves one that raises "
-        "all the same; on ends the start then; off does not ask.",
+        "Whether to run the lifespan of an ASGI app. auto: run it, and serve the app "
+        "even if it raises; on: an exception ends the start; off: do not run it.",
         default="auto",
     )
     threads: int = option(
         Count(1, THREAD_LIMIT),
-        "Requests that a worker runs at once of a WSGI app, each in a thread; more "
-        "wait in order.",
+        "Requests of a WSGI app that a worker runs concurrently, each in a thread; "
+        "more wait in order.",
         default=4,
     )
     asgi_pathsend: bool = option(

@@ -87,21 +87,20 @@ class Logs(Section):
 
     log_level: str = option(
         Choice(LEVELS, "LEVEL"),
-        "The lowest level that the supervisor's own log prints: debug, info, warning "
-        "or error.",
+        "The lowest level of the supervisor's own log: debug, info, warning or error.",
         default="INFO",
     )
     log_format: LogFormat = option(
         Choice(get_args(LogFormat), "FORMAT"),
-        "text: a line for people, in colour on a terminal; json: an object on each "
+        "text: readable lines, in colour on a terminal; json: one JSON object per "
         "line.",
         default="text",
         change=Change.RESTART,
     )
     log_file: str | None = option(
         Text("PATH"),
-        "Append the log to this file. To rotate it, rename it and then send USR1 to "
-        "the master, which opens it anew.",
+        "Append the log to this file. To rotate it, rename it, then send USR1 to the "
+        "master, which reopens it.",
         default=None,
         default_text="standard error",
         change=Change.RESTART,
@@ -110,16 +109,16 @@ class Logs(Section):
         Text("FILE"),
         "Configure all of logging by this file, in the master and in the app's "
         "processes, as logging.config.dictConfig does: .toml, .json, or .yaml where "
-        "PyYAML is installed. The other options of this section then count for "
-        "nothing, except --capture-output. As root its handlers write no file in a "
+        "PyYAML is installed. The other options of this section, except --capture- "
+        "output, are then ignored. As root its handlers write no file in a "
         "folder that other users may write.",
         default=None,
         change=Change.RESTART,
     )
     capture_output: bool = option(
         Flag(),
-        "Put what the app's processes print into the log, line by line, with the "
-        "worker's name; else it goes where the supervisor's own output goes.",
+        "Write what the app's processes print to the log, line by line, with the "
+        "worker's name; otherwise it goes where the supervisor's own output goes.",
         default=False,
         change=Change.RESTART,
     )
@@ -203,8 +202,8 @@ class AccessLogging(Section):
 
     access_log: str | None = option(
         Text("PATH"),
-        "Append a line for each response to this file; - is standard output. To rotate "
-        "it, rename it and then send USR1 to the master: the workers open it anew.",
+        "Append a line for each response to this file; - is standard output. To "
+        "rotate it, rename it, then send USR1 to the master: the workers reopen it.",
         default=None,
         default_text="the App's own, else none",
     )
@@ -235,16 +234,15 @@ class Metrics(Section):
     metrics_bind: Address | None = option(
         Parsed(parse_address, "ADDRESS", format_address),
         "Answer /metrics (for Prometheus), /livez and /readyz at this address: "
-        "host:port, :port or unix:/path. Everybody who reaches it is answered, so keep "
-        "it private.",
+        "host:port, :port or unix:/path. Unauthenticated; bind to a private address.",
         default=None,
         default_text="nowhere",
         change=Change.RESTART,
     )
     bridge_prometheus: bool = option(
         Flag(),
-        "Show the metrics that the app has by prometheus_client as well, added up over "
-        "all workers: see docs/how-to/app-metrics.md. Its own files for several "
+        "Also export the metrics of prometheus_client in the app, summed over all "
+        "workers: see docs/how-to/app-metrics.md. Its own files for several "
         "processes (PROMETHEUS_MULTIPROC_DIR) are not needed then.",
         default=False,
     )

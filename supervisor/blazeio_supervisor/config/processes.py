@@ -131,9 +131,9 @@ class Process(Section):
 
     app: AppPath = option(
         Parsed(parse_app_path, "APP", lambda path: path.text),
-        "What to serve: module:attribute (an App, an ASGI 3 or WSGI app, or a function "
-        "that makes one), a module alone (its app, application or web), or a script "
-        "that ends in .py and calls web.runner().",
+        "What to serve: module:attribute (an App, an ASGI 3 or WSGI app, or a "
+        "function that returns one), a module alone (its app, application or web), or "
+        "a .py script that calls web.runner().",
     )
     workers: int = option(
         WorkerCount(
@@ -160,8 +160,8 @@ class Process(Section):
     )
     chdir: str = option(
         Text("DIR"),
-        "Change to this directory first; relative paths of all other options start "
-        "there, except those of --config and --control.",
+        "Change to this directory first; relative paths of all other options, except "
+        "--config and --control, start there.",
         default="",
         default_text="where it is started",
     )
@@ -210,16 +210,16 @@ class Process(Section):
     pid_file: str = option(
         Text("PATH"),
         "Write the master's pid to this file once the addresses are open, and remove "
-        "it at the end. If the file belongs to a service that runs, the start fails; a "
-        "file that was left behind is replaced.",
+        "it at the end. If the file belongs to a running service, the start fails; a "
+        "stale file is replaced.",
         default="",
         default_text="none",
         change=Change.RESTART,
     )
     cpu_affinity: tuple[int, ...] = option(
         Parsed(read_cpus, "CPUS", format_cpus),
-        "Bind each worker to one CPU of these, in the order of the slots: 0-3,8, or "
-        "auto for all that may be used.",
+        "Pin each worker to one of these CPUs, in the order of the slots: 0-3,8, or "
+        "auto for all usable ones.",
         default=(),
         default_text="the kernel chooses",
     )
@@ -295,8 +295,8 @@ class Privileges(Section):
 
     user: str = option(
         Text("USER"),
-        "A master that runs as root imports and runs the app as this user (a name or "
-        "number), with all its groups; unix sockets are the user's.",
+        "When started as root, import and run the app as this user (a name or "
+        "number), with all its groups; unix sockets belong to the user.",
         default="",
         default_text="the master's own",
     )
@@ -356,60 +356,61 @@ class Times(Section):
 
     graceful_timeout_s: float = option(
         Seconds(0.1),
-        "A worker that is told to end may take this long to answer what is in flight "
-        "and to run its on_stop hooks; then it is killed.",
+        "How long a stopping worker may take to finish requests in flight and run its "
+        "on_stop hooks; then it is killed.",
         default=30.0,
     )
     boot_timeout_s: float = option(
         Seconds(0.1),
-        "The import of the app and its on_start hooks may take this long.",
+        "How long the import of the app and its on_start hooks may take.",
         default=60.0,
     )
     timeout_s: float = option(
         Seconds(1),
-        "A worker whose event loop is blocked for this long is replaced; the log has "
-        "its stacks.",
+        "Replace a worker whose event loop has been blocked for this long; its stacks "
+        "are logged.",
         default=30.0,
     )
     canary_hold_s: float = option(
         Seconds(),
-        "At a reload the first new worker must serve this long before an old one is "
-        "replaced (if it dies, nothing has happened), and the last one before the old "
-        "code is given up. Under load it takes less: 0.2 s, and 200 answers of each "
-        "new worker with no greater share of 5xx than before.",
+        "During a reload, how long the first new worker must serve before an old one "
+        "is replaced (if it dies, nothing has changed), and the last one before the "
+        "old code is given up. Under load it takes less: 0.2 s, and 200 answers of "
+        "each new worker with no greater share of 5xx than before.",
         default=2.0,
     )
     rollout_timeout_s: float = option(
         Seconds(1),
-        "A reload must have put a new worker into every slot by then; else the service "
-        "goes back to the old code.",
+        "How long a reload may take to replace the workers of all slots; after that "
+        "the service goes back to the old code.",
         default=600.0,
     )
     upgrade_timeout_s: float = option(
         Seconds(0.1),
-        "In an upgrade (USR2) the new code of the supervisor must have started by "
-        "then, in the rehearsal and when it takes over; else the old code goes on.",
+        "How long the new version of the supervisor may take to start in an upgrade "
+        "(USR2), both in the rehearsal and when it takes over; after that the old "
+        "version stays in charge.",
         default=10.0,
     )
     drain_idle_s: float = option(
         Seconds(),
-        "A worker that ends keeps an idle connection for this long, since its client "
-        "may be sending a request just then.",
+        "How long a draining worker keeps an idle connection, since its client may "
+        "just be sending a request.",
         default=2.0,
     )
     farewell_window_s: float = option(
         Seconds(),
-        "WebSockets and event streams of a worker that ends are closed over this long, "
-        "each at a moment by chance, so that their clients do not all reconnect at "
-        "once. At most what --graceful-timeout leaves.",
+        "A draining worker closes its WebSockets and event streams at random times "
+        "within this span, so that their clients do not all reconnect at once. At "
+        "most what --graceful-timeout leaves.",
         default=2.0,
     )
     drain_delay_s: float = option(
         Seconds(),
-        "After TERM, QUIT or `stop` the service says that it is not ready, and goes on "
-        "serving for this long before it drains, so that a load balancer can choose "
-        "another one. A second signal, or INT, ends the wait. Workers that got TERM "
-        "too are replaced meanwhile (with systemd, set KillMode=mixed).",
+        "After TERM, QUIT or `stop`, report not ready and keep serving for this long "
+        "before draining, so that a load balancer can pick another server. A second "
+        "signal, or INT, ends the wait. Workers that got TERM too are replaced "
+        "meanwhile (with systemd, set KillMode=mixed).",
         default=0.0,
     )
 
@@ -438,9 +439,9 @@ class Development(Section):
 
     reload: bool = option(
         Flag(),
-        "Load the code anew whenever one of its files changes, worker by worker. If "
-        "new code fails, its traceback is printed and the old code goes on; at the "
-        "start, the next change is waited for. --canary-hold and "
+        "Reload whenever a source file changes, worker by worker. If new code fails, "
+        "its traceback is printed and the old code keeps serving; at the start, it "
+        "waits for the next change. --canary-hold and "
         f"--drain-idle are then {HASTE_S:g} s at most. Needs watchfiles: pip install "
         "watchfiles.",
         default=False,
@@ -448,7 +449,7 @@ class Development(Section):
     )
     reload_dirs: tuple[str, ...] = option(
         Many(Text("DIR"), "\n"),
-        "Watch this folder and all folders in it. May be given several times.",
+        "Watch this folder and its subfolders. May be given several times.",
         default=(),
         default_text="--app-dir, or the folder of the script",
         change=Change.RESTART,
@@ -456,8 +457,8 @@ class Development(Section):
     )
     reload_includes: tuple[str, ...] = option(
         Many(Text("PATTERN"), "\n"),
-        "Watch files with such names too, '*.html' for example. May be given several "
-        "times.",
+        "Watch files that match this pattern, too, for example '*.html'. May be given "
+        "several times.",
         default=(),
         default_text="*.py, blazeio.toml and pyproject.toml",
         change=Change.RESTART,

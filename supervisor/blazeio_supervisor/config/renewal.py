@@ -45,60 +45,59 @@ class Renewal(Section):
     )
     rollback_5xx: float | None = option(
         Number(0, 1),
-        "Go back to the old code if the share of 5xx among the answers of the new code "
-        "is greater by more than this than that of the old code over the same time: "
-        "0.05 is 5 in 100. It is looked at from the first new worker on until the old "
-        "code is given up (--canary-hold), and a difference that may be chance is "
-        "none.",
+        "Roll back if the share of 5xx responses of the new code exceeds that of the "
+        "old code over the same time by more than this; 0.05 is 5 in 100. It is "
+        "compared from the first new worker until the old code is given up (--canary- "
+        "hold); a difference that may be chance is ignored.",
         default=None,
         default_text="whatever it is",
     )
     rollback_latency: float | None = option(
         Number(1),
-        "Go back in the same way if the new code's p95 of latency is more than so many "
-        "times that of the old code (and more than 10 ms), or the lag of its event "
-        "loops is (and more than 0.1 s).",
+        "Likewise, roll back if the p95 latency of the new code is more than this "
+        "many times that of the old code (and above 10 ms), or the lag of its event "
+        "loops is (and above 0.1 s).",
         default=None,
         default_text="whatever they are",
     )
     rollback_min_requests: int = option(
         Count(1),
-        "Go back for 5xx or latency only once the new code has answered so many "
+        "Roll back for 5xx or latency only after the new code has answered this many "
         "requests.",
         default=Policy().rollback_min_requests,
     )
     max_requests: int | None = option(
         Count(1),
-        "Replace a worker after so many requests. Workers are replaced one at a time, "
-        "here and by the options below; the new one is ready before the old one "
+        "Replace a worker after this many requests. Workers are replaced one at a "
+        "time, here and by the options below; the new one is ready before the old one "
         "drains.",
         default=None,
         default_text="never",
     )
     max_requests_jitter: int | None = option(
         Count(),
-        "Add up to so many requests, drawn by chance for each worker, so that they are "
-        "not all replaced at once.",
+        "Add a random number of requests, up to this, for each worker, so that not "
+        "all are replaced at once.",
         default=None,
         default_text="a tenth of --max-requests",
     )
     max_lifetime_s: float | None = option(
         Seconds(1, float("inf")),
-        "Replace a worker after so many seconds.",
+        "Replace a worker after this many seconds.",
         default=None,
         default_text="never",
     )
     max_lifetime_jitter_s: float | None = option(
         Seconds(0, float("inf")),
-        "Add up to so many seconds, drawn by chance for each worker.",
+        "Add a random number of seconds, up to this, for each worker.",
         default=None,
         default_text="a tenth of --max-lifetime",
     )
     max_memory_bytes: int | None = option(
         Size(MIB),
-        "Replace a worker that has more memory of its own than this: 512M, 2G (units "
-        "of 1024). Memory that it shares with the others since the fork does not "
-        "count. It is measured every few seconds.",
+        "Replace a worker with more private memory than this: 512M, 2G (units of "
+        "1024). Memory shared with other workers since the fork is not counted. It is "
+        "measured every few seconds.",
         default=None,
         default_text="never",
         key="max_memory",

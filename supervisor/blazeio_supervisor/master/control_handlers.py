@@ -99,11 +99,11 @@ class ControlHandlers:
     async def config(
         self, query: api.ConfigQuery, r: BlazeioServerProtocol
     ) -> api.ConfigAnswer:
-        """Show every setting in force, and where it came from."""
+        """Show every setting and where it came from."""
         return describe_config(self._service, shows_env=query.show_env)
 
     async def metrics(self, _: api.Nothing, r: BlazeioServerProtocol) -> None:
-        """Show the figures, as Prometheus reads them."""
+        """Return the metrics in Prometheus format."""
         r.reply(self._exposition.write(), headers={"Content-Type": CONTENT_TYPE})
 
     async def events(
