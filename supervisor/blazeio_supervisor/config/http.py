@@ -396,8 +396,7 @@ class Tls(Section):
     )
     ca_certs: str | None = option(
         Text("PEM"),
-        "The certificate authorities for client certificates; used with --client- "
-        "cert.",
+        "The certificate authorities for client certificates; used with --client-cert.",
         default=None,
         default_text="none",
         of="client_ca",

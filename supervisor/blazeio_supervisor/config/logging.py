@@ -109,8 +109,8 @@ class Logs(Section):
         Text("FILE"),
         "Configure all of logging by this file, in the master and in the app's "
         "processes, as logging.config.dictConfig does: .toml, .json, or .yaml where "
-        "PyYAML is installed. The other options of this section, except --capture- "
-        "output, are then ignored. As root its handlers write no file in a "
+        "PyYAML is installed. The other options of this section, except "
+        "--capture-output, are then ignored. As root its handlers write no file in a "
         "folder that other users may write.",
         default=None,
         change=Change.RESTART,

@@ -47,8 +47,8 @@ class Renewal(Section):
         Number(0, 1),
         "Roll back if the share of 5xx responses of the new code exceeds that of the "
         "old code over the same time by more than this; 0.05 is 5 in 100. It is "
-        "compared from the first new worker until the old code is given up (--canary- "
-        "hold); a difference that may be chance is ignored.",
+        "compared from the first new worker until the old code is given up "
+        "(--canary-hold); a difference that may be chance is ignored.",
         default=None,
         default_text="whatever it is",
     )
