@@ -20,6 +20,8 @@ WITHOUT_UNIT = {
     "Policy.good_beats": "counts what it names",
     "Policy.max_requests": "counts what it names; so called by every server",
     "Policy.max_requests_jitter": "goes with max_requests",
+    "Policy.least_workers": "counts what it names",
+    "Policy.most_workers": "counts what it names",
     "Policy.rollback_5xx": "a share of answers",
     "Policy.rollback_latency": "how many times as much",
     "Policy.rollback_min_requests": "counts what it names; as max_requests",

@@ -150,7 +150,7 @@ def start_service(
     *options: str,
     app: str = "app:web",
     code: str = APP,
-    workers: int = 2,
+    workers: int | str = 2,
     env: Mapping[str, str] | None = None,
 ) -> Service:
     """Start it, and wait until every worker is there."""
@@ -160,7 +160,8 @@ def start_service(
     words = [*command, *shorter, *options]
     server = live_server.start(words, cwd=folder, env=env)
     service = Service(server, folder)
-    service.wait_count(workers)
+    count = int(str(workers).partition("..")[0])
+    service.wait_count(count)
     # One that boots yet is ended by a TERM, and answers nothing.
-    server.wait_for_log("event=worker_ready ", count=workers)
+    server.wait_for_log("event=worker_ready ", count=count)
     return service

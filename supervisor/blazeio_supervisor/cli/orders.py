@@ -191,16 +191,17 @@ _COUNT = re.compile(r"([+-]?)\d{1,6}", re.ASCII)
 
 @verb(
     "run N workers, +N more, or -N fewer",
-    click.argument("count", metavar="N|+N|-N"),
+    click.argument("count", metavar="N|+N|-N|auto"),
     _WAIT,
     has_signs=True,
 )
 def scale(target: ServiceTarget, is_json: bool, count: str, wait: bool) -> int:
     """Have N workers from now on, or so many more (+2) or less (-2).
 
-    It holds until the next start of the service. Nothing in flight is lost. With
-    --wait the exit code tells whether so many serve. It is 1 when new workers fail, or
-    when somebody has asked for another number meanwhile.
+    It holds until the next start of the service, or until auto: then the load decides
+    again, where --workers says so. Nothing in flight is lost. With --wait the exit code
+    tells whether so many serve. It is 1 when new workers fail, or when somebody has
+    asked for another number meanwhile.
     """
     client = target.find()
     order, known = _read_count(count), count_failures(client.ask(STATUS))
@@ -215,9 +216,11 @@ def scale(target: ServiceTarget, is_json: bool, count: str, wait: bool) -> int:
 
 
 def _read_count(text: str) -> ScaleOrder:
+    if text == "auto":
+        return ScaleOrder(is_auto=True)
     match = _COUNT.fullmatch(text)
     if match is None:
-        raise UsageError(f"{text!r} is no count: write N, +N or -N")
+        raise UsageError(f"{text!r} is no count: write N, +N, -N or auto")
     return ScaleOrder(change=int(text)) if match[1] else ScaleOrder(int(text))
 
 

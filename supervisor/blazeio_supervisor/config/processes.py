@@ -5,7 +5,9 @@ import os
 import re
 from dataclasses import dataclass
 from functools import cached_property
-from typing import get_args
+from typing import Any, get_args
+
+from msgspec import Struct
 
 from blazeio_supervisor.config.command_line import AppPath, parse_app_path
 from blazeio_supervisor.config.option import Change, Section, SettingError, option
@@ -17,6 +19,7 @@ from blazeio_supervisor.config.types import (
     Mode,
     Pairs,
     Parsed,
+    Plain,
     Seconds,
     Text,
     count_cpus,
@@ -25,6 +28,7 @@ from blazeio_supervisor.config.types import (
 )
 from blazeio_supervisor.files import read
 from blazeio_supervisor.fleet.policy import Readiness
+from blazeio_supervisor.fleet.reasons import count_of
 from blazeio_supervisor.ipc.identity import (
     Identity,
     NoSuchIdentityError,
@@ -40,11 +44,45 @@ DEFAULT_LOOP: LoopName = "uvloop"
 NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 
 
-class WorkerCount(Count):
-    """A number; ``auto`` is one for each usable core, counted at each start."""
+class WorkerRange(Struct, frozen=True):
+    """Bounds between which the load decides, inclusive."""
 
-    def read(self, text: str) -> int:
-        """Read a number, or count the usable cores."""
+    least: int
+    most: int
+
+    def __str__(self) -> str:
+        return f"{self.least}..{self.most}"
+
+
+class WorkerCount(Count):
+    """A number, or two with ``..`` between them.
+
+    ``auto`` is one for each usable core, counted at each start.
+    """
+
+    def read_native(self, value: object) -> int | WorkerRange:
+        """Read a number, or a range as a text."""
+        is_range = isinstance(value, str) and ".." in value
+        return self.read(str(value)) if is_range else super().read_native(value)
+
+    def read(self, text: str) -> int | WorkerRange:
+        """Read a number or a range, or count the usable cores."""
+        first, dots, last = text.partition("..")
+        least = self._read_one(first)
+        if not dots:
+            return least
+        most = self._read_one(last)
+        if least > most:
+            raise ValueError(f"expected the smaller number first: {last}..{first}")
+        return WorkerRange(least, most)
+
+    def write(self, value: Any) -> Plain | None:
+        """Return the number, or the range as it is typed."""
+        if isinstance(value, WorkerRange):
+            return str(value)
+        return super().write(value)
+
+    def _read_one(self, text: str) -> int:
         if text == "auto":
             return min(count_cpus(), WORKER_LIMIT)
         return int(super().read(text))
@@ -135,15 +173,17 @@ class Process(Section):
         "function that returns one), a module alone (its app, application or web), or "
         "a .py script that calls web.runner().",
     )
-    workers: int = option(
+    workers: int | WorkerRange = option(
         WorkerCount(
             1,
             WORKER_LIMIT,
             words={"auto": None},
-            told=f"1 to {WORKER_LIMIT}, or auto (one per usable core)",
+            told=f"1 to {WORKER_LIMIT}, or auto (one per usable core), or two of "
+            "these as 2..16",
         ),
         "Worker processes, one core each; auto: as many as this process may use (CPU "
-        "affinity and container quota).",
+        "affinity and container quota). 2..16: between 2 and 16, by their load; "
+        "2..auto: up to one per core.",
         initial="auto",
     )
     name: str = option(
@@ -237,6 +277,24 @@ class Process(Section):
         default=None,
         default_text="the app's choice, else uvloop",
     )
+
+    @property
+    def worker_range(self) -> WorkerRange | None:
+        """The bounds between which the load decides; None: the number is given."""
+        return self.workers if isinstance(self.workers, WorkerRange) else None
+
+    @property
+    def worker_count(self) -> int:
+        """How many workers there are at first."""
+        workers = self.workers
+        return workers.least if isinstance(workers, WorkerRange) else workers
+
+    def describe_workers(self) -> str:
+        """Describe how many workers there are: ``4 workers``, ``2..16 workers``."""
+        workers = self.workers
+        if isinstance(workers, WorkerRange):
+            return f"{workers} workers"
+        return count_of(workers, "worker")
 
     @property
     def usual_loop(self) -> LoopName:

@@ -160,6 +160,7 @@ class Settings(
     def make_policy(self) -> Policy:
         """Return the settings of the planner."""
         jitter = choose_jitter(self.max_requests_jitter, self.max_requests)
+        workers = self.worker_range
         return Policy(
             boot_timeout_s=self.boot_timeout_s,
             grace_s=self.graceful_timeout_s,
@@ -182,6 +183,8 @@ class Settings(
                 self.max_lifetime_jitter_s, self.max_lifetime_s
             ),
             max_memory_bytes=self.max_memory_bytes,
+            least_workers=1 if workers is None else workers.least,
+            most_workers=None if workers is None else workers.most,
             worker_limit=WORKER_LIMIT,
             ready=self.ready,
             watchdog_s=self.manager.watchdog_s,

@@ -144,6 +144,30 @@ class Beat(Struct, frozen=True):
         return max(0, self.requests - self.in_flight)
 
 
+class LoadRead(Struct, frozen=True):
+    """What a worker that serves has to do, once a second, where the load decides.
+
+    Attributes:
+        cpu_s: What it has computed in its life, seconds.
+        queued: Connections that wait in the queue of its slot.
+    """
+
+    worker: int
+    cpu_s: float
+    queued: int = 0
+
+
+class MemoryRead(Struct, frozen=True):
+    """How much memory may still be used, where ``Planner.wants_memory``.
+
+    Attributes:
+        free_bytes: By the limits of the control groups and by the machine; None:
+            nobody knows.
+    """
+
+    free_bytes: int | None
+
+
 class HealthChecked(Struct, frozen=True):
     """The answer of the canary to ``CheckHealth``."""
 
@@ -166,11 +190,16 @@ class ReloadAsked(Struct, frozen=True):
 
 
 class ScaleAsked(Struct, frozen=True):
-    """TTIN, TTOU or ``scale``: the wanted count, or a change of it."""
+    """TTIN, TTOU or ``scale``: the wanted count, or a change of it.
+
+    Attributes:
+        is_auto: From now on the load decides, where the settings let it.
+    """
 
     count: int | None = None
     change: int = 0
     by: str = ""
+    is_auto: bool = False
 
 
 class RecycleAsked(Struct, frozen=True):
@@ -227,6 +256,8 @@ Fact = (
     | WorkerMisbehaved
     | ForkserverMisbehaved
     | Beat
+    | LoadRead
+    | MemoryRead
     | HealthChecked
     | Answered
     | ReloadAsked

@@ -140,6 +140,16 @@ class Planner:
         return self.policy.has_budget and not self.state.rollout.is_idle
 
     @property
+    def wants_load(self) -> bool:
+        """Whether to tell what each worker has to do."""
+        return self.policy.most_workers is not None
+
+    @property
+    def wants_memory(self) -> bool:
+        """Whether to tell how much memory is free."""
+        return self.wants_load
+
+    @property
     def is_held(self) -> bool:
         """Whether the code before the last reload is still kept: soon it is not."""
         return self.state.rollout.is_held
@@ -170,6 +180,8 @@ class Planner:
             return
         state.watchdog.run(context)
         swap_in_successors(context)
+        may_move = state.boot.has_served and state.rollout.is_idle
+        state.autoscale.run(context, may_move=may_move)
         scale(context)
         if state.boot.has_served:
             state.rollout.run(context)

@@ -64,6 +64,10 @@ class Policy(Struct, frozen=True, kw_only=True):
             and does not end the service.
         rollout_timeout_s: A whole reload; then it is rolled back. The way
             back has the same time.
+        least_workers: Where the load decides on the number, no less,
+        most_workers: and no more; None: the load does not decide.
+        memory_reserve_bytes: Memory that is left free by whoever starts a worker
+            beside others.
         worker_limit: The most workers that ``scale`` may ask for.
         tick_every_s: The longest the planner lets the master sleep.
         late_tick_s: A turn later than asked by more than this is the
@@ -118,6 +122,9 @@ class Policy(Struct, frozen=True, kw_only=True):
     rollback_min_requests: int = 50
     is_development: bool = False
     rollout_timeout_s: float = 600.0
+    least_workers: int = 1
+    most_workers: int | None = None
+    memory_reserve_bytes: int = 64 * 1024 * 1024
     worker_limit: int = 256
     tick_every_s: float = 1.0
     late_tick_s: float = 0.1

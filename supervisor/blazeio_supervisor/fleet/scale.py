@@ -29,7 +29,7 @@ def scale(context: PlanContext) -> None:
     """Open, wake or park slots as the facts ask; at least one stays."""
     for fact in context.facts:
         if isinstance(fact, ScaleAsked):
-            _scale_to(context, _wanted(context, fact), fact.by)
+            scale_to(context, _wanted(context, fact), asked_for(fact.by))
     _retire_surplus(context)
 
 
@@ -44,12 +44,13 @@ def _wanted(context: PlanContext, fact: ScaleAsked) -> int:
     return wanted
 
 
-def _scale_to(context: PlanContext, wanted: int, by: str) -> None:
+def scale_to(context: PlanContext, wanted: int, why: str, word: str = "asked") -> None:
+    """Have so many active slots; say why, in a sentence and in a word."""
     roster = context.roster
     active = list(roster.active())
     if len(active) != wanted:
-        text = f"from {len(active)} to {count_of(wanted, 'worker')}"
-        context.report("scaled", f"{asked_for(by)}: {text}")
+        text = f"{why}: from {len(active)} to {count_of(wanted, 'worker')}"
+        context.report("scaled", text, reason=word)
     for slot in reversed(active[wanted:]):
         _park(slot)
     for index in range(len(active), wanted):

@@ -2,6 +2,7 @@
 
 from msgspec import Struct, field
 
+from blazeio_supervisor.fleet.autoscale import Autoscale
 from blazeio_supervisor.fleet.context import SteadyClock
 from blazeio_supervisor.fleet.health import LoopWatchdog, Steering
 from blazeio_supervisor.fleet.lease import TaskLease
@@ -79,6 +80,7 @@ class Snapshot(Struct, frozen=True):
         forkservers: Generation and state of each that lives.
         dead_listeners: Those that accept nothing and cannot be made anew, and why.
         task_holder: The worker that runs the tasks that run once; None: nobody does.
+        is_scaled_by_hand: The number of workers was ordered by hand.
     """
 
     generation: int
@@ -94,6 +96,7 @@ class Snapshot(Struct, frozen=True):
     forkservers: tuple[tuple[int, str], ...]
     dead_listeners: tuple[str, ...] = ()
     task_holder: int | None = None
+    is_scaled_by_hand: bool = False
 
     @property
     def is_ending(self) -> bool:
@@ -142,6 +145,7 @@ class FleetState(Lifecycle, kw_only=True):
     """All that the planner knows. Values only, so that the next image can go on.
 
     Attributes:
+        autoscale: How many workers there shall be, by their load.
         dead_listeners: Those that accept nothing and cannot be made anew, and why.
         lease: Which worker runs the tasks that run once.
         next_at: When ``plan`` must be called again, monotonic seconds.
@@ -152,6 +156,7 @@ class FleetState(Lifecycle, kw_only=True):
     watchdog: LoopWatchdog = field(default_factory=LoopWatchdog)
     steering: Steering = field(default_factory=Steering)
     notices: Notices = field(default_factory=Notices)
+    autoscale: Autoscale = field(default_factory=Autoscale)
     dead_listeners: tuple[str, ...] = ()
     lease: TaskLease = field(default_factory=TaskLease)
     next_at: float | None = None
@@ -173,6 +178,7 @@ def take_snapshot(state: FleetState) -> Snapshot:
         is_stopping=state.stopping.is_active,
         dead_listeners=state.dead_listeners,
         task_holder=state.lease.holder,
+        is_scaled_by_hand=state.autoscale.is_fixed,
         slots=tuple(_view_slot(s, padded[s.index], now) for s in roster.slots),
         workers=tuple(_view_worker(w, now) for w in roster.workers.values()),
         forkservers=tuple(

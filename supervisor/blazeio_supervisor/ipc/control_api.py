@@ -99,10 +99,12 @@ class ScaleOrder(msgspec.Struct, frozen=True):
     Attributes:
         count: How many; None: as many as are wanted now.
         change: How many more, or fewer if it is negative.
+        is_auto: The load decides from now on, where the settings let it.
     """
 
     count: int | None = None
     change: int = 0
+    is_auto: bool = False
 
 
 class ScaleAnswer(msgspec.Struct, frozen=True):

@@ -23,6 +23,7 @@ from blazeio_supervisor.master.control_server import ControlServer
 from blazeio_supervisor.master.events import Banner, EventRing
 from blazeio_supervisor.master.executor import ActionExecutor, StackReports
 from blazeio_supervisor.master.forkservers import Forkservers
+from blazeio_supervisor.master.headroom import LoadWatch
 from blazeio_supervisor.master.listeners import (
     Binding,
     ListenerModes,
@@ -165,7 +166,7 @@ def _build_base(state: MasterState, loop: asyncio.AbstractEventLoop) -> _BasePar
     policy, rng = settings.make_policy(), settings.make_rng()
     facts = FactQueue(loop)
     notifier = SystemdNotifier(settings.manager.address, loop)
-    planner = Planner(policy, settings.workers, rng, state.fleet)
+    planner = Planner(policy, settings.worker_count, rng, state.fleet)
     reaper = Reaper(loop)
     shutdown = Shutdown(facts, notifier)
     shutdown.on_ask = LastResort(loop, reaper, planner, shutdown).begin
@@ -278,6 +279,7 @@ def _build_control_loop(
             put_fact,
         ),
         ListenerModes(listeners),
+        LoadWatch(base.planner, workers.records, listeners, put_fact),
     )
     return ControlLoop(
         base.facts, base.planner, executor.execute, children.readings, watches

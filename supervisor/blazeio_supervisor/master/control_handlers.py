@@ -177,7 +177,11 @@ class ControlHandlers:
         count = (before if order.count is None else order.count) + order.change
         if not 1 <= count <= WORKER_LIMIT:
             raise RefusedError(f"{count} workers: expected 1 to {WORKER_LIMIT}", 400)
-        self._service.put_fact(ScaleAsked(count=count, by=name_client(r)))
+        if order.is_auto and self._service.settings.worker_range is None:
+            text = "the load decides only where --workers says so, as 2..16"
+            raise RefusedError(text, 400)
+        asked = ScaleAsked(count=count, by=name_client(r), is_auto=order.is_auto)
+        self._service.put_fact(asked)
         return api.ScaleAnswer(before, count)
 
     async def recycle(

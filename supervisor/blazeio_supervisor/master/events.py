@@ -10,7 +10,6 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from blazeio_supervisor.config.settings import Settings
-from blazeio_supervisor.fleet.reasons import count_of
 from blazeio_supervisor.log.events import EventRecord
 from blazeio_supervisor.log.setup import EVENT_LOG, note
 from blazeio_supervisor.sockets.listeners import Listeners
@@ -199,6 +198,6 @@ class Banner:
         where = " ".join(self._listeners.addresses)
         note(
             "listening",
-            f"{settings.app.text} on {where}: {count_of(settings.workers, 'worker')}, "
+            f"{settings.app.text} on {where}: {settings.describe_workers()}, "
             f"{self._listeners.mode}, {settings.usual_loop}, pid {os.getpid()}",
         )

@@ -218,7 +218,10 @@ class ActionExecutor(Struct, frozen=True, kw_only=True):
         set_level(settings.log_level)
         name_master(settings)
         if settings.workers != before.workers:
-            self.put_fact(ScaleAsked(count=settings.workers, by="the new settings"))
+            is_auto = settings.worker_range is not None
+            count = None if is_auto else settings.worker_count
+            asked = ScaleAsked(count=count, by="the new settings", is_auto=is_auto)
+            self.put_fact(asked)
 
     def _go_by(self, settings: Settings) -> None:
         self.planner.policy = settings.make_policy()

@@ -109,8 +109,10 @@ def describe_config(service: ServiceState, *, shows_env: bool = False) -> Config
     settings = list_settings(configuration, shows_env=shows_env)
     snapshot = service.planner.snapshot()
     wanted = sum(not slot.is_parked for slot in snapshot.slots)
-    before, changed = service.settings.workers, []
-    if wanted != before:
+    said, changed = service.settings.worker_range, []
+    is_by_load = said is not None and not snapshot.is_scaled_by_hand
+    if not is_by_load and wanted != service.settings.workers:
+        before = service.settings.workers
         changed.append(f"workers: {wanted}, by `scale`; the settings say {before}")
         settings = [
             replace(each, value=wanted, origin="scale, at run time")
@@ -118,6 +120,8 @@ def describe_config(service: ServiceState, *, shows_env: bool = False) -> Config
             else each
             for each in settings
         ]
+    elif is_by_load:
+        changed.append(f"workers: {wanted} by load just now")
     if snapshot.is_parked:
         changed.append("parked: no worker serves until `resume` or a reload")
     return ConfigAnswer(

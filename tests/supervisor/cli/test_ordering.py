@@ -107,7 +107,7 @@ async def test_scale_takes_a_count_or_a_change(
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
-        (("scale", "many"), "'many' is no count: write N, +N or -N"),
+        (("scale", "many"), "'many' is no count: write N, +N, -N or auto"),
         (("scale", "+-1"), "'+-1' is no count"),
         (("scale", "9" * 5000), "'9999"),
         (("scale", "--now"), "'--now' is no count"),

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from blazeio_supervisor.config.processes import WorkerRange
 from blazeio_supervisor.config.types import count_cpus
 from blazeio_supervisor.errors import UsageError
 from tests.supervisor.typed import configure, read_settings
@@ -16,6 +17,30 @@ def test_a_number_of_workers_is_read(text: str, count: int) -> None:
 @pytest.mark.parametrize("words", [["--workers=auto"], []])
 def test_auto_is_one_worker_for_each_usable_core(words: list[str]) -> None:
     assert read_settings(*words).workers == count_cpus()
+
+
+@pytest.mark.parametrize(
+    ("text", "least", "most"), [("2..16", 2, 16), ("1..auto", 1, None), ("3..3", 3, 3)]
+)
+def test_a_range_is_for_the_load_to_decide(
+    text: str, least: int, most: int | None
+) -> None:
+    settings = read_settings("--workers", text)
+    most = most or count_cpus()
+    assert settings.workers == WorkerRange(least, most)
+    assert (settings.worker_count, settings.worker_range) == (least, settings.workers)
+    assert settings.describe_workers() == f"{least}..{most} workers"
+    policy = settings.make_policy()
+    assert (policy.least_workers, policy.most_workers) == (least, most)
+    assert read_settings("--workers=4").make_policy().most_workers is None
+
+
+@pytest.mark.parametrize("text", ["2..", "..4", "0..3", "2..257", "1..2..3"])
+def test_a_range_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match=r"expected 1 to 256, or auto .*, or two of"):
+        read_settings("--workers", text)
+    with pytest.raises(UsageError, match=r"expected the smaller number first: 2\.\.4"):
+        read_settings("--workers", "4..2")
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "257", "many", "1.5"])

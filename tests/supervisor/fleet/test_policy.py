@@ -6,6 +6,8 @@ from blazeio_supervisor.fleet.policy import Policy
 COUNTS = {
     "crash_loop_deaths",
     "worker_limit",
+    "least_workers",
+    "most_workers",
     "good_beats",
     "max_requests",
     "proof_request_count",

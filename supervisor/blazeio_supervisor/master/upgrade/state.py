@@ -91,9 +91,9 @@ class MasterState(Struct, kw_only=True):
         return cls(
             settings=live,
             started_at=started_at,
-            fleet=FleetState(roster=Roster.with_slots(settings.workers)),
+            fleet=FleetState(roster=Roster.with_slots(settings.worker_count)),
             listeners=Listeners(
-                settings.workers,
+                settings.worker_count,
                 unix_mode=settings.unix_mode,
                 unix_owner=settings.unix_owner,
                 backlog=settings.backlog,

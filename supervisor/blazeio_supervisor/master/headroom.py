@@ -1,0 +1,151 @@
+"""How much more memory the service may use, and what its workers have to do.
+
+The least of what is free counts: under the limit of each control group that this
+process is in (its own and those around it, versions 1 and 2), and of the machine. What
+a group has read of files and does not use just now is free: the kernel drops it first.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from blazeio_supervisor.fleet.facts import Fact, LoadRead, MemoryRead
+from blazeio_supervisor.fleet.planner import Planner
+from blazeio_supervisor.master.worker_record import Records
+from blazeio_supervisor.sockets.listeners import Listeners
+
+LOAD_EVERY_S = 1.0
+MEMORY_EVERY_S = 0.2
+"""How often either is read, where the planner wants it."""
+
+_MOUNTS_V2 = ("sys/fs/cgroup", "sys/fs/cgroup/unified")
+_MOUNT_V1 = "sys/fs/cgroup/memory"
+_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+
+
+def read_free_bytes(root: Path = Path("/")) -> int | None:
+    """Return how much more memory this process and its children may use.
+
+    Args:
+        root: Where /proc and /sys are.
+
+    Returns:
+        Octets; None: nothing says it.
+    """
+    found = [free for free in _list_free(root) if free is not None]
+    return max(min(found), 0) if found else None
+
+
+def _list_free(root: Path) -> Iterator[int | None]:
+    sizes = _read_counts(root / "proc/meminfo")
+    available = sizes.get("MemAvailable:")
+    yield None if available is None else available * 1024
+    try:
+        groups = (root / "proc/self/cgroup").read_text()
+    except OSError:
+        return
+    for line in groups.splitlines():
+        _, controllers, path = line.split(":", 2)
+        if not controllers:
+            for mount in _MOUNTS_V2:
+                for folder in _climb(root / mount, path):
+                    yield _read_v2(folder)
+        elif "memory" in controllers.split(","):
+            for folder in _climb(root / _MOUNT_V1, path):
+                yield _read_v1(folder)
+
+
+def _climb(mount: Path, path: str) -> Iterator[Path]:
+    """Yield the folder of a group, and those around it; in a container the mount."""
+    parts = [part for part in path.split("/") if part not in ("", "..")]
+    for length in range(len(parts), -1, -1):
+        yield mount.joinpath(*parts[:length])
+
+
+def _read_v2(folder: Path) -> int | None:
+    limit, used = _read_number(folder / "memory.max"), None
+    if limit is not None:
+        used = _read_number(folder / "memory.current")
+    if limit is None or used is None:
+        return None
+    inactive = _read_counts(folder / "memory.stat").get("inactive_file", 0)
+    return limit - (used - inactive)
+
+
+def _read_v1(folder: Path) -> int | None:
+    limit = _read_number(folder / "memory.limit_in_bytes")
+    used = _read_number(folder / "memory.usage_in_bytes")
+    if limit is None or used is None:
+        return None
+    inactive = _read_counts(folder / "memory.stat").get("total_inactive_file", 0)
+    return limit - (used - inactive)
+
+
+def _read_number(path: Path) -> int | None:
+    """Read a number; None: there is no such file, or it says ``max``."""
+    try:
+        return int(path.read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def _read_counts(path: Path) -> dict[str, int]:
+    try:
+        lines = path.read_text().splitlines()
+    except OSError:
+        return {}
+    pairs = (line.split() for line in lines)
+    return {each[0]: int(each[1]) for each in pairs if len(each) > 1}
+
+
+def read_cpu_s(pid: int) -> float | None:
+    """Return what a process has computed so far, seconds; None: it is gone."""
+    try:
+        octets = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return None
+    after_name = octets.rpartition(b")")[2].split()
+    return (int(after_name[11]) + int(after_name[12])) / _TICKS_PER_S
+
+
+class LoadWatch:
+    """Tells the planner what it wants to know of load and memory.
+
+    Args:
+        planner: Says what it wants.
+        records: Of the workers.
+        listeners: Have the queues.
+        put_fact: Takes the facts.
+    """
+
+    fault = "cannot read the load"
+
+    def __init__(
+        self,
+        planner: Planner,
+        records: Records,
+        listeners: Listeners,
+        put_fact: Callable[[Fact], None],
+    ) -> None:
+        self._planner = planner
+        self._records = records
+        self._listeners = listeners
+        self._put_fact = put_fact
+        self._load_at = self._memory_at = 0.0
+
+    def look(self, now: float) -> None:
+        """Look, if it is wanted and time again; ``now`` is monotonic seconds."""
+        if self._planner.wants_memory and now >= self._memory_at:
+            self._memory_at = now + MEMORY_EVERY_S
+            self._put_fact(MemoryRead(read_free_bytes()))
+        if self._planner.wants_load and now >= self._load_at:
+            self._load_at = now + LOAD_EVERY_S
+            for record in list(self._records.values()):
+                self._read(record.worker, record.slot, record.pid)
+
+    def _read(self, worker: int, slot: int, pid: int | None) -> None:
+        cpu_s = None if pid is None else read_cpu_s(pid)
+        if cpu_s is not None:
+            queue = self._listeners.queue_of(slot)
+            queued = 0 if queue is None else queue.length
+            self._put_fact(LoadRead(worker, cpu_s, queued))
