@@ -8,6 +8,7 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -36,6 +37,12 @@ SET_FIELDS = ("allow", "vary")
 """Fields whose values are a set, which Python gives in any order."""
 RANDOM = re.compile(r"(csrftoken=|csrfmiddlewaretoken\W+value\W+)\w+")
 CONTENT = b"x" * 200_000
+
+
+@pytest.fixture(autouse=True)
+def keep_what_apps_write(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Their temporary files lie in a folder of the test, however they end."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
 
 
 @dataclass

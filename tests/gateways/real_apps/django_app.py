@@ -1,7 +1,5 @@
 import asyncio
-import atexit
 import os
-import shutil
 import tempfile
 
 import django
@@ -17,8 +15,7 @@ from django.http import (
 )
 from django.middleware.csrf import get_token
 
-FOLDER = tempfile.mkdtemp(prefix="blazeio-django-")
-atexit.register(shutil.rmtree, FOLDER, ignore_errors=True)
+FOLDER = tempfile.mkdtemp(prefix="django-")  # below TMPDIR, which is the test's own
 settings.configure(
     DEBUG=False,
     SECRET_KEY="secret",
