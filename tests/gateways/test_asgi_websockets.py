@@ -428,3 +428,57 @@ async def test_a_message_beyond_the_bound_closes_with_1009() -> None:
         with pytest.raises(ConnectionClosed):
             await socket.recv()
         assert socket.close_code == 1009
+
+
+async def test_send_sleeps_while_the_client_does_not_read() -> None:
+    """Bounded towards the client."""
+    sent = 0
+
+    async def app(scope: Any, receive: Receive, send: Send) -> None:
+        nonlocal sent
+        await receive()
+        await send(ACCEPT)
+        for _ in range(400):
+            await send({"type": "websocket.send", "bytes": b"x" * 100_000})
+            sent += 1
+
+    async with asgi(app) as site, await site.connect() as peer:
+        await peer.send(f"{HANDSHAKE}\r\n".encode())
+        await wait_until(lambda: sent)
+        seen = -1
+        while seen != sent:  # until it stands still
+            seen = sent
+            await asyncio.sleep(0.05)
+        assert sent < 400
+        size = 0
+        while size < 400 * 100_000:
+            size += len(await peer.read_some())
+        await wait_until(lambda: sent == 400)
+
+
+async def test_messages_are_not_read_while_the_app_does_not_receive() -> None:
+    """Bounded towards the app."""
+    goes_on = asyncio.Event()
+    received = 0
+
+    async def app(scope: Any, receive: Receive, send: Send) -> None:
+        nonlocal received
+        await receive()
+        await send(ACCEPT)
+        await goes_on.wait()
+        while (await receive())["type"] == "websocket.receive":
+            received += 1
+            if received == 300:
+                await send({"type": "websocket.send", "text": "all"})
+
+    async with asgi(app) as site, connected(site, max_size=None) as socket:
+        is_stalled = False
+        for _ in range(300):
+            try:
+                async with asyncio.timeout(0.5 if not is_stalled else None):
+                    await socket.send(b"x" * 100_000)
+            except TimeoutError:
+                is_stalled = True
+                goes_on.set()
+        assert is_stalled
+        assert await socket.recv() == "all"

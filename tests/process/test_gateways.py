@@ -3,6 +3,7 @@ import signal
 from pathlib import Path
 
 import pytest
+from websockets.sync.client import connect
 
 from tests.process.service import Service, change, start_service
 from tests.support.live import LiveServers, run_to_exit
@@ -78,6 +79,45 @@ def test_what_is_in_flight_is_answered_at_the_end(
         service.server.signal(signal.SIGTERM)
         assert peer.read_response().status == 200
     assert service.server.wait_exit() == 0
+
+
+LINGERS = """
+import asyncio
+
+async def app(scope, receive, send):
+    if scope["type"] == "lifespan":
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        print("order: shutdown", flush=True)
+        await send({"type": "lifespan.shutdown.complete"})
+    elif scope["type"] == "websocket":
+        await receive()
+        await send({"type": "websocket.accept"})
+        message = await receive()
+        await asyncio.sleep(0.3)
+        print("order: websocket", message["code"], flush=True)
+    else:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"done"})
+        await asyncio.sleep(0.2)
+        print("order: request", flush=True)
+"""
+
+
+def test_shutdown_comes_after_the_last_request_and_the_last_websocket(
+    live_server: LiveServers, tmp_path: Path
+) -> None:
+    """ASGI Lifespan section "Shutdown"; WebSocket section "Disconnect": 1012."""
+    service = start_service(
+        live_server, tmp_path, *BIND, app="app", code=LINGERS, workers=1
+    )
+    with connect(f"ws://127.0.0.1:{service.server.port}/"):
+        assert service.get().body == b"done"
+        service.server.signal(signal.SIGTERM)
+        assert service.server.wait_exit() == 0
+    order = re.findall("order: (.*)", service.server.log)
+    assert order == ["request", "websocket 1012", "shutdown"]
 
 
 FAILS = change(
