@@ -46,22 +46,26 @@ def encode_fields(headers: Headers) -> list[Pair]:
         return known.copy()
     pairs = headers.as_tuple()
     encoded: list[Any] = list(map(_cached_pairs.recent.get, pairs))
-    if all(encoded):
+    if encoded and encoded[-1] is None:  # a browser's Cookie, which is never kept
+        encoded[-1] = _encode_pair(pairs[-1])
+    elif all(encoded):
         headers.keep_octets(encoded)
         return encoded.copy()
-    for at, octets in enumerate(encoded):
-        if octets is None:
-            encoded[at] = _encode_pair(pairs[at])
+    if not all(encoded):  # to look at each takes as long as all the rest
+        for at, octets in enumerate(encoded):
+            if octets is None:
+                encoded[at] = _encode_pair(pairs[at])
     return encoded
 
 
 def _encode_pair(pair: tuple[str, str]) -> Pair:
+    name, value = pair
+    if name not in SHARED_NAMES:
+        return name.encode(), value.encode("latin-1")
     known = _cached_pairs.recall(pair)
     if known is None:
-        name, value = pair
-        known = name.encode("ascii"), value.encode("latin-1")
-        if name in SHARED_NAMES:
-            _cached_pairs.keep(pair, known)
+        known = name.encode(), value.encode("latin-1")
+        _cached_pairs.keep(pair, known)
     return known
 
 
