@@ -417,6 +417,14 @@ class ContentStream:
             _wake(self._waiter)
 
 
+def make_arrived(octets: bytes) -> ContentStream:
+    """Make the content of a message that has arrived whole."""
+    content = ContentStream()
+    content._pieces.append(octets)
+    content.queued_bytes = content.received_bytes = len(octets)
+    return content
+
+
 class _NoContent(ContentStream):
     """The content of messages without content: all share it; it cannot be changed."""
 

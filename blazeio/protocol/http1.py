@@ -236,11 +236,19 @@ class Http1Connection(ReceivedContent, asyncio.BufferedProtocol, asyncio.Protoco
             return
         self._scanned = 0
         pending = self._pending
+        length = head.content_length
+        if length and len(octets) - head.end >= length and not pending.has_more:
+            content = self._take_arrived(head, octets[head.end : head.end + length])
+            if content is not None:
+                pending.keep(octets[head.end + length :])
+                self._switch(REQUEST)
+                self.request.handler_task.start_with_content(head, content)
+                return
         if len(octets) > head.end or pending.has_more:
             pending.keep(octets[head.end :])
         elif pending.window:
             pending.window = b""
-        if not (head.is_chunked or head.content_length):
+        if not (head.is_chunked or length):
             self._switch(REQUEST)
             self.request.handler_task.start(head)
             return

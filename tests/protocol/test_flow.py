@@ -6,7 +6,13 @@ import pytest
 
 from blazeio.errors import ClientDisconnected, RemoteProtocolError
 from blazeio.limits import Limits
-from blazeio.protocol.flow import NO_CONTENT, ContentStream, Latch, WriteGate
+from blazeio.protocol.flow import (
+    NO_CONTENT,
+    ContentStream,
+    Latch,
+    WriteGate,
+    make_arrived,
+)
 from blazeio.wire.chunked import ChunkDecoder
 from tests.support.clock import wait_until, within
 
@@ -22,6 +28,16 @@ def take_all(content: ContentStream) -> list[bytes]:
     while (piece := content.take()) is not None:
         pieces.append(piece)
     return pieces
+
+
+@pytest.mark.parametrize("octets", [b"a", b"a" * 5000])
+def test_content_that_has_arrived_is_as_if_it_were_fed(octets: bytes) -> None:
+    fed = ContentStream(length=len(octets))
+    assert fed.feed(octets) == b""
+    arrived = make_arrived(octets)
+    for name in ("is_whole", "due_bytes", "queued_bytes", "received_bytes", "error"):
+        assert getattr(arrived, name) == getattr(fed, name), name
+    assert take_all(arrived) == take_all(fed) == [octets]
 
 
 class TestWriteGate:
