@@ -235,30 +235,16 @@ class Http1Connection(ReceivedContent, asyncio.BufferedProtocol, asyncio.Protoco
             self._await_more_of_head(octets)
             return
         self._scanned = 0
+        if head.is_chunked or head.content_length:
+            self._begin_with_content(head, octets[head.end :])
+            return
         pending = self._pending
-        length = head.content_length
-        if length and len(octets) - head.end >= length and not pending.has_more:
-            content = self._take_arrived(head, octets[head.end : head.end + length])
-            if content is not None:
-                pending.keep(octets[head.end + length :])
-                self._switch(REQUEST)
-                self.request.handler_task.start_with_content(head, content)
-                return
         if len(octets) > head.end or pending.has_more:
             pending.keep(octets[head.end :])
         elif pending.window:
             pending.window = b""
-        if not (head.is_chunked or length):
-            self._switch(REQUEST)
-            self.request.handler_task.start(head)
-            return
-        self._switch(states.REQUEST_WITH_CONTENT)
-        content = self._new_content(head)
-        self.request.handler_task.start_with_content(head, content)
-        if content.error is not None:
-            self.request.response.give_up_connection()
-        if pending.window:
-            self._receive_content(pending.take_all())
+        self._switch(REQUEST)
+        self.request.handler_task.start(head)
 
     def _await_more_of_head(self, octets: bytes) -> None:
         pending = self._pending

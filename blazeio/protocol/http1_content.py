@@ -45,6 +45,30 @@ class ReceivedContent:
     _linger_bytes: int
     _owes_continue: bool
 
+    def _begin_with_content(self, head: RequestHead, octets: bytes) -> None:
+        """Begin a request with content.
+
+        Args:
+            head: Its head.
+            octets: What has arrived behind the head.
+        """
+        length, pending = head.content_length, self._pending
+        if length and len(octets) >= length and not pending.has_more:
+            content = self._take_arrived(head, octets[:length])
+            if content is not None:
+                pending.keep(octets[length:])
+                self._switch(states.REQUEST)
+                self.request.handler_task.start_with_content(head, content)
+                return
+        pending.keep(octets)
+        self._switch(states.REQUEST_WITH_CONTENT)
+        content = self._new_content(head)
+        self.request.handler_task.start_with_content(head, content)
+        if content.error is not None:
+            self.request.response.give_up_connection()
+        if pending.window:
+            self._receive_content(pending.take_all())
+
     def _take_arrived(self, head: RequestHead, octets: bytes) -> ContentStream | None:
         """Make the stream of content that has arrived with its head, whole.
 
