@@ -243,6 +243,16 @@ class Http2Connection(asyncio.BufferedProtocol, asyncio.Protocol):
         """It is over."""
         cast(Http2Stream, stream.user).was_reset(reason)
 
+    def stream_left(self, stream: StreamState) -> None:
+        """Nothing is left of it."""
+        cast(Http2Stream, stream.user).was_left()
+
+    def stop_in_time(self, stream: StreamState) -> None:
+        """Stop a stream some time after its answer, also where nobody reads that."""
+        span_s = self.context.limits.linger_timeout_s
+        loop, base = self.context.loop, self._pool.base
+        loop.call_later(span_s, self.wire.stop, stream, context=base)
+
     def stream_waits(self, stream: StreamState) -> None:
         """Content waits for a window, or for the transport."""
         if stream.send_window <= 0:

@@ -34,6 +34,10 @@ log = get_logger("blazeio.http2")
 
 MOST_SPARE: Final = 128
 """So many streams that are over are kept for the next requests of a server."""
+_ERROR: Final = 400
+"""From this status on a client looks for the answer while it still sends: curl then
+stops by itself, and drops an answer that comes together with a reset (7.88 does). To
+others it has to be said at once: without a reset it would wait for ever."""
 _CONTINUE: Final = encode_status(100)
 _OF_HANDSHAKES: Final = (b"sec-websocket-accept", b"upgrade", b"connection")
 """Lines of a 101 that mean nothing here (RFC 8441 section 5)."""
@@ -293,6 +297,9 @@ class Http2Stream:
 
     def peer_has_ended(self) -> None:
         """The connection is half closed: nothing more comes on this stream either."""
+        if self.state.is_stopping:
+            self.connection.wire.stop(self.state)
+            return
         request = self.request
         request.eof_received()
         response = request.response
@@ -309,7 +316,8 @@ class Http2Stream:
             if self._timeouts is not None:
                 self._timeouts.stop_reading()
             if self._is_over:
-                self._recycle()
+                if not self.state.is_stopping:
+                    self._recycle()
                 return
         if not self.gate.is_open:
             self.request.resume_writing()
@@ -325,6 +333,10 @@ class Http2Stream:
             self._recycle()
         else:
             self.connection.call_soon(self.lose)
+
+    def was_left(self) -> None:
+        """Its answer was seen: nothing more comes on the stream."""
+        self._recycle()
 
     def lose(self) -> None:
         """Tell the request that its client is gone."""
@@ -471,10 +483,13 @@ class Http2Stream:
         wire = connection.wire
         if not state.is_read:
             self._stop_content()
-            wire.want_no_more(state)
+            is_patient = self.request.status >= _ERROR
+            wire.want_no_more(state, is_patient=is_patient)
+            if is_patient:
+                connection.stop_in_time(state)
         wire.answered()
         connection.release(self)
-        if not state.waiting_bytes:
+        if not (state.waiting_bytes or state.is_stopping):
             self._recycle()
 
     def end(self) -> None:

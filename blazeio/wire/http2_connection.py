@@ -20,6 +20,7 @@ from blazeio.limits import Limits
 from blazeio.wire.headers import Headers
 from blazeio.wire.http2_control import (
     PRIORITY_BYTES,
+    STOP_PING,
     Controlling,
     broken,
     check_priority,
@@ -43,6 +44,7 @@ from blazeio.wire.http2_frames import (
     ErrorCode,
     Http2ConnectionError,
     Http2StreamError,
+    serialize_ping,
     serialize_reset,
     serialize_window_update,
     strip_padding,
@@ -121,14 +123,36 @@ class Multiplexer(Controlling):
         """A request was answered: its client has earned a reset."""
         self._resets.earn()
 
-    def want_no_more(self, stream: StreamState) -> None:
+    def want_no_more(self, stream: StreamState, *, is_patient: bool = False) -> None:
         """Nobody reads what the peer still sends on a stream.
 
         RFC 9113 section 8.1: once the answer is whole, RST_STREAM(NO_ERROR) says so.
+        Some clients drop an answer that they read together with the reset, though the
+        same section forbids that.
+
+        Args:
+            stream: Which one.
+            is_patient: Send the reset when the peer has read the answer, which a PING
+                behind it tells, or at ``stop``; ``stream_left`` is called then.
         """
         stream.is_unwanted = stream.is_paused = True
+        stream.is_stopping = is_patient
         if stream.is_written and not stream.is_read:
+            self._begin_stop(stream)
+
+    def _begin_stop(self, stream: StreamState) -> None:
+        if stream.is_stopping:
+            stream_id = stream.stream_id.to_bytes(4, "big")
+            self._put(serialize_ping(STOP_PING + stream_id))
+        else:
             self.reset(stream, ErrorCode.NO_ERROR)
+
+    def stop(self, stream: StreamState) -> None:
+        """Reset a stream that was answered, whether the peer has seen it or not."""
+        if stream.is_stopping and self.streams.get(stream.stream_id) is stream:
+            stream.is_stopping = False
+            self.reset(stream, ErrorCode.NO_ERROR)
+            self._user.stream_left(stream)
 
     def credit(self, stream: StreamState) -> None:
         """The user of a stream keeps up: its window is opened again."""
@@ -423,6 +447,10 @@ class Multiplexer(Controlling):
         stream.is_read = True
         if stream.is_written:
             self._forget_ended(stream)
+        if stream.is_stopping:
+            stream.is_stopping = False
+            if stream.is_written:
+                self._user.stream_left(stream)
         if not stream.is_unwanted:
             self._user.content_ended(stream, trailers)
 
@@ -432,7 +460,13 @@ class Multiplexer(Controlling):
         if stream.is_read:
             self._forget_ended(stream)
         elif stream.is_unwanted:
-            self.reset(stream, ErrorCode.NO_ERROR)
+            self._begin_stop(stream)
+
+    def _answer_seen(self, stream_id: int) -> None:
+        """The peer has read what was sent before the PING that named this stream."""
+        stream = self.streams.get(stream_id)
+        if stream is not None:
+            self.stop(stream)
 
     def _forget_ended(self, stream: StreamState) -> None:
         if self.streams.pop(stream.stream_id, None) is not None:

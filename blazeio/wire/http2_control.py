@@ -26,6 +26,8 @@ from blazeio.wire.http2_request import HeadReader
 from blazeio.wire.http2_sending import MOST_TURN_BYTES, ConnectionUser, Sending
 
 DRAIN_PING: Final = b"draining"
+STOP_PING: Final = b"stop"
+"""The first octets of the PING that follows an answer; the rest names its stream."""
 PRIORITY_BYTES: Final = 5
 _SMALL_INCREMENT: Final = 1024
 """WINDOW_UPDATE of less is paid from the budget of control frames."""
@@ -160,6 +162,9 @@ class Controlling(Sending):
         if len(payload) != 8:
             message = f"PING of {len(payload)} octets"
             raise Http2ConnectionError(ErrorCode.FRAME_SIZE_ERROR, message)
+        if flags & ACK and payload.startswith(STOP_PING):
+            self._answer_seen(int.from_bytes(payload[len(STOP_PING) :], "big"))
+            return
         self._control.spend(self._now)
         if not flags & ACK:
             self._put(serialize_ping(payload, is_ack=True))
@@ -201,6 +206,10 @@ class Controlling(Sending):
 
     def _receive_push(self, flags: int, stream_id: int, payload: bytes) -> None:
         raise broken("PUSH_PROMISE from a client")
+
+    def _answer_seen(self, stream_id: int) -> None:
+        """The peer has read what was sent on a stream that nobody reads."""
+        raise NotImplementedError
 
     def _check_known(
         self, stream_id: int, payload: bytes, size: int, name: str

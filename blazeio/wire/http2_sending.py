@@ -64,6 +64,7 @@ class StreamState:
         is_read: The peer has ended it, or has reset it.
         is_written: We have ended it, or have reset it.
         is_unwanted: Nobody reads what the peer still sends.
+        is_stopping: It is unwanted, and not reset before the peer has read the answer.
     """
 
     __slots__ = (
@@ -73,6 +74,7 @@ class StreamState:
         "is_blocked",
         "is_paused",
         "is_read",
+        "is_stopping",
         "is_unwanted",
         "is_written",
         "owed_bytes",
@@ -97,7 +99,7 @@ class StreamState:
         self.due_bytes: int | None = None
         self.trailers = b""
         self.ends = self.is_blocked = self.has_turn = False
-        self.is_paused = self.is_unwanted = False
+        self.is_paused = self.is_unwanted = self.is_stopping = False
         self.is_read = self.is_written = False
 
     def __repr__(self) -> str:
@@ -129,6 +131,10 @@ class ConnectionUser(Protocol):
 
     def stream_reset(self, stream: StreamState, reason: str) -> None:
         """It is over: the peer has reset it, or made us do so."""
+        ...
+
+    def stream_left(self, stream: StreamState) -> None:
+        """One that was to be stopped when its answer was seen is over."""
         ...
 
     def stream_waits(self, stream: StreamState) -> None:

@@ -101,6 +101,16 @@ async def test_curl_downloads_and_uploads(site: Site) -> None:
     assert await run(*CURL, *post, url(site, "/echo"), stdin=content) == content
 
 
+@pytest.mark.parametrize("path", ["/missing", "/count"])
+async def test_curl_sees_the_status_of_an_upload_that_nobody_reads(
+    site: Site, path: str
+) -> None:
+    """An error ends the upload: curl drops what comes together with the reset."""
+    post = ("-i", "--max-time", "20", "-H", "Expect:", "--data-binary", "@-")
+    got = await run(*CURL, *post, url(site, path), stdin=bytes(20 * MIB))
+    assert got.startswith(b"HTTP/2 404 " if path == "/missing" else b"HTTP/2 405 ")
+
+
 async def test_nghttp(site: Site) -> None:
     out = await run("nghttp", "-v", "-n", "-m", "5", url(site))
     assert out.count(b":status: 200") == 5

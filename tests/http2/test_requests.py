@@ -3,6 +3,8 @@
 import asyncio
 from pathlib import Path
 
+import pytest
+
 import blazeio as io
 from blazeio.protocol.request import BlazeioServerProtocol as R
 from tests.support.clock import wait_until
@@ -258,6 +260,31 @@ async def test_an_answer_before_the_content_is_whole() -> None:
         assert answer.reset_code == NO_ERROR
         peer.send(data(1, b"late"), data(1, b"later", ends=True))
         assert (await peer.get("/", 3)).status == 405
+
+
+@pytest.mark.parametrize("ends", ["by the time", "by the client", "by the connection"])
+async def test_an_early_error_whose_client_does_not_say_that_it_saw_it(
+    ends: str,
+) -> None:
+    span_s = 0.05 if ends == "by the time" else 60
+    web = io.App(linger_timeout_s=span_s)
+    async with served(web) as site, await Http2Peer.connect(site.port) as peer:
+        peer.answers_pings = False
+        peer.send(headers(1, POST, ends=False), data(1, b"abc"))
+        await peer.until(lambda: peer.at(1).is_ended)
+        assert peer.at(1).status == 404
+        if ends == "by the time":
+            await peer.until(lambda: peer.at(1).reset_code == NO_ERROR)
+        elif ends == "by the client":
+            peer.send(data(1, ends=True))
+        else:
+            peer.reset()
+            await wait_until(lambda: not site.server.connection_count)
+            return
+        assert (await peer.get("/", 3)).status == 404
+        assert peer.at(1).reset_code == (NO_ERROR if ends == "by the time" else None)
+        (connection,) = site.server.context.connections
+        await wait_until(lambda: connection.is_idle)
 
 
 async def test_content_that_is_too_large_is_refused() -> None:

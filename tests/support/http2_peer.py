@@ -79,6 +79,7 @@ class Http2Peer:
         answers: By stream.
         is_ended: The server has closed.
         credits: Whether windows are opened as content comes.
+        answers_pings: Whether a PING is acknowledged as it comes.
     """
 
     def __init__(
@@ -90,7 +91,7 @@ class Http2Peer:
         self.frames: list[Frame] = []
         self.answers: dict[int, Answer] = {}
         self.is_ended = False
-        self.credits = True
+        self.credits = self.answers_pings = True
 
     @classmethod
     async def connect(
@@ -194,7 +195,7 @@ class Http2Peer:
                     self.send(window_update(one.stream_id, size))
         elif one.kind == RST_STREAM:
             answer.reset_code = one.code
-        elif one.kind == PING and not one.flags & ACK:
+        elif one.kind == PING and not one.flags & ACK and self.answers_pings:
             self.send(frame(PING, ACK, 0, one.payload))
         if one.kind in (HEADERS, DATA) and one.flags & END_STREAM:
             answer.is_ended = True

@@ -46,6 +46,7 @@ class Talk:
     now: float = 100.0
     unblocked: list[int] = field(default_factory=list)
     waiting: list[int] = field(default_factory=list)
+    left: list[int] = field(default_factory=list)
     has_drained: bool = False
 
     def __post_init__(self) -> None:
@@ -107,6 +108,9 @@ class Talk:
         self.requests[stream.stream_id].reset_for = reason
         if not self.runs_on:
             self._release(stream)
+
+    def stream_left(self, stream: StreamState) -> None:
+        self.left.append(stream.stream_id)
 
     def stream_waits(self, stream: StreamState) -> None:
         self.waiting.append(stream.stream_id)
