@@ -216,6 +216,7 @@ class Http2Connection(asyncio.BufferedProtocol, asyncio.Protocol):
         """Serve a request."""
         # Hot: runs once per request.
         carrier = self._take_stream()
+        self.context.http2_count += 1
         if self._stage == _OPEN:
             self._timeouts.state_ends_at = NEVER
         carrier.begin(self, stream, head, is_whole=is_whole)

@@ -123,6 +123,7 @@ class ServerContext:
         bounds_requests: ``limits`` say how long a handler may take, or how many run.
         in_flight: Requests begun and not yet over.
         request_count: Requests begun, ever.
+        http2_count: Of them, those that came by HTTP/2.
         is_draining: Each response has ``Connection: close``.
         find_options: Returns the options of a route.
         find_route: Returns the declared path of the route of a method and path.
@@ -160,6 +161,7 @@ class ServerContext:
         "handshakes",
         "hangups",
         "heads",
+        "http2_count",
         "idle_timeout_s",
         "in_flight",
         "is_closed",
@@ -216,7 +218,7 @@ class ServerContext:
         self.base = contextvars.copy_context()
         self.background: set[asyncio.Task[Any]] = set()
         self.in_flight = 0
-        self.request_count = 0
+        self.request_count = self.http2_count = 0
         self.is_draining = False
         self.draining = Latch()
         self.shutdown_hooks_from = NEVER

@@ -296,6 +296,11 @@ class Server:
         return len(context.connections) + len(context.handshakes) + pending
 
     @property
+    def http2_count(self) -> int:
+        """Of these, the requests that came by HTTP/2."""
+        return self.context.http2_count
+
+    @property
     def request_count(self) -> int:
         """Requests begun since the start."""
         return self.context.request_count

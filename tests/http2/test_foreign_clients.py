@@ -5,6 +5,7 @@ import contextlib
 import shutil
 import ssl
 import struct
+import subprocess
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import trustme
 import blazeio as io
 from blazeio.protocol.request import BlazeioServerProtocol as R
 from blazeio.testing import TestServer
+from tests.support.clock import block_until
 from tests.support.served import Site, served
 
 pytestmark = pytest.mark.slow
@@ -208,6 +210,46 @@ def grpc_channel() -> Iterator[grpc.Channel]:
         grpc.insecure_channel(f"127.0.0.1:{server.port}", options) as channel,
     ):
         yield channel
+
+
+NGINX = """
+daemon off; master_process off; pid {folder}/pid; error_log {folder}/error.log;
+events {{ worker_connections 64; }}
+http {{
+  access_log off;
+  client_body_temp_path {folder}; proxy_temp_path {folder};
+  fastcgi_temp_path {folder}; uwsgi_temp_path {folder}; scgi_temp_path {folder};
+  server {{
+    listen unix:{folder}/nginx.sock http2;
+    location / {{ grpc_pass grpc://127.0.0.1:{port}; }}
+  }}
+}}
+"""
+
+
+def test_nginx_passes_grpc_on(tmp_path: Path) -> None:
+    """As docs/reference/http2.md has it."""
+    program = shutil.which("nginx") or "/usr/sbin/nginx"
+    if not Path(program).exists():
+        pytest.skip("nginx is not installed")
+    socket_path = tmp_path / "nginx.sock"
+    with TestServer(make_grpc_app()) as server:
+        config = tmp_path / "nginx.conf"
+        config.write_text(NGINX.format(folder=tmp_path, port=server.port))
+        words = [program, "-c", str(config), "-e", str(tmp_path / "error.log")]
+        process = subprocess.Popen(words)
+        try:
+            block_until(socket_path.exists)
+            with grpc.insecure_channel(f"unix:{socket_path}") as channel:
+                call = channel.unary_unary("/test/Echo")
+                for _ in range(20):
+                    assert call(b"hello", wait_for_ready=True) == b"hello"
+                with pytest.raises(grpc.RpcError) as caught:
+                    channel.unary_unary("/test/Fail")(b"")
+                assert caught.value.code() == grpc.StatusCode.NOT_FOUND
+        finally:
+            process.terminate()
+            process.wait()
 
 
 def test_grpc_unary() -> None:

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from tests.process.service import APP, change, start_service
-from tests.support.http2 import OPENING
-from tests.support.live import LiveServers
+from tests.support.clock import block_until
+from tests.support.http2 import OPENING, headers
+from tests.support.live import LiveServers, run_to_exit
 
 pytestmark = pytest.mark.slow
 
@@ -64,10 +65,20 @@ def test_no_call_of_a_channel_is_lost_by_reloads(
 def test_it_is_spoken_unless_the_command_line_says_otherwise(
     live_server: LiveServers, tmp_path: Path, options: list[str], is_spoken: bool
 ) -> None:
-    service = start_service(live_server, tmp_path, *options, workers=1)
+    place = "--control", "c.sock"
+    service = start_service(live_server, tmp_path, *place, *options, workers=1)
     with service.server.connect() as peer:
-        peer.send(OPENING)
+        peer.send(OPENING + headers(1))
         if is_spoken:
             peer.read_until(b"\x04\0\0\0\0\0")  # SETTINGS, of no stream
         else:
             assert peer.read_response().status == 505
+    service.get()
+
+    def read_metrics() -> str:
+        return run_to_exit(
+            ["blazeio-supervisor", "metrics", *place], cwd=tmp_path
+        ).stdout
+
+    counted = f"blazeio_http2_requests_total {float(is_spoken)}\n"
+    block_until(lambda: counted in read_metrics())

@@ -69,7 +69,8 @@ LAG_EDGES_S = (
 REQUESTS = 0
 REQUEST_BYTES = 1
 RESPONSE_BYTES = 2
-LAG = 3
+HTTP2_REQUESTS = 3
+LAG = 4
 RESPONSES = LAG + len(LAG_EDGES_S)
 CELL_COUNT = RESPONSES + len(STATUS_CLASSES) * len(LATENCY_EDGES_S)
 
@@ -109,6 +110,11 @@ class Tally(Struct, frozen=True):
     def requests(self) -> int:
         """Requests begun."""
         return int(self.cells[REQUESTS])
+
+    @property
+    def http2_requests(self) -> int:
+        """Of them, those that came by HTTP/2."""
+        return int(self.cells[HTTP2_REQUESTS])
 
     @property
     def request_bytes(self) -> int:
@@ -345,6 +351,7 @@ class Row:
         is_full: bool = False,
         background: int = 0,
         threads: ThreadLoad = NO_THREADS,
+        http2: int = 0,
     ) -> None:
         """Write the counts of the worker."""
         cells = self.cells
@@ -356,6 +363,7 @@ class Row:
         cells[_CONNECTIONS] = connections
         cells[_IS_FULL] = is_full
         self.counted[REQUESTS] = requests
+        self.counted[HTTP2_REQUESTS] = http2
 
     def name_longest(self, longest: LongestRequest | None) -> None:
         """Write which request has been in flight for longest; None: there is none."""

@@ -132,6 +132,11 @@ def _list_requests(tally: Tally) -> Iterator[Metric]:
     yield requests
     yield duration
     yield CounterMetricFamily(
+        "blazeio_http2_requests",
+        "Requests begun that came by HTTP/2; all others by HTTP/1.",
+        tally.http2_requests,
+    )
+    yield CounterMetricFamily(
         "blazeio_request_content_bytes",
         "Octets of content received; heads and framing not counted.",
         tally.request_bytes,

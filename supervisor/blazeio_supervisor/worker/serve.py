@@ -386,6 +386,7 @@ class WorkerServer:
             server.is_full,
             server.background_count,
             count_threads(self._gateways),
+            server.http2_count,
         )
 
     # How it ends

@@ -82,6 +82,7 @@ SHAPES = {
     25: "73868ddb04ba11e9",
     26: "2ed6b2969805d093",
     27: "e3e3c56cd45bd47f",
+    28: "506bf7b1332648cd",
 }
 """Of each protocol, what ``take_fingerprint`` gave."""
 
@@ -117,7 +118,7 @@ def write_row() -> bytes:
     row = scoreboard.Row(scoreboard.make_row_memory())
     row.beat(at=1.5, late_s=2.5)
     threads = scoreboard.ThreadLoad(7, 8, 9)
-    row.count(3, 4, 5, is_full=True, background=6, threads=threads)
+    row.count(3, 4, 5, is_full=True, background=6, threads=threads, http2=2)
     row.rest(True)
     row.name_longest(scoreboard.LongestRequest("GET /", 6.5))
     octets = os.pread(row.fileno(), scoreboard.ROW_BYTES, 0)

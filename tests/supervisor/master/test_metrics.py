@@ -84,12 +84,13 @@ async def test_requests_are_counted_over_the_deaths_of_workers(tmp_path: Path) -
         row.counted[first_cell(200) + 3] = 2
         row.counted[first_cell(503) + 1] = 1
         row.counted[REQUEST_BYTES], row.counted[RESPONSE_BYTES] = 7, 9
-        row.count(3, 4, 13)
+        row.count(3, 4, 13, http2=5)
         if worker == 3:
             harness.workers.note_fork_failed(3, "it died")
     figures = MetricSamples(harness)
     assert figures.find("requests_total", status="2xx") == 24
     assert figures.find("requests_total", status="5xx") == 2
+    assert figures.find("http2_requests_total") == 10
     assert figures.find("requests_total", status="none") == 0
     assert figures.find("request_content_bytes_total") == 14
     assert figures.find("response_content_bytes_total") == 18
