@@ -248,6 +248,8 @@ def read_data(message: Message) -> str | bytes:
     """
     # Hot: runs once per message.
     text, octets = message.get("text"), message.get("bytes")
+    if octets is None and text.__class__ is str:
+        return text
     if octets is None and isinstance(text, str):
         return text
     if text is None and isinstance(octets, bytes):

@@ -379,6 +379,27 @@ class Channel:
             raise self._closed()
         self._transport.write(endpoint.serialize(message))
 
+    def send_at_once(self, message: str | bytes) -> bool:
+        """Send a message as ``send`` does, where that need not sleep nor fail.
+
+        Returns:
+            False where nothing was sent: ``send`` has to.
+        """
+        # Hot: runs once per message of an ASGI app; a coroutine would take 1.1x.
+        endpoint, gate = self._endpoint, self._carrier.gate
+        spent_bytes = gate.spent_bytes + len(message) + CALL_BYTES
+        if (
+            spent_bytes >= TURN_BYTES
+            or not gate.is_open
+            or endpoint is None
+            or not endpoint.is_open
+            or self._transport.is_closing()
+        ):
+            return False
+        gate.spent_bytes = spent_bytes
+        self._transport.write(endpoint.serialize(message))
+        return True
+
     async def close(self, code: int = 1000, reason: str = "") -> None:
         """Send a close, and wait until the peer confirms it; only once.
 
