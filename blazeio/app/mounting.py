@@ -42,12 +42,14 @@ class GatewayOptions:
         lifespan: Whether an ASGI app has to have a lifespan.
         threads: How many requests of a WSGI app run at once.
         sends_paths: Announce ``http.response.pathsend`` to an ASGI app.
+        compresses_websockets: Agree to permessage-deflate on its WebSockets.
         is_multiprocess: Other processes may serve the same app.
     """
 
     lifespan: LifespanMode = LifespanMode.AUTO
     threads: int = THREADS
     sends_paths: bool = False
+    compresses_websockets: bool = True
     is_multiprocess: bool = False
 
 
@@ -106,6 +108,7 @@ class GatewayPart(Lifespan):
             gateway.is_multiprocess = options.is_multiprocess
         else:
             gateway.sends_paths = options.sends_paths
+            gateway.compresses_websockets = options.compresses_websockets
 
 
 class Outer(Protocol):

@@ -6,9 +6,10 @@ and the agreement to a close are the channel's; the app sees messages.
 """
 
 import asyncio
-from collections.abc import MutableMapping
+from collections.abc import MutableMapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from websockets.extensions.base import Extension
 from websockets.protocol import Side
 
 from blazeio.errors import Abort, BlazeioError, LocalProtocolError, PeerGone
@@ -52,8 +53,15 @@ RESTART_REASON: Final = "the server restarts"
 class Socket(WebSocket):
     """The messages of a connection whose handshake an app answers by itself."""
 
-    def open(self, lines: bytes, subprotocol: str | None) -> None:
+    def open(
+        self, lines: bytes, subprotocol: str | None, extensions: Sequence[Extension]
+    ) -> None:
         """Answer 101 with these field lines.
+
+        Args:
+            lines: All but those that every 101 has.
+            subprotocol: Agreed with the client; None: none.
+            extensions: How frames are coded, likewise.
 
         Raises:
             ClientLost: The client is gone.
@@ -62,7 +70,10 @@ class Socket(WebSocket):
         if r.transport.is_closing():
             raise ClientLost("the client is gone")
         endpoint = FrameEndpoint(
-            Side.SERVER, message_bytes=MESSAGE_BYTES, subprotocol=subprotocol
+            Side.SERVER,
+            message_bytes=MESSAGE_BYTES,
+            extensions=extensions,
+            subprotocol=subprotocol,
         )
         self.begin(endpoint, r.carrier, r.context.limits.receive_bytes)
         r.take_over(lines, self)
@@ -127,7 +138,8 @@ class WebSocketExchange:
         """
         r = self._r
         try:
-            self._agreement = accept_handshake(r)
+            compress = self._gateway.compresses_websockets
+            self._agreement = accept_handshake(r, compress=compress)
             if not r.content.is_whole:
                 await r.read(limit=READ_PAST_BYTES)
         except Abort as error:
@@ -222,7 +234,7 @@ class WebSocketExchange:
                 reason = f"websocket.accept: {subprotocol!r:.80} is no subprotocol"
                 raise LocalProtocolError(reason)
             lines += serialize_field("Sec-WebSocket-Protocol", subprotocol)
-        self._socket.open(lines, subprotocol)
+        self._socket.open(lines, subprotocol, agreement.extensions)
         self.state = OPEN
         self._gateway.websockets.add(self)
         self._answered.set()

@@ -471,7 +471,8 @@ async def test_messages_are_not_read_while_the_app_does_not_receive() -> None:
             if received == 300:
                 await send({"type": "websocket.send", "text": "all"})
 
-    async with asgi(app) as site, connected(site, max_size=None) as socket:
+    options = {"max_size": None, "compression": None}
+    async with asgi(app) as site, connected(site, **options) as socket:
         is_stalled = False
         for _ in range(300):
             try:

@@ -517,6 +517,13 @@ class Gateways(Section):
         "it past their own middlewares: uncompressed, where one would compress them.",
         default=False,
     )
+    asgi_deflate: bool = option(
+        Flag(),
+        "Do not compress the messages of an ASGI app's WebSockets; else "
+        "permessage-deflate is agreed to with clients that offer it, which takes about "
+        "64 KiB of memory for each.",
+        default=True,
+    )
 
     @property
     def gateway(self) -> GatewayConfig:
@@ -526,4 +533,5 @@ class Gateways(Section):
             lifespan=self.lifespan,
             threads=self.threads,
             sends_paths=self.asgi_pathsend,
+            compresses_websockets=self.asgi_deflate,
         )

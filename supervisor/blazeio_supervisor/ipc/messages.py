@@ -24,7 +24,7 @@ from blazeio_supervisor.log.formats import (
 )
 from blazeio_supervisor.version import find_version
 
-PROTOCOL = 28
+PROTOCOL = 29
 """Raised by one when a message or the scoreboard changes its shape, or a signal its
 meaning: one that a worker does not know would end it."""
 
@@ -122,12 +122,14 @@ class GatewayConfig(msgspec.Struct, frozen=True):
         lifespan: Whether an ASGI app has to have one.
         threads: Requests of a WSGI app that one worker runs at once.
         sends_paths: Announce ``http.response.pathsend``.
+        compresses_websockets: Agree to permessage-deflate.
     """
 
     interface: InterfaceName = "auto"
     lifespan: LifespanName = "auto"
     threads: int = 4
     sends_paths: bool = False
+    compresses_websockets: bool = True
 
 
 class Load(_Message, frozen=True):

@@ -411,6 +411,7 @@ def configure_foreign(app: App, config: GatewayConfig) -> "list[WsgiGateway]":
         lifespan=LifespanMode(config.lifespan),
         threads=config.threads,
         sends_paths=config.sends_paths,
+        compresses_websockets=config.compresses_websockets,
         is_multiprocess=True,
     )
     parts = list_foreign(app)

@@ -83,6 +83,7 @@ SHAPES = {
     26: "2ed6b2969805d093",
     27: "e3e3c56cd45bd47f",
     28: "506bf7b1332648cd",
+    29: "b665222ba1116c42",
 }
 """Of each protocol, what ``take_fingerprint`` gave."""
 
