@@ -78,21 +78,17 @@ class Recorder(Protocol):
         ...
 
 
-class _TwoRecorders:
-    """Two recorders as one, so that a server with one pays for one."""
+Record = Callable[["BlazeioServerProtocol"], None]
 
-    __slots__ = ("_first", "_second")
 
-    def __init__(self, first: Recorder, second: Recorder) -> None:
-        self._first, self._second = first, second
+def _call_both(first: Record, second: Record) -> Record:
+    """Make one function of two, so that a server with one pays for one."""
 
-    def record(self, r: "BlazeioServerProtocol") -> None:
-        self._first.record(r)
-        self._second.record(r)
+    def record(r: "BlazeioServerProtocol") -> None:
+        first(r)
+        second(r)
 
-    def close(self) -> None:
-        self._first.close()
-        self._second.close()
+    return record
 
 
 class ServerContext:
@@ -101,7 +97,8 @@ class ServerContext:
     Attributes:
         handler: Called with ``r`` for each request, in a task of its own.
         pid: Of the process that serves. A process that a handler forks has another.
-        recorder: Told of each response when it is over; None: there is none.
+        record: Called with ``r`` for each response when it is over; None: nobody wants
+            to know.
         on_begin: Called with each request as its handler's task is made; must not
             raise.
         make_http2: Makes the protocol of a connection of HTTP/2; None: it is not
@@ -144,6 +141,7 @@ class ServerContext:
     """
 
     __slots__ = (
+        "_close_recorders",
         "_farewell_s",
         "_plain_starts",
         "_second",
@@ -176,7 +174,7 @@ class ServerContext:
         "pid",
         "raw_handler",
         "receive_view",
-        "recorder",
+        "record",
         "request_count",
         "root_path",
         "send_transfer",
@@ -227,7 +225,8 @@ class ServerContext:
         self.send_transfer: SendTransfer | None = None
         self.is_closed = False
         self.idle_timeout_s = limits.keep_alive_timeout_s
-        self.recorder: Recorder | None = None
+        self.record: Record | None = None
+        self._close_recorders: list[Callable[[], None]] = []
         self.on_begin: Callable[[BlazeioServerProtocol], None] | None = None
         self.trust: Trust | None = None
         self.heads = HeaderConfig()
@@ -294,9 +293,9 @@ class ServerContext:
 
     def record_responses(self, recorder: Recorder) -> None:
         """Add a recorder; before the first connection."""
-        if self.recorder is not None:
-            recorder = _TwoRecorders(self.recorder, recorder)
-        self.recorder = recorder
+        record = recorder.record
+        self.record = record if self.record is None else _call_both(self.record, record)
+        self._close_recorders.append(recorder.close)
 
     def know_clients(self) -> None:
         """Let each connection find out its client; before the first connection."""
@@ -389,8 +388,8 @@ class ServerContext:
         self.wheel.close()
         self.hangups.close()
         self.writability.close()
-        if self.recorder is not None:
-            self.recorder.close()
+        for close in self._close_recorders:
+            close()
 
 
 def keep_heap() -> None:

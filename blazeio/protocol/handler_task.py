@@ -341,8 +341,9 @@ class HandlerTask:
             return
         if not (request.response.is_complete or self._completes()):
             return
-        if context.recorder is not None:
-            context.recorder.record(request)
+        record = context.record
+        if record is not None:
+            record(request)
         request.carrier.request_is_over()
 
     def _finish_beside_http(self) -> None:
@@ -450,11 +451,11 @@ class HandlerTask:
         return False
 
     def record(self) -> None:
-        """Tell the recorder of a response, whole or not; a raw handler has none."""
-        recorder = self._context.recorder
+        """Tell the recorders of a response, whole or not; a raw handler has none."""
         request = self.request
-        if recorder is not None and (request.method or request.response.status):
-            recorder.record(request)
+        record = self._context.record
+        if record is not None and (request.method or request.response.status):
+            record(request)
 
     def _report(self, error: BaseException) -> None:
         """Log an error that nothing has answered: of a raw handler, of a hook."""

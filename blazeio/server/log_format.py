@@ -111,7 +111,7 @@ def make_iso_clock() -> Callable[[float], str]:
     return iso_time
 
 
-FOREIGN, OWN, NUMBER = "foreign", "own", "number"
+FOREIGN, OWN, READY = "foreign", "own", "ready"
 
 Compose = Callable[["BlazeioServerProtocol"], str]
 
@@ -135,8 +135,8 @@ class Atom(NamedTuple):
     Attributes:
         expression: Its value, in terms of ``r`` and of the names in ``LOCALS``.
         kind: ``FOREIGN``: text that may come from outside, "" where there is none.
-            ``OWN``: text of ours, never empty, nothing to escape in it. ``NUMBER``: a
-            number, perhaps as text, or ``nothing``.
+            ``OWN``: text of ours, never empty, nothing to escape in it. ``READY``: a
+            number, ``nothing``, or what was escaped already.
         meaning: For the documentation.
     """
 
@@ -155,7 +155,7 @@ LOCALS: Final = {
 _SPAN = (
     "int((r.handler_task.ended_at - r.handler_task.begun_at) * 1e6) if r.method else 0"
 )
-_VERSION = 'f"HTTP/{r.http_version}" if r.method else ""'
+_VERSION = 'versions[r.carrier.http_version if r.method else ""]'
 _OUTCOME = (
     '"complete" if response.is_complete else "cut" if response.status else "none"'
 )
@@ -168,9 +168,9 @@ ATOMS: Final[dict[str, Atom]] = {
         FOREIGN,
         "the worker's slot under `blazeio-supervisor`, else the process",
     ),
-    "pid": Atom("pid", NUMBER, "the process"),
+    "pid": Atom("pid", READY, "the process"),
     "client_host": Atom("client.host", FOREIGN, "the client's address"),
-    "client_port": Atom("client.port or nothing", NUMBER, "its port, where known"),
+    "client_port": Atom("client.port or nothing", READY, "its port, where known"),
     "scheme": Atom("client.scheme", OWN, "`http` or `https`"),
     "authority": Atom("r.authority", FOREIGN, "`host[:port]` as the client named us"),
     "request_id": Atom("r.id", FOREIGN, "`r.id`: a trusted proxy's, or our own"),
@@ -179,15 +179,15 @@ ATOMS: Final[dict[str, Atom]] = {
     "target": Atom("r.tail", FOREIGN, "the request target, as sent"),
     "path": Atom("r.path", FOREIGN, "the path, percent-decoded"),
     "query": Atom("r.query", FOREIGN, "the query, as sent"),
-    "version": Atom(_VERSION, FOREIGN, "`HTTP/1.1`, `HTTP/1.0` or `HTTP/2`"),
-    "status": Atom("response.status or nothing", NUMBER, "the status, if one was sent"),
+    "version": Atom(_VERSION, READY, "`HTTP/1.1`, `HTTP/1.0` or `HTTP/2`"),
+    "status": Atom("response.status or nothing", READY, "the status, if one was sent"),
     "content_bytes": Atom(
-        "response.content_bytes", NUMBER, "octets of content sent, without framing"
+        "response.content_bytes", READY, "octets of content sent, without framing"
     ),
     "received_bytes": Atom(
-        "r.current_length", NUMBER, "octets of content received, without framing"
+        "r.current_length", READY, "octets of content received, without framing"
     ),
-    "duration_us": Atom(_SPAN, NUMBER, "microseconds from the whole head to the end"),
+    "duration_us": Atom(_SPAN, READY, "microseconds from the whole head to the end"),
     "outcome": Atom(_OUTCOME, OWN, "`complete`, `cut`, or `none`: no response began"),
     "referer": Atom('field("referer", "")', FOREIGN, "the field Referer"),
     "user_agent": Atom('field("user-agent", "")', FOREIGN, "the field User-Agent"),
@@ -321,6 +321,7 @@ def _compile(parts: list[ast.expr], style: Style) -> Format:
     """
     names: dict[str, Any] = {
         "escaped": Escaped(style.escape),
+        "versions": Escaped(lambda text: style.escape(text and f"HTTP/{text}")),
         "nothing": style.nothing,
         "pid": os.getpid(),
     }
