@@ -41,13 +41,7 @@ from blazeio.protocol.timeouts import ConnectionTimeouts
 from blazeio.protocol.trust import ConnectionOrigin
 from blazeio.wire.framing import OutgoingMessage
 from blazeio.wire.proxy_protocol import ProxyHeader
-from blazeio.wire.request import (
-    COOKIE_MARK,
-    LONGEST_CACHED_BYTES,
-    SHORT_BYTES,
-    cached_heads,
-    parse_head,
-)
+from blazeio.wire.request import cached_heads, parse_head, parse_whole
 from blazeio.wire.serializer import serialize_status_line
 
 log = get_logger("blazeio.protocol")
@@ -144,15 +138,13 @@ class Http1Connection(ReceivedContent, asyncio.BufferedProtocol, asyncio.Protoco
 
     def data_received(self, octets: bytes) -> None:
         """Octets have arrived."""
-        # Hot: runs once per read. Of a request that came before, to the octet, nothing
-        # is left to do but to begin; with ``_receive_head`` it takes 1.1x.
+        # Hot: runs once per read. A request that came before, to the octet, is found
+        # here: with ``parse_head`` it takes 1.1x.
         state = self._state
-        if state <= IDLE and (
-            len(octets) < SHORT_BYTES
-            or (len(octets) <= LONGEST_CACHED_BYTES and COOKIE_MARK not in octets)
-        ):
-            head = cached_heads.recent.get(octets)
-            if head is not None and head.limits is self._context.limits:
+        if state <= IDLE:
+            limits = self._context.limits
+            head = cached_heads.recent.get(octets) or parse_whole(octets, limits)
+            if head is not None and head.limits is limits:
                 self._state = NEXT_STATE[state][REQUEST]
                 self.request.handler_task.start(head)
                 return

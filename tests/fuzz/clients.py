@@ -36,7 +36,12 @@ from blazeio.wire.chunked import ChunkDecoder
 from blazeio.wire.fields import cached_sections
 from blazeio.wire.headers import Headers, cached_lines
 from blazeio.wire.proxy_protocol import V2_BYTES, parse_proxy_header
-from blazeio.wire.request import cached_heads, parse_head
+from blazeio.wire.request import (
+    cached_heads,
+    cached_heads_with_content,
+    parse_head,
+    parse_whole,
+)
 from tests.fuzz import runner
 from tests.support.transport import FakeTransport
 
@@ -72,7 +77,8 @@ def mutate(seeds: Sequence[bytes], chance: random.Random) -> bytes:
 
 def forget() -> None:
     """Nothing is known from before."""
-    for memo in (cached_heads, cached_sections, cached_lines):
+    heads = (cached_heads, cached_heads_with_content)
+    for memo in (*heads, cached_sections, cached_lines):
         cast("Any", memo).clear()
 
 
@@ -91,7 +97,9 @@ def read_head(octets: bytes, chance: random.Random) -> None:
     assert not re.search(r"[\r\n\0]", f"{whole.headers.pairs}{whole.target}")
     for _ in range(3):  # by then it may be kept
         again = parse_head(octets[: whole.end], LIMITS)
+        alone = parse_whole(octets[: whole.end], LIMITS)
         assert again is not None
+        assert alone is None or alone.headers.pairs == whole.headers.pairs
         assert (again.path, again.query) == (whole.path, whole.query)
         assert again.headers.pairs == whole.headers.pairs
         assert dict(again.headers.index()) == dict(whole.headers)

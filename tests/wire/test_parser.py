@@ -4,7 +4,12 @@ import pytest
 
 from blazeio.errors import ConfigurationError, RemoteProtocolError
 from blazeio.limits import Limits
-from blazeio.wire.request import RequestHead, cached_heads, parse_head
+from blazeio.wire.request import (
+    RequestHead,
+    cached_heads,
+    cached_heads_with_content,
+    parse_head,
+)
 from tests.wire.feeding import cut, read_every_way, read_messages
 
 LIMITS = Limits()
@@ -279,6 +284,14 @@ class TestKeptHeads:
     def test_what_is_secret_long_or_unusual_is_not_kept(self, octets: bytes) -> None:
         self.read(octets)
         assert octets not in cached_heads.recent
+
+    def test_one_before_content_is_apart(self) -> None:
+        head = self.AGAIN.replace(b"GET", b"POST").replace(b"\r\n\r\n", b"\r\nContent-")
+        head += b"Length: 2\r\n\r\n"
+        kept = self.read(head + b"ab")
+        assert cached_heads_with_content.recent[head] is kept
+        assert head not in cached_heads.recent
+        assert parse_head(head, LIMITS) is kept
 
     def test_other_limits_judge_anew(self) -> None:
         self.read(self.AGAIN)

@@ -10,7 +10,13 @@ from blazeio.errors import RemoteProtocolError
 from blazeio.limits import Limits
 from blazeio.wire.fields import cached_directives, cached_sections
 from blazeio.wire.headers import cached_lines
-from blazeio.wire.request import PRIVATE_MARKS, cached_heads, parse_head
+from blazeio.wire.request import (
+    PRIVATE_MARKS,
+    cached_heads,
+    cached_heads_with_content,
+    parse_head,
+    parse_whole,
+)
 
 LIMITS = Limits()
 SHARED = [
@@ -24,8 +30,10 @@ PRIVATE = [mark[2:] + b"the secret" for mark in PRIVATE_MARKS]
 
 
 def forget() -> None:
-    for memo in (cached_heads, cached_sections, cached_lines, cached_directives):
+    for memo in (cached_heads, cached_heads_with_content, cached_sections):
         memo.clear()
+    cached_lines.clear()
+    cached_directives.clear()
 
 
 @pytest.fixture(autouse=True)
@@ -106,8 +114,65 @@ def test_no_secret_is_kept() -> None:
         warm(join([*SHARED, private]), join([SHARED[0], private, *SHARED[1:]]))
     warm(join([*SHARED[:2], *PRIVATE, *SHARED[2:]]))
     assert cached_heads.recent
-    for memo in (cached_heads, cached_sections, cached_lines):
+    for memo in (
+        cached_heads,
+        cached_heads_with_content,
+        cached_sections,
+        cached_lines,
+    ):
         assert not [key for key in memo.recent if b"secret" in key]
+
+
+@pytest.mark.parametrize("private", [*PRIVATE, b"X-Own: the secret"])
+@pytest.mark.parametrize("place", [0, 2, len(SHARED)])
+@pytest.mark.parametrize("start", [b"GET /page HTTP/1.1", b"GET /page?a=b HTTP/1.1"])
+def test_what_is_one_head_is_the_same_head(
+    private: bytes, place: int, start: bytes
+) -> None:
+    octets = join([*SHARED[:place], private, *SHARED[place:]], start)
+    for _ in range(4):
+        head = parse_whole(octets, LIMITS)
+        assert head is not None
+        found = {name: getattr(head, name) for name in head.__struct_fields__}
+        pairs = found.pop("headers").pairs
+        assert (found, pairs) == outcome(octets)
+
+
+@pytest.mark.parametrize(
+    "octets",
+    [
+        join(SHARED) + b"more",
+        join(SHARED) * 2,
+        join(SHARED)[:-1],
+        join([*SHARED, b"Content-Length: 1"]),
+        join([*SHARED, b"Transfer-Encoding: chunked"]),
+        join([*SHARED, b"Cookie: \x01"]),
+        join([*SHARED, b"Cookie: " + b"a" * 9000]),
+        join(SHARED, b"\r\nGET / HTTP/1.1"),
+        join(SHARED)[:-1] + b"\r\nCookie: a\n\r\n\r\n",
+        join(SHARED)[:-2] + b"\r\nCookie: a\r\n\r\n",
+        join(SHARED) + b"Cookie: a\r\n\r\n",
+        join(SHARED)[:-1] + b"\r\nCookie: a\n",
+        join([]),
+    ],
+)
+def test_what_is_more_or_less_than_one_head_is_left_to_others(octets: bytes) -> None:
+    warm(join(SHARED))
+    for _ in range(3):
+        assert parse_whole(octets, LIMITS) is None
+
+
+def test_other_limits_judge_around_a_line_too() -> None:
+    octets = join([*SHARED, b"Cookie: a=b"])
+    for _ in range(4):
+        assert parse_whole(octets, LIMITS)
+    for limits in (
+        Limits(field_count=5),
+        Limits(field_bytes=10),
+        Limits(head_bytes=len(octets) - 1),
+    ):
+        assert parse_whole(octets, limits) is None
+        assert parse_whole(octets, limits) is None
 
 
 def test_other_secrets_are_other_values() -> None:
