@@ -1,15 +1,15 @@
 """The pages of the examples, in a real browser, over reloads of their server."""
 
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from selenium.webdriver import Chrome, ChromeOptions, ChromeService
+from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 from tests.process.service import Service
+from tests.support.chromium import open_chromium
 from tests.support.clock import block_until
 from tests.support.live import LiveServers
 from tests.support.tree import REPOSITORY
@@ -34,29 +34,8 @@ new MutationObserver(note).observe(document.querySelector(selector), {
 
 @pytest.fixture
 def chromium(tmp_path: Path) -> Iterator[Chrome]:
-    browser, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if browser is None or driver is None:
-        pytest.skip("needs chromium and chromium-driver")
-    options = ChromeOptions()
-    options.binary_location = browser
-    for argument in (
-        "headless",
-        "no-sandbox",  # as root there is none
-        "disable-gpu",
-        "disable-dev-shm-usage",
-        "disable-quic",
-        "no-first-run",
-        "disable-background-networking",
-        "disable-component-update",
-        "disable-sync",
-        f"user-data-dir={tmp_path / 'profile'}",
-    ):
-        options.add_argument(f"--{argument}")
-    chrome = Chrome(options, ChromeService(driver))
-    try:
+    with open_chromium(tmp_path) as chrome:
         yield chrome
-    finally:
-        chrome.quit()
 
 
 Serve = Callable[[str], Service]

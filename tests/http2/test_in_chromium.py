@@ -1,17 +1,17 @@
 """Chromium over TLS: fetches, an upload, events, aborts and a WebSocket at once."""
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trustme
-from selenium.webdriver import Chrome, ChromeOptions, ChromeService
+from selenium.webdriver import Chrome
 
 import blazeio as io
 from blazeio.protocol.request import BlazeioServerProtocol as R
 from blazeio.testing import TestServer
+from tests.support.chromium import open_chromium
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -88,28 +88,8 @@ def make_app(tls: io.TlsSettings, seen: list[tuple[str, object]]) -> io.App:
 
 @pytest.fixture
 def chromium(tmp_path: Path) -> Iterator[Chrome]:
-    browser, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if browser is None or driver is None:
-        pytest.skip("needs chromium and chromium-driver")
-    options = ChromeOptions()
-    options.binary_location = browser
-    options.set_capability("acceptInsecureCerts", True)
-    for argument in (
-        "headless",
-        "no-sandbox",  # as root there is none
-        "disable-gpu",
-        "disable-dev-shm-usage",
-        "disable-quic",
-        "ignore-certificate-errors",
-        "disable-background-networking",
-        f"user-data-dir={tmp_path / 'profile'}",
-    ):
-        options.add_argument(f"--{argument}")
-    chrome = Chrome(options, ChromeService(driver))
-    try:
+    with open_chromium(tmp_path) as chrome:
         yield chrome
-    finally:
-        chrome.quit()
 
 
 @pytest.mark.timeout(120)

@@ -33,6 +33,7 @@ from blazeio_supervisor.ipc.control_api import (
     CONFIG,
     EVENTS,
     METRICS,
+    SERVICE,
     STACK,
     STATUS,
     ConfigAnswer,
@@ -156,6 +157,44 @@ def top(target: ServiceTarget, interval: float, sort: str) -> int:
     from blazeio_supervisor.cli.top import TopSession
 
     TopSession(client, interval, sort).run()
+    return ExitCode.OK
+
+
+# dashboard
+
+
+@verb(
+    "show the service on a live page in the browser",
+    click.option(
+        "--port",
+        type=click.IntRange(0, 65535),
+        default=0,
+        metavar="PORT",
+        help="Of 127.0.0.1, where the page is.  [default: a free one]",
+    ),
+    click.option(
+        "--open/--no-open",
+        "opens",
+        default=True,
+        help="Open it in a browser, or only print its address.",
+    ),
+    has_json=False,
+)
+def dashboard(target: ServiceTarget, port: int, opens: bool) -> int:
+    """Show the service live on a page, until ^C: workers, queues, latency, events.
+
+    The page is served by this command, on this machine, to whoever has the token at
+    the end of its address; it can reload, replace workers and show where they are.
+    From elsewhere: ssh -L PORT:127.0.0.1:PORT host blazeio-supervisor dashboard
+    --port PORT --no-open. The option --dashboard of a service shows the same page at
+    its --metrics-bind.
+    """
+    client = target.find()
+    client.ask(SERVICE)
+    # The framework, which the page is served by, takes longer to load than most verbs.
+    from blazeio_supervisor.cli.dashboard import open_browser, serve_dashboard
+
+    serve_dashboard(client, port, open_browser if opens else None)
     return ExitCode.OK
 
 
@@ -417,4 +456,4 @@ def doctor(target: ServiceTarget, is_json: bool) -> int:
     return ExitCode.OK if report.is_ok else ExitCode.CRASHED
 
 
-VERBS = (status, top, stack, events, metrics, config, doctor)
+VERBS = (status, top, dashboard, stack, events, metrics, config, doctor)

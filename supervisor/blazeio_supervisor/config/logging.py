@@ -239,6 +239,22 @@ class Metrics(Section):
         default_text="nowhere",
         change=Change.RESTART,
     )
+    dashboard: bool = option(
+        Flag(),
+        "Show the service live on a page at --metrics-bind, /dashboard: workers, "
+        "queues, latency, events. It has the texts of events and the targets of long "
+        "requests, so keep the address private. The verb `dashboard` needs no address.",
+        default=False,
+        change=Change.RESTART,
+    )
+    dashboard_token_file: str | None = option(
+        Text("PATH"),
+        "Who opens the page with the first line of this file after a # in its address "
+        "may reload, replace workers and look at stacks there; else nobody may.",
+        default=None,
+        default_text="none: the page gives no orders",
+        change=Change.RESTART,
+    )
     bridge_prometheus: bool = option(
         Flag(),
         "Also export the metrics of prometheus_client in the app, summed over all "
@@ -246,3 +262,29 @@ class Metrics(Section):
         "processes (PROMETHEUS_MULTIPROC_DIR) are not needed then.",
         default=False,
     )
+
+    def check(self) -> None:
+        """Check that the page has an address, and its token can be read."""
+        if self.dashboard and self.metrics_bind is None:
+            reason = "it needs an address: give --metrics-bind, or use the verb"
+            raise SettingError("dashboard", f"{reason} `dashboard`, which needs none")
+        self.read_token()
+
+    def read_token(self) -> str:
+        """Return what allows orders on the page; "" where nobody may give any.
+
+        Raises:
+            SettingError: The file cannot be read, or its first line is empty.
+        """
+        if self.dashboard_token_file is None:
+            return ""
+        path = os.path.join(self.folder, self.dashboard_token_file)
+        try:
+            token = read(path).decode().partition("\n")[0].strip()
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or "it is no text"
+            raise SettingError("dashboard_token_file", f"{path}: {reason}") from None
+        if not token:
+            reason = f"{path}: its first line is empty"
+            raise SettingError("dashboard_token_file", reason)
+        return token

@@ -420,3 +420,39 @@ EVENTS = ControlEndpoint("GET", "/events", EventsQuery, EventsAnswer)
 
 STATUS = ControlEndpoint("GET", "/status", Nothing, StatusAnswer)
 METRICS = ControlEndpoint("GET", "/metrics", Nothing, str)
+
+# The page
+
+
+class DashboardQuery(msgspec.Struct, frozen=True):
+    """What the page shows.
+
+    Attributes:
+        after: The number of the last event that is known already.
+    """
+
+    after: int = 0
+
+
+class DashboardAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """All that the page shows, at one moment.
+
+    Attributes:
+        at_s: When that is, seconds since 1970.
+        responses: How many responses are over, by status class.
+        latency_bounds_s: The upper end of each bucket but the last.
+        latency_counts: How many responses took so long, by bucket.
+        events: Those after the one that is known, the last ones at most.
+        can_order: Whether orders of the page are carried out.
+    """
+
+    at_s: float
+    status: StatusAnswer
+    responses: dict[str, int]
+    latency_bounds_s: list[float]
+    latency_counts: list[int]
+    events: list[EventRecord]
+    can_order: bool = False
+
+
+DASHBOARD = ControlEndpoint("GET", "/dashboard", DashboardQuery, DashboardAnswer)

@@ -27,6 +27,7 @@ from blazeio_supervisor.ipc import status_api
 from blazeio_supervisor.ipc.socket_paths import Peer, read_peer
 from blazeio_supervisor.log.events import EventRecord
 from blazeio_supervisor.log.formats import encode_json
+from blazeio_supervisor.master.dashboard import ask_stacks, describe_dashboard
 from blazeio_supervisor.master.guarded_server import Lasting, RefusedError, show
 from blazeio_supervisor.master.metrics import CONTENT_TYPE, Exposition
 from blazeio_supervisor.master.reloads import ReloadOutcome
@@ -72,6 +73,7 @@ class ControlHandlers:
             route(api.CONFIG, self.config),
             route(api.EVENTS, self.events),
             route(api.METRICS, self.metrics),
+            route(api.DASHBOARD, self.dashboard),
             route(api.RELOAD, self.reload),
             route(api.SCALE, self.scale),
             route(api.RECYCLE, self.recycle),
@@ -105,6 +107,12 @@ class ControlHandlers:
     async def metrics(self, _: api.Nothing, r: BlazeioServerProtocol) -> None:
         """Return the metrics in Prometheus format."""
         r.reply(self._exposition.write(), headers={"Content-Type": CONTENT_TYPE})
+
+    async def dashboard(
+        self, query: api.DashboardQuery, r: BlazeioServerProtocol
+    ) -> api.DashboardAnswer:
+        """Show what the page shows."""
+        return describe_dashboard(self._service, query.after)
 
     async def events(
         self, query: api.EventsQuery, r: BlazeioServerProtocol
@@ -213,39 +221,7 @@ class ControlHandlers:
         self, order: api.StackOrder, r: BlazeioServerProtocol
     ) -> api.StackAnswer:
         """Ask workers for their stacks."""
-        views = self._service.planner.snapshot().workers
-        asked = [
-            (view, view.pid)
-            for view in sorted(views, key=lambda view: (view.slot, view.worker))
-            if view.pid is not None and order.slot in (None, view.slot)
-        ]
-        forkservers = self._service.forkservers
-        importing = forkservers.list_booting() if order.slot is None else []
-        if not (asked or importing):
-            where = "" if order.slot is None else f"slot {order.slot}: "
-            raise RefusedError(f"{where}no worker is there")
-        ask = self._service.orders.ask_stacks
-        answers = await asyncio.gather(*(ask(view.worker) for view, _ in asked))
-        stacks = [
-            api.WorkerStack(
-                slot=view.slot,
-                pid=pid,
-                generation=view.generation,
-                state=view.state,
-                text=said.text,
-                is_whole=said.is_whole,
-            )
-            for (view, pid), said in zip(asked, answers, strict=True)
-        ]
-        imports = [
-            api.ForkserverStack(
-                pid=pid,
-                generation=generation,
-                text=(await forkservers.ask_stacks(generation)).text,
-            )
-            for generation, pid in importing
-        ]
-        return api.StackAnswer(stacks, imports)
+        return await ask_stacks(self._service, order.slot)
 
     async def last_upgrade(
         self, _: api.Nothing, r: BlazeioServerProtocol

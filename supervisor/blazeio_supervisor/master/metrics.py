@@ -36,6 +36,7 @@ from blazeio_supervisor.ipc.control_api import (
 from blazeio_supervisor.ipc.scoreboard import STATUS_CLASSES, Histogram, Tally
 from blazeio_supervisor.log.formats import escape_answer, escape_line
 from blazeio_supervisor.log.setup import note
+from blazeio_supervisor.master.dashboard import Dashboard, ServiceSource
 from blazeio_supervisor.master.guarded_server import (
     GuardedServer,
     Shares,
@@ -500,6 +501,9 @@ class MetricsServer:
         app.add_route(self._show_metrics, "/metrics", methods=["GET"])
         app.add_route(self._show_life, "/livez", methods=["GET"])
         app.add_route(self._show_readiness, "/readyz", methods=["GET"])
+        if self._service.settings.dashboard:
+            source = ServiceSource(self._service)
+            Dashboard(source, self._service.settings.read_token()).add_routes(app)
         return app
 
     async def _show_metrics(self, r: BlazeioServerProtocol) -> None:

@@ -14,7 +14,7 @@ def test_the_help_of_each_says_its_exit_codes_and_its_timeout(verb: str) -> None
     text = invoke(verb, "--help").output
     assert "--control PATH" in text
     assert "--instance NAME" in text
-    assert ("--json" in text) is (verb not in ("top", "metrics"))
+    assert ("--json" in text) is (verb not in ("top", "dashboard", "metrics"))
     assert "6 no service is running" in text
     assert "within 5 s" in text
 
