@@ -155,11 +155,14 @@ class OwnInstallations:
                 undo()
             except Exception:
                 pass  # the fork is the app's: nothing of ours may fail it
-        if signal.SIGINT in signal.sigpending():
-            # What a callback of a fork raises is lost. So it dies of the signal,
-            # as it would by a KeyboardInterrupt that nobody catches.
+        try:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        except KeyboardInterrupt:
+            # One was sent meanwhile, or in this instant. What a callback of a fork
+            # raises is lost. So it dies of the signal, as it would by a
+            # KeyboardInterrupt that nobody catches.
             signal.signal(signal.SIGINT, signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            signal.raise_signal(signal.SIGINT)
 
 
 def _do_as_python_does(number: int, frame: Any) -> None:
