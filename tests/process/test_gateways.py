@@ -14,14 +14,17 @@ pytestmark = pytest.mark.slow
 ASGI = """
 import asyncio, os, sys
 
+def say(word):  # in one write: print makes four, between those of other workers
+    sys.stderr.write(f"{word} {os.getpid()}\\n")
+
 async def app(scope, receive, send):
     if scope["type"] == "lifespan":
         await receive()
-        print("startup", os.getpid(), file=sys.stderr)
+        say("startup")
         scope["state"]["made_by"] = os.getpid()
         await send({"type": "lifespan.startup.complete"})
         await receive()
-        print("shutdown", os.getpid(), file=sys.stderr)
+        say("shutdown")
         await send({"type": "lifespan.shutdown.complete"})
         return
     assert scope["state"]["made_by"] == os.getpid()

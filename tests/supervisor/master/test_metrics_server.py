@@ -10,6 +10,7 @@ import pytest
 
 from blazeio_supervisor.errors import BindError
 from blazeio_supervisor.fleet.facts import StopAsked
+from blazeio_supervisor.master import metrics
 from blazeio_supervisor.master.metrics import (
     CONNECTION_COUNT,
     PEER_METRICS_COUNT,
@@ -19,7 +20,7 @@ from blazeio_supervisor.master.metrics import (
 )
 from blazeio_supervisor.sockets.address import TcpAddress, UnixAddress
 from tests.supervisor.cli.master_harness import MasterHarness
-from tests.support.clock import within
+from tests.support.clock import scaled, within
 from tests.support.peer import RawPeer
 from tests.support.response import Response
 from tests.support.served import serialize_request
@@ -109,8 +110,11 @@ class LargeExposition(Exposition):
 
 @pytest.fixture
 async def tcp_port(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[int]:
+    """A probe that had to wait for the end of others would get no answer in time."""
+    for name in ("REQUEST_TIMEOUT_S", "ANSWER_TIMEOUT_S"):
+        monkeypatch.setattr(metrics, name, scaled(300))
     caplog.set_level("INFO")
     harness = MasterHarness(tmp_path)
     server = MetricsServer(harness.service, LargeExposition(harness.service))
@@ -120,10 +124,10 @@ async def tcp_port(
 
 
 async def probe(port: int, target: str = "/livez", host: str = "127.0.0.1") -> int:
-    """Ask as a kubelet does: a connection for each probe, a second's time."""
+    """Ask as a kubelet does: a connection for each probe."""
     async with await RawPeer.connect("127.0.0.1", port, local_host=host) as peer:
         await peer.send(serialize_request("GET", target))
-        return (await within(peer.read_response(), 1)).status
+        return (await within(peer.read_response(), 20)).status
 
 
 @pytest.mark.parametrize("octets", [b"", b"GET /livez HTTP/1.1\r\nHost:"])
