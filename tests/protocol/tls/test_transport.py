@@ -1,6 +1,6 @@
 """TLS under the connection: handshakes, closes, and all that holds without it.
 
-The classes of ``test_disconnects`` and ``test_endings`` are collected here once
+The classes of ``test_disconnects`` and ``test_closing`` are collected here once
 more: with this file's ``serve``, they speak TLS.
 """
 

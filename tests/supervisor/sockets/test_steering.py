@@ -2,7 +2,7 @@ from blazeio_supervisor.sockets.address import TcpAddress
 from blazeio_supervisor.sockets.listeners import Listeners, Steerer, fold
 from blazeio_supervisor.sockets.reuseport import draw_evenly
 from tests.supervisor.copies import copy
-from tests.supervisor.sockets.test_draw import count_connections
+from tests.supervisor.sockets.test_reuseport_weights import count_connections
 
 
 def test_a_steerer_is_active_once_the_kernel_has_taken_weights() -> None:
