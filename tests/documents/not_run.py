@@ -22,9 +22,7 @@ _SUPERVISOR = "docs/reference/supervisor.md"
 _TUTORIAL = "docs/tutorial/index.md"
 _INSTALLS = "no test changes its own environment; tests/test_wheel.py installs"
 _UNIT = "refused below /tmp, where tests are; tests/supervisor/cli/test_units.py"
-_THEIRS = (
-    "theirs; ours is tests/supervisor/config/test_foreign_options.py"
-)
+_THEIRS = "theirs; ours is tests/supervisor/config/test_foreign_options.py"
 _README = "installs, or serves without an end; tests/architecture/test_readme.py"
 NOT_RUN = (
     NotRun(_TUTORIAL, "python3 -m venv", _INSTALLS),
