@@ -427,6 +427,8 @@ class WorkerReadings:
         self._records = records
         self._ledger = ledger
         self._accuse = report_fault
+        self._resting: set[int] = set()
+        self._measured_at_rest: set[int] = set()
 
     def read_beats(self, *, with_spans: bool = False) -> list[Fact]:
         """Read every row, also one that was never written to.
@@ -494,14 +496,23 @@ class WorkerReadings:
     def list_pids(self) -> dict[int, int]:
         """Return the pid of each whose memory is to be measured, by serial number.
 
-        What rests is left alone for a while: the kernel takes 1 ms for each look.
+        What rests is left alone for a while: the kernel takes 1 ms for each look. But
+        not before it was measured at rest: it rests a second after a request by which
+        it may have grown, and is measured every two seconds.
         """
         now = time.monotonic()
+        self._resting = {
+            each.worker for each in self._records.values() if each.row.rests
+        }
+        self._measured_at_rest &= self._resting
         return {
             record.worker: record.pid
             for record in self._records.values()
             if record.pid is not None
-            and not (record.row.rests and now < record.measured_at + AT_REST_EVERY_S)
+            and not (
+                record.worker in self._measured_at_rest
+                and now < record.measured_at + AT_REST_EVERY_S
+            )
         }
 
     def note_memory(self, worker: int, memory: Memory) -> None:
@@ -510,6 +521,7 @@ class WorkerReadings:
         if record is not None:
             record.memory = memory
             record.measured_at = time.monotonic()
+            self._measured_at_rest |= {worker} & self._resting
 
     def recall_memory(self, worker: int) -> Memory | None:
         """Return what was last measured of a worker; None before that."""

@@ -186,6 +186,24 @@ async def test_who_rests_is_seen_to_wake_and_measured_once_a_minute(
     assert readings.list_pids() == pids
 
 
+async def test_who_may_have_grown_before_it_rests_is_measured_once_more(
+    harness: WorkersHarness,
+) -> None:
+    pids = {1: harness.fork(), 2: harness.fork()}
+    readings, rows = harness.readings, harness.rows
+    assert readings.list_pids() == pids
+    for row in rows:
+        row.rest(True)  # while it is measured
+    readings.note_memory(1, Memory(300, 400))
+    assert readings.list_pids() == pids
+    readings.note_memory(1, Memory(300, 400))
+    assert readings.list_pids() == {2: pids[2]}
+    rows[0].rest(False)
+    assert readings.list_pids() == pids
+    rows[0].rest(True)
+    assert readings.list_pids() == pids
+
+
 async def test_a_row_can_be_read_while_its_worker_lives(
     harness: WorkersHarness,
 ) -> None:
