@@ -307,9 +307,13 @@ class HttpExchange:
         """Give a piece of the body to the transport, after the head if it is held."""
         # Hot: runs once per request.
         start = self._start
-        if is_last and start is not None and self._send_plain(start, body):
-            self._end()
-            return
+        if start is not None:
+            if is_last:
+                if self._send_plain(start, body):
+                    self._end()
+                    return
+            elif self._begin_plain(start, body):
+                return
         waits = is_last and self._trailers is not None  # for the trailers
         if start is None:
             self._r.response.send(body, is_last=is_last and not waits)
@@ -326,11 +330,31 @@ class HttpExchange:
         fields = start.fields
         length = fields.content_length
         return (
-            fields.is_usual
-            and (length is None or length == len(body))
+            (length is None or length == len(body))
+            and self._is_usual(start)
+            and self._r.response.send_lines(body, start.status, fields.lines)
+        )
+
+    def _begin_plain(self, start: ResponseStart, body: bytes) -> bool:
+        """Send head and first chunk in one write, where nothing of them is unusual."""
+        fields = start.fields
+        if not body or fields.content_length is not None or not self._is_usual(start):
+            return False
+        answer = self._r.response
+        self._chunks = answer.begin_chunks(body, start.status, fields.lines)
+        if self._chunks is None:
+            return False
+        self._start = None
+        self.has_begun = True
+        return True
+
+    def _is_usual(self, start: ResponseStart) -> bool:
+        """Whether the head needs none of the rules for unusual ones."""
+        return (
+            start.fields.is_usual
             and not start.has_trailers
             and self._content.is_whole
-            and self._r.response.send_lines(body, start.status, fields.lines)
+            and not self._r.context.heads.fields  # one may have to give way
         )
 
     def _begin(self, start: ResponseStart, body: bytes, *, is_last: bool) -> None:

@@ -361,6 +361,14 @@ class OutgoingMessage:
         return octets
 
 
+def make_chunked(size: int) -> OutgoingMessage:
+    """Make a message in chunks of which the head and so many octets have left."""
+    message = OutgoingMessage(b"", Framing.CHUNKED, None, 1, is_persistent=True)
+    message.is_begun = True
+    message.content_bytes = size
+    return message
+
+
 GIVEN_OUT = OutgoingMessage(b"", Framing.NONE, None, 1, is_persistent=True)
 """Stands for a message that was sent as a whole, by other means."""
 GIVEN_OUT.end()

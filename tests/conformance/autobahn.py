@@ -60,7 +60,13 @@ async def run_cases(agent: str, wstest: str, folder: Path) -> dict[str, Case]:
         }
         path = folder / "spec.json"
         path.write_text(json.dumps(spec))
-        command = [wstest, "--mode", "fuzzingclient", "--spec", str(path)]
+        command = [
+            str(Path(wstest).absolute()),
+            "--mode",
+            "fuzzingclient",
+            "--spec",
+            str(path),
+        ]
         process = await asyncio.create_subprocess_exec(
             *command, cwd=folder, stdout=asyncio.subprocess.DEVNULL
         )

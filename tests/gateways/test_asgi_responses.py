@@ -444,3 +444,22 @@ async def test_each_request_has_a_context_of_its_own() -> None:
         for _ in range(2):
             await peer.read_response()
     assert seen == ["unset", "unset"]
+
+
+@pytest.mark.parametrize("more", [False, True])
+async def test_a_field_of_each_response_gives_way_to_the_apps(more: bool) -> None:
+    async def app(scope: Any, receive: Receive, send: Send) -> None:
+        await send(start(200, (b"x-frame-options", b"DENY")))
+        await send(body(b"hello", more=more))
+        if more:
+            await send(body())
+
+    headers = {"X-Frame-Options": "SAMEORIGIN", "X-Other": "1"}
+    async with asgi(app, headers=headers) as site, await site.connect() as peer:
+        await peer.send(GET)
+        response = await peer.read_response()
+    names = [name for name, _ in response.fields]
+    assert names.count("x-frame-options") == 1
+    assert response.field("x-frame-options") == "DENY"
+    assert response.field("x-other") == "1"
+    assert response.body == b"hello"
