@@ -24,7 +24,7 @@ from blazeio.content.multipart import (
     parse_parameters,
 )
 from blazeio.errors import Abort, LocalProtocolError, RemoteProtocolError
-from blazeio.protocol.flow import join_small
+from blazeio.protocol.flow import NO_CONTENT, join_small
 from blazeio.protocol.request import BlazeioServerProtocol
 
 # Files, as they arrive
@@ -541,4 +541,4 @@ def reader_of(r: BlazeioServerProtocol) -> FormReader:
 
 def has_content(r: BlazeioServerProtocol) -> bool:
     """Tell whether the request has content, or may still have."""
-    return bool(r.content_length) or r.transfer_encoding is not None
+    return r.content is not NO_CONTENT

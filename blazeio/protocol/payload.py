@@ -157,12 +157,14 @@ class BlazeioPayloadUtils:
     def handle_chunked(self) -> AsyncIterator[bytes]:
         """Iterate over the decoded content of a chunked message.
 
+        Over HTTP/2, of one that declares no length.
+
         Raises:
             LocalProtocolError: The message is not chunked.
             PeerGone: The peer went away before the last chunk.
             RemoteProtocolError: A chunk was malformed.
         """
-        if self.transfer_encoding is None:
+        if self.transfer_encoding is None and not self.content.ends_by_close:
             raise LocalProtocolError("handle_chunked: the message is not chunked")
         return self._arriving()
 
