@@ -117,6 +117,7 @@ def test_a_file_of_the_app_does_not_replace_one_of_ours(
     assert service.get().status == 200
 
 
+@pytest.mark.long
 def test_an_import_with_a_thread_is_told_and_served(
     live_server: LiveServers, tmp_path: Path
 ) -> None:

@@ -124,6 +124,7 @@ def test_a_start_hook_that_hangs_is_shown_by_the_verb_and_the_log(
     assert server.wait_exit() == 0
 
 
+@pytest.mark.long
 def test_the_verb_shows_a_forkserver_that_still_imports(
     live_server: LiveServers, tmp_path: Path
 ) -> None:

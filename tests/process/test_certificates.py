@@ -79,6 +79,7 @@ def test_the_certificate_of_the_command_line_is_reread_at_reload_if_it_can_be(
     assert not first & set(get_over_tls(port, authority))
 
 
+@pytest.mark.long
 def test_a_first_certificate_that_a_reload_brings_is_said(
     live_server: LiveServers, tmp_path: Path
 ) -> None:

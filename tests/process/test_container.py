@@ -87,6 +87,7 @@ def test_the_first_process_reaps_strangers_and_is_upgraded_and_reloaded(
     assert server.wait_exit() == 0
 
 
+@pytest.mark.long
 def test_nothing_needs_a_path_that_can_be_written(
     live_server: LiveServers, tmp_path: Path
 ) -> None:

@@ -112,6 +112,7 @@ def test_reload_of_broken_code_fails_and_says_why(
     assert service.workers() == before
 
 
+@pytest.mark.long
 def test_code_that_fails_soon_after_it_served_everywhere_is_taken_back(
     live_server: LiveServers, tmp_path: Path
 ) -> None:
@@ -140,11 +141,13 @@ def test_code_that_fails_soon_after_it_served_everywhere_is_taken_back(
     assert service.get().body != b"new code"
 
 
+@pytest.mark.long
 def test_a_reload_that_nobody_waits_for_goes_on(service: Service) -> None:
     assert run(service, "reload").returncode == 0
     service.server.wait_for_log("event=reload_ok", timeout_s=10)
 
 
+@pytest.mark.long
 def test_scaling_up_and_down_loses_no_request(service: Service) -> None:
     with StrictClients(service.server.host, service.server.port) as clients:
         for count in (4, 8, 2):
@@ -214,6 +217,7 @@ def test_stop_returns_when_the_master_is_gone(service: Service) -> None:
     assert "no service is running on " in after.stderr
 
 
+@pytest.mark.long
 def test_what_kill_9_left_is_replaced_by_the_next(
     live_server: LiveServers, service: Service
 ) -> None:
@@ -244,6 +248,7 @@ def open_unix_sockets(pid: int) -> set[str]:
     return {paths[link] for link in list_open(pid) if link in paths}
 
 
+@pytest.mark.long
 def test_two_services_are_told_apart(live_server: LiveServers, tmp_path: Path) -> None:
     services = []
     for name in ("one", "two"):
@@ -260,6 +265,7 @@ def test_two_services_are_told_apart(live_server: LiveServers, tmp_path: Path) -
         assert json.loads(status.stdout)["pid"] == service.server.pid
 
 
+@pytest.mark.long
 def test_inside_a_unit_its_own_service_is_meant(
     live_server: LiveServers, tmp_path: Path
 ) -> None:

@@ -95,6 +95,7 @@ def test_a_listener_that_is_shut_down_is_made_anew(
     assert len(service.pids()) == 2
 
 
+@pytest.mark.long
 def test_a_worker_that_accepts_nothing_gets_its_listener_again(
     live_server: LiveServers, tmp_path: Path
 ) -> None:

@@ -83,6 +83,7 @@ class SteadyLoad:
             self.statuses[0] += 1
 
 
+@pytest.mark.long
 def test_code_that_fails_one_of_five_goes_back_and_the_reload_says_why(
     live_server: LiveServers, tmp_path: Path
 ) -> None:

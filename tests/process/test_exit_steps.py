@@ -62,6 +62,7 @@ def read_ends(service: Service) -> list[tuple[str, int]]:
     return [(what, int(pid)) for what, pid in lines]
 
 
+@pytest.mark.long
 def test_what_the_import_made_ends_with_its_generation_and_not_before(
     live_server: LiveServers, tmp_path: Path
 ) -> None:

@@ -131,6 +131,7 @@ def test_a_module_in_the_working_directory_is_none_of_roots(
     assert folders.who_ran() == set()
 
 
+@pytest.mark.long
 def test_settings_that_the_user_may_write_are_refused(
     live_server: LiveServers, folders: FoldersOfTwoUsers
 ) -> None:
@@ -174,6 +175,7 @@ def test_settings_that_the_user_may_write_are_refused(
     assert service.get().status == 200
 
 
+@pytest.mark.long
 def test_a_certificate_is_not_read_for_whoever_may_exchange_it(
     folders: FoldersOfTwoUsers,
 ) -> None:

@@ -157,6 +157,7 @@ def test_an_app_that_cannot_be_served_says_why(
     assert line in failed
 
 
+@pytest.mark.long
 def test_a_failed_startup_at_a_reload_leaves_the_old_generation(
     live_server: LiveServers, tmp_path: Path
 ) -> None:

@@ -105,6 +105,7 @@ def test_who_is_killed_is_named_with_what_is_cut_and_where_it_stood(
         assert f"GET /{name} (for " in line
 
 
+@pytest.mark.long
 def test_a_reload_kills_the_old_worker_as_soon(
     live_server: LiveServers, tmp_path: Path
 ) -> None:

@@ -141,6 +141,7 @@ async def test_at_the_end_of_the_service_the_client_is_told(
     assert ws.close_code == 1012
 
 
+@pytest.mark.long
 async def test_where_the_next_worker_dies_at_once_the_client_sees_an_end(
     live_server: LiveServers, tmp_path: Path
 ) -> None:

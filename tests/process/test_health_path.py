@@ -62,6 +62,7 @@ def test_healthy_code_is_taken(live_server: LiveServers, tmp_path: Path) -> None
     assert not set(before) & set(service.pids())
 
 
+@pytest.mark.long
 def test_an_app_behind_tls_is_asked_in_plain_http(
     live_server: LiveServers, tmp_path: Path
 ) -> None:

@@ -80,6 +80,7 @@ def test_the_probes_follow_the_service(
     assert service.get().status == 200
 
 
+@pytest.mark.long
 def test_an_address_that_is_taken_ends_it_with_5(
     live_server: LiveServers, tmp_path: Path
 ) -> None:

@@ -63,6 +63,7 @@ def test_a_service_in_such_a_folder_is_upgraded(
     reload_and_stop(service)
 
 
+@pytest.mark.long
 def test_a_unix_socket_may_lie_there(
     live_server: LiveServers, odd_folder: Path
 ) -> None:

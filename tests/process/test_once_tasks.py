@@ -14,6 +14,7 @@ from tests.process.installation import Installation
 from tests.process.service import APP, Service, start_service
 from tests.support.clock import block_until, scaled
 from tests.support.live import LiveServers, run_to_exit
+from tests.support.variations import vary
 
 pytestmark = pytest.mark.slow
 LISTEN = """
@@ -126,6 +127,7 @@ def test_it_moves_within_a_second_and_never_runs_twice(
     assert len(service.server.wait_for_log("event=tasks_leased ", count=4)) >= 4
 
 
+@pytest.mark.long
 def test_an_asgi_app_has_them_by_once_and_keeps_their_schedule(
     live_server: LiveServers, tmp_path: Path, journal: Journal
 ) -> None:
@@ -143,6 +145,7 @@ def test_an_asgi_app_has_them_by_once_and_keeps_their_schedule(
     assert names == {"app.tick": "every 1 s", "listen": ""}
 
 
+@pytest.mark.long
 def test_the_operator_names_one(
     live_server: LiveServers, tmp_path: Path, journal: Journal
 ) -> None:
@@ -162,7 +165,7 @@ def test_the_operator_names_one(
     assert 'blazeio_task_running{task="jobs:listen"} 1.0' in done.stdout
 
 
-@pytest.mark.parametrize(
+@vary(
     ("task", "text"),
     [
         ("jobs:lost", "--task jobs:lost: module 'jobs' has no attribute 'lost'"),

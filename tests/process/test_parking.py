@@ -37,6 +37,7 @@ def test_who_comes_to_a_parked_service_waits_and_is_answered(parked: Service) ->
             assert peer.read_response().status == 200
 
 
+@pytest.mark.long
 def test_a_reload_wakes_it_with_new_code(parked: Service) -> None:
     parked.reload(2)
     assert parked.get().status == 200

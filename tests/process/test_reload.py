@@ -42,6 +42,7 @@ def test_hup_replaces_every_worker_by_new_code(service: Service) -> None:
     block_until(lambda: len(service.server.children("blazeio: forkserver")) == 1)
 
 
+@pytest.mark.long
 def test_a_reload_follows_a_moved_link(
     live_server: LiveServers, tmp_path: Path
 ) -> None:
@@ -107,7 +108,6 @@ def test_a_reload_that_takes_too_long_goes_back_in_every_slot(
         ),
     ],
     ids=["import", "on_start", "never ready", "dies"],
-    usual=2,
 )
 def test_broken_code_leaves_the_old_workers_as_they_are(
     live_server: LiveServers, tmp_path: Path, code: str, reason: str
@@ -200,6 +200,7 @@ def test_a_stop_during_a_reload_wins(service: Service) -> None:
     service.server.wait_group_gone()
 
 
+@pytest.mark.long
 def test_a_script_is_reloaded_too(live_server: LiveServers, tmp_path: Path) -> None:
     service = start_service(live_server, tmp_path, app="app.py")
     (tmp_path / "app.py").write_text(change(APP, "str(os.getpid())", "'new'"))
@@ -207,6 +208,7 @@ def test_a_script_is_reloaded_too(live_server: LiveServers, tmp_path: Path) -> N
     wait_for_code(service, b"new")
 
 
+@pytest.mark.long
 def test_a_reload_that_failed_is_one_event(
     live_server: LiveServers, tmp_path: Path
 ) -> None:

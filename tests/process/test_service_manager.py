@@ -75,6 +75,7 @@ def test_the_whole_life_is_told(
     assert manager.value("EXTEND_TIMEOUT_USEC")
 
 
+@pytest.mark.long
 def test_a_reload_of_broken_code_is_told_with_its_reason(
     live_server: LiveServers, tmp_path: Path, manager: ListeningManager
 ) -> None:
