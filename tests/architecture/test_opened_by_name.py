@@ -47,6 +47,7 @@ ALLOWED = {
     "cli.queries": "shutil asks the terminal for its width",
     "worker.overrides": "the working directory, which it stands in",
     "worker.fork_safety": KERNEL,
+    "worker.profiler": KERNEL,
     "master.headroom": KERNEL,
     "master.memory": KERNEL,
     "config.types": "the kernel's own files, and the text of a setting",

@@ -6,9 +6,10 @@ octets, counts plain numbers; null is what is not known.
 
 Each ``ControlEndpoint`` below is one method and path, with what is sent and what is
 answered. A GET sends its query by the fields of a struct; a POST its order as JSON.
-Two can answer by lines of JSON: ``RELOAD``, which writes a ``Progress`` line for each
-step and then one ``ReloadAnswer``, and ``EVENTS``, which writes an ``EventRecord`` line
-for each event until the service ends. ``METRICS`` answers text for Prometheus.
+Three can answer by lines of JSON: ``RELOAD``, which writes a ``Progress`` line for
+each step and then one ``ReloadAnswer``, ``PROFILE`` likewise, and ``EVENTS``, which
+writes an ``EventRecord`` line for each event until the service ends. ``METRICS``
+answers text for Prometheus.
 
 An order that cannot be carried out is answered by an ``ErrorAnswer``: 400, a
 number is out of bounds; 403, of another user; 409, the service is stopping.
@@ -19,6 +20,7 @@ from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar
 
 import msgspec
 
+from blazeio_supervisor.ipc.profile_api import MOST_SECONDS, Profiled
 from blazeio_supervisor.ipc.status_api import SCHEMA, StatusAnswer
 from blazeio_supervisor.log.events import EventRecord
 
@@ -216,6 +218,51 @@ class StackAnswer(msgspec.Struct, frozen=True):
 
 
 STACK = ControlEndpoint("POST", "/stack", StackOrder, StackAnswer)
+
+
+class ProfileOrder(msgspec.Struct, frozen=True):
+    """A worker is profiled while it serves.
+
+    Attributes:
+        slot: Whose worker; one profile of a service is taken at a time.
+        span_s: How long it shall take.
+        is_whole: Count threads and tasks that wait, too.
+        is_of_memory: Compare what is allocated before and after instead.
+    """
+
+    slot: int = 0
+    span_s: Annotated[float, msgspec.Meta(gt=0, le=MOST_SECONDS)] = 10.0
+    is_whole: bool = False
+    is_of_memory: bool = False
+
+
+class ProfileProgress(msgspec.Struct, frozen=True, tag="progress", tag_field="kind"):
+    """How far a profile is.
+
+    Attributes:
+        samples: How often the threads were looked at so far.
+    """
+
+    samples: int
+
+
+class ProfileAnswer(
+    msgspec.Struct, frozen=True, kw_only=True, tag="ended", tag_field="kind"
+):
+    """A profile, or why there is none.
+
+    Attributes:
+        pid: The pid of the worker.
+        profile: What was found; its ``failure`` says why nothing was.
+    """
+
+    slot: int
+    pid: int | None
+    generation: int
+    profile: Profiled
+
+
+PROFILE = ControlEndpoint("POST", "/profile", ProfileOrder, ProfileAnswer)
 
 
 class UpgradeOrder(msgspec.Struct, frozen=True):

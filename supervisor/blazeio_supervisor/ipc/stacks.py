@@ -70,6 +70,11 @@ class StackCall:
         self._on_fault = on_fault
         loop.add_reader(self._sock.fileno(), self._read)
 
+    @property
+    def sock(self) -> socket.socket:
+        """The master's end: the order of a profile goes over it, too."""
+        return self._sock
+
     def fileno(self) -> int:
         """Return the descriptor, for the next image of the master."""
         return self._sock.fileno()

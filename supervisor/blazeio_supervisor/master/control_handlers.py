@@ -8,6 +8,7 @@ import asyncio
 import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
 from typing import Any, cast
 
 import msgspec
@@ -21,9 +22,10 @@ from blazeio_supervisor.fleet.facts import (
     ResumeAsked,
     ScaleAsked,
 )
-from blazeio_supervisor.fleet.snapshot import SlotView, Snapshot
+from blazeio_supervisor.fleet.snapshot import SlotView, Snapshot, WorkerView
 from blazeio_supervisor.ipc import control_api as api
 from blazeio_supervisor.ipc import status_api
+from blazeio_supervisor.ipc.profile_api import Profiled, ProfileWish, Sampled
 from blazeio_supervisor.ipc.socket_paths import Peer, read_peer
 from blazeio_supervisor.log.events import EventRecord
 from blazeio_supervisor.log.formats import encode_json
@@ -64,6 +66,7 @@ class ControlHandlers:
         self._service = service
         self._exposition = exposition
         self._lasting = lasting
+        self._is_profiling = False
 
     def list_routes(self) -> list[Route]:
         """Pair each endpoint with what answers it."""
@@ -80,6 +83,7 @@ class ControlHandlers:
             route(api.PARK, self.park),
             route(api.RESUME, self.resume),
             route(api.STACK, self.stack),
+            route(api.PROFILE, self.profile),
             route(api.LAST_UPGRADE, self.last_upgrade),
             route(api.UPGRADE, self.upgrade),
             route(api.REOPEN_LOGS, self.reopen_logs),
@@ -223,6 +227,45 @@ class ControlHandlers:
         """Ask workers for their stacks."""
         return await ask_stacks(self._service, order.slot)
 
+    async def profile(self, order: api.ProfileOrder, r: BlazeioServerProtocol) -> None:
+        """Profile one worker; who asks sees how far it is."""
+        snapshot = self._look_at_living()
+        if self._is_profiling:
+            raise RefusedError("a profile is being taken: one at a time")
+        view = _find_owner(snapshot, order.slot)
+        wish = ProfileWish(order.span_s, order.is_whole, order.is_of_memory)
+        saying = self._service.orders.profile(view.worker, wish)
+        if saying is None:
+            raise RefusedError(f"slot {order.slot}: its worker cannot be asked now")
+        self._is_profiling = True
+        try:
+            with self._lasting.answer():
+                async with aclosing(saying):
+                    await self._show_profile(r, view, saying)
+        finally:
+            self._is_profiling = False
+
+    async def _show_profile(
+        self,
+        r: BlazeioServerProtocol,
+        view: WorkerView,
+        saying: AsyncIterator[Sampled | Profiled],
+    ) -> None:
+        await r.prepare(_LINES)
+        async for said in saying:
+            line: msgspec.Struct
+            if isinstance(said, Sampled):
+                line = api.ProfileProgress(said.samples)
+            else:
+                line = api.ProfileAnswer(
+                    slot=view.slot,
+                    pid=view.pid,
+                    generation=view.generation,
+                    profile=said,
+                )
+            await r.write(encode_json(line) + b"\n")
+        await r.eof()
+
     async def last_upgrade(
         self, _: api.Nothing, r: BlazeioServerProtocol
     ) -> api.UpgradeAnswer:
@@ -328,6 +371,16 @@ async def read_order(
 
 async def _write_lines(r: BlazeioServerProtocol, events: list[EventRecord]) -> None:
     await r.write(b"".join(encode_json(each) + b"\n" for each in events))
+
+
+def _find_owner(snapshot: Snapshot, wanted: int) -> WorkerView:
+    slots = snapshot.slots
+    if not 0 <= wanted < len(slots):
+        raise RefusedError(f"slot {wanted}: expected 0 to {len(slots) - 1}", 400)
+    owner = slots[wanted].owner
+    if owner is None or owner.state != "serving":
+        raise RefusedError(f"slot {wanted}: no worker serves there")
+    return owner
 
 
 def _choose_recycled(snapshot: Snapshot, wanted: int | None) -> list[api.Recycled]:

@@ -3,7 +3,7 @@
 import signal
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 
 from msgspec import Struct
 
@@ -34,8 +34,10 @@ from blazeio_supervisor.ipc.messages import (
     WorkerEvent,
 )
 from blazeio_supervisor.ipc.processes import refuse_descriptors
+from blazeio_supervisor.ipc.profile_api import Profiled, ProfileWish, Sampled
+from blazeio_supervisor.ipc.profiles import follow_profile
 from blazeio_supervisor.ipc.scoreboard import Row
-from blazeio_supervisor.ipc.signals import STACK_SIGNAL
+from blazeio_supervisor.ipc.signals import PROFILE_SIGNAL, STACK_SIGNAL
 from blazeio_supervisor.ipc.stacks import StackCall, Stacks
 from blazeio_supervisor.log.formats import (
     escape_line,
@@ -345,6 +347,25 @@ class WorkerOrders:
         pid = record.pid
         return await record.stacks.ask(
             lambda: self._reaper.send_signal(pid, STACK_SIGNAL)
+        )
+
+    def profile(
+        self, worker: int, wish: ProfileWish
+    ) -> AsyncGenerator[Sampled | Profiled, None] | None:
+        """Profile a worker, also while it is blocked; None: none can be taken.
+
+        To close what is returned ends the profile.
+        """
+        record = self._records.get(worker)
+        if record is None or record.pid is None or not record.channel.is_open:
+            return None
+        if not record.has_ready:  # before that the signal would end it
+            return None
+        pid = record.pid
+        return follow_profile(
+            record.stacks.sock,
+            wish,
+            lambda: self._reaper.send_signal(pid, PROFILE_SIGNAL),
         )
 
     def begin_stacks(self, worker: int) -> None:

@@ -130,19 +130,23 @@ class StackDump:
     Args:
         name: Who it is, in front of what is said in Python.
         asker: Where the master reads.
+
+    Attributes:
+        asker: As given; the order of a profile comes there.
+        loop: Of what is watched; None: nothing is, so far.
     """
 
     def __init__(self, name: str, asker: socket.socket) -> None:
         self._name = name
-        self._asker = asker
+        self.asker = asker
         self._server: Server | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self.loop: asyncio.AbstractEventLoop | None = None
         self._own_task: asyncio.Task[Any] | None = None
 
     def arm(self, own: OwnInstallations) -> None:
         """Handle the signal from now on, in this process only."""
         own.handle(STACK_SIGNAL, self._answer)
-        fd = self._asker.fileno()
+        fd = self.asker.fileno()
         faulthandler.register(STACK_SIGNAL, fd, all_threads=True, chain=True)
         own.undo_in_children(self._disarm)
         own.unblock(STACK_SIGNAL)
@@ -151,17 +155,17 @@ class StackDump:
         """Stop answering; the signal, which may still come, does nothing."""
         faulthandler.unregister(STACK_SIGNAL)
         own.handle(STACK_SIGNAL, do_nothing, restarts=True)
-        self._asker.close()
+        self.asker.close()
 
     def _disarm(self) -> None:
         # It restores the handler before it, which is ours, too.
         faulthandler.unregister(STACK_SIGNAL)
         signal.signal(STACK_SIGNAL, signal.SIG_DFL)
-        disconnect_sockets(self._asker.fileno())
+        disconnect_sockets(self.asker.fileno())
 
     def watch(self, server: Server, loop: asyncio.AbstractEventLoop) -> None:
         """Write the requests of this server too, and the task that runs now."""
-        self._server, self._loop = server, loop
+        self._server, self.loop = server, loop
         self._own_task = asyncio.current_task(loop)  # not one of all_tasks()
 
     def _answer(self, *_: Any) -> None:
@@ -172,28 +176,28 @@ class StackDump:
         self._send(text.encode("utf-8", "backslashreplace") + END)
 
     def _send(self, octets: bytes) -> None:
-        while octets and select.select([], [self._asker], [], _UNREAD_S)[1]:
+        while octets and select.select([], [self.asker], [], _UNREAD_S)[1]:
             try:
-                octets = octets[self._asker.send(octets, socket.MSG_DONTWAIT) :]
+                octets = octets[self.asker.send(octets, socket.MSG_DONTWAIT) :]
             except OSError:
                 return  # the master is gone
 
     def _describe_tasks(self) -> str:
-        if self._server is None or self._loop is None:
+        if self._server is None or self.loop is None:
             return ""
         names = {
             task: _describe_requests([r])
             for r in self._server.running
             if (task := r.handler_task.task) is not None
         }
-        current = asyncio.current_task(self._loop)
-        tasks = asyncio.all_tasks(self._loop)
+        current = asyncio.current_task(self.loop)
+        tasks = asyncio.all_tasks(self.loop)
         if self._own_task is not None:
             tasks.add(self._own_task)
         return describe_tasks(tasks, current, names)
 
     def _describe(self) -> str:
-        server, loop = self._server, self._loop
+        server, loop = self._server, self.loop
         if server is None or loop is None:
             return "it is starting"
         task = asyncio.current_task(loop)

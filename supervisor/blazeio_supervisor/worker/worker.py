@@ -51,6 +51,7 @@ from blazeio_supervisor.ipc.processes import (
     set_parent_death_signal,
 )
 from blazeio_supervisor.ipc.scoreboard import Row
+from blazeio_supervisor.ipc.signals import PROFILE_SIGNAL
 from blazeio_supervisor.log.formats import escape_line
 from blazeio_supervisor.log.setup import configure_logs
 from blazeio_supervisor.sockets.reuseport import pair
@@ -71,6 +72,7 @@ from blazeio_supervisor.worker.import_app import (
 )
 from blazeio_supervisor.worker.leased_tasks import add_tasks
 from blazeio_supervisor.worker.overrides import make_adopter
+from blazeio_supervisor.worker.profiler import ProfileOrders
 from blazeio_supervisor.worker.serve import WorkerServer
 from blazeio_supervisor.worker.stack_dump import StackDump
 
@@ -132,6 +134,7 @@ class Worker:
         asker = socket.socket(fileno=fds[1])
         asker.settimeout(None)
         self._dump = StackDump(f"{name} pid={os.getpid()}", asker)
+        self._profiles = ProfileOrders(asker, lambda: self._dump.loop)
 
     def run(self) -> NoReturn:
         """Run the worker; never returns."""
@@ -165,6 +168,7 @@ class Worker:
         origin, order = self._printing.origin, self._order
         origin.worker, origin.slot, origin.pid = order.worker, order.slot, os.getpid()
         self._dump.arm(self._own)
+        self._own.handle(PROFILE_SIGNAL, self._profiles.begin)
         self._own.undo_in_children(self._close_in_child)
         self._own.unblock(signal.SIGTERM)
         setproctitle(f"blazeio: {self._title}")

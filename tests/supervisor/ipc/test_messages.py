@@ -84,6 +84,7 @@ SHAPES = {
     27: "e3e3c56cd45bd47f",
     28: "506bf7b1332648cd",
     29: "b665222ba1116c42",
+    30: "e28c82e6444fb7fe",
 }
 """Of each protocol, what ``take_fingerprint`` gave."""
 
