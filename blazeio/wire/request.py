@@ -35,6 +35,14 @@ from blazeio.wire.grammar import (
     quote,
 )
 from blazeio.wire.headers import NO_HEADERS, BoundedCache, Headers
+from blazeio.wire.private_lines import (
+    AUTHORIZATION_MARK,
+    COOKIE_MARK,
+    Cut,
+    choose_marks,
+    cut_line,
+    put_back,
+)
 
 # The head as values
 
@@ -126,20 +134,6 @@ cached_heads: Final[BoundedCache[bytes, RequestHead]] = BoundedCache(256)
 cached_heads_with_content: Final[BoundedCache[bytes, RequestHead]] = BoundedCache(64)
 _LONGEST_CACHED_BYTES: Final = 1024
 
-# How lines begin that differ from client to client, or from request to request, and so
-# are never cached, and their names. As browsers and most clients write them; and as
-# node does, and proxies from HTTP/2. Each is searched once: 0.06 us.
-_COOKIE_MARK: Final = b"\r\nCookie: "
-_AUTHORIZATION_MARK: Final = b"\r\nAuthorization: "
-_MARKS: Final = (
-    (_COOKIE_MARK, "cookie"),
-    (_AUTHORIZATION_MARK, "authorization"),
-    (b"\r\nReferer: ", "referer"),
-    (b"\r\nX-Forwarded-For: ", "x-forwarded-for"),
-)
-_LOWER_MARKS: Final = tuple((mark.lower(), name) for mark, name in _MARKS)
-PRIVATE_MARKS: Final = tuple(mark for mark, _ in (*_MARKS, *_LOWER_MARKS))
-_HOST_MARK: Final = b"\r\nHost: "
 # A shorter head is parsed as fast as its lines are cut out; a longer one is read line
 # by line.
 _SHORT_BYTES: Final = 192
@@ -200,11 +194,6 @@ def _find_kept(octets: bytes, limits: Limits) -> RequestHead | None:
     return None if kept is None or kept.limits is not limits else kept
 
 
-_Cut = tuple[int, str, bytes]
-"""A line that was cut out: how many fields stood before it, in what it was cut out of;
-its name, in lower case; and its value."""
-
-
 def parse_whole(octets: bytes, limits: Limits) -> RequestHead | None:
     """Parse octets that are one head and nothing else, and no content follows.
 
@@ -224,10 +213,10 @@ def parse_whole(octets: bytes, limits: Limits) -> RequestHead | None:
     head = None
     try:
         if size >= _SHORT_BYTES:
-            if (at := octets.find(_COOKIE_MARK)) > 0:
-                head = _recall_around(octets, at, _COOKIE_MARK, "cookie", limits)
-            elif (at := octets.find(_AUTHORIZATION_MARK)) > 0:
-                mark = _AUTHORIZATION_MARK
+            if (at := octets.find(COOKIE_MARK)) > 0:
+                head = _recall_around(octets, at, COOKIE_MARK, "cookie", limits)
+            elif (at := octets.find(AUTHORIZATION_MARK)) > 0:
+                mark = AUTHORIZATION_MARK
                 head = _recall_around(octets, at, mark, "authorization", limits)
         if head is None:
             head = _parse_alone(octets, limits)
@@ -245,6 +234,13 @@ def _parse_alone(octets: bytes, limits: Limits) -> RequestHead | None:
         RemoteProtocolError: They are none.
     """
     size = len(octets)
+    line, _, fields = octets[:-4].partition(b"\r\n")
+    section = cached_sections.recent.get(fields)
+    # Hot: with a query, it is only the request line that differs each time.
+    if section is not None and line.find(b"?") > 0:
+        head = _read_known(line, section, size)
+        if head is not None and section.limits is limits:
+            return head
     if octets.find(b"\r\n\r\n") + 4 != size:
         return None
     head = _parse_around(octets, limits) if size >= _SHORT_BYTES else None
@@ -313,15 +309,39 @@ def _recall_section(
         RemoteProtocolError: The request line is malformed.
     """
     line_end = octets.find(b"\r\n")
+    if octets.find(b"?", 0, line_end) < 0:
+        return None  # what is left of it will be cached as a head
     fields = octets[line_end + 2 : at] + behind[:-4]
     section = cached_sections.recent.get(fields)
     if section is None or section.limits is not limits:
         return None
-    method, target, minor = _parse_request_line(octets[:line_end], limits)
-    is_usual = target[:1] == "/" and method != "CONNECT"
-    if not (minor and is_usual and section.directives.host):
+    return _read_known(octets[:line_end], section, len(octets))
+
+
+def _read_known(line: bytes, section: HeaderSection, end: int) -> RequestHead | None:
+    """Make a head of its request line and fields that are known.
+
+    Args:
+        line: The request line.
+        section: The fields.
+        end: Offset just after the head.
+
+    Returns:
+        None where its target has another form than most, or it is too large.
+
+    Raises:
+        RemoteProtocolError: The request line is malformed.
+    """
+    limits = section.limits
+    method, target, minor = _parse_request_line(line, limits)
+    if (
+        target[:1] != "/"
+        or method == "CONNECT"
+        or not (minor and section.directives.host)
+        or end > limits.head_bytes
+    ):
         return None
-    return _make_head(method, target, minor, section, len(octets))
+    return _make_head(method, target, minor, section, end)
 
 
 def _parse_around(octets: bytes, limits: Limits) -> RequestHead | None:
@@ -337,16 +357,13 @@ def _parse_around(octets: bytes, limits: Limits) -> RequestHead | None:
         None where there is no such line; and where something is wrong, or unusual: then
         all lines are read in order to find the error.
     """
-    cuts: list[_Cut] = []
+    cuts: list[Cut] = []
     rest = octets
     kept = None
-    for mark, name in _MARKS if octets.find(_HOST_MARK) >= 0 else _LOWER_MARKS:
+    for mark, name in choose_marks(octets):
         at = rest.find(mark)
         if at > 0:
-            line_end = rest.find(b"\r\n", at + 2)
-            place = rest.count(b"\r\n", 0, at)
-            cuts.append((place, name, rest[at + len(mark) : line_end]))
-            rest = rest[:at] + rest[line_end:]
+            rest = cut_line(rest, at, mark, name, cuts)
             kept = _find_kept(rest, limits)
             if kept is not None:
                 break
@@ -357,7 +374,10 @@ def _parse_around(octets: bytes, limits: Limits) -> RequestHead | None:
     # A target with an authority may have the Host at another place.
     if kept is None or kept.target[:1] != "/" or len(octets) > limits.head_bytes:
         return None
-    return _put_back(kept, cuts, len(octets))
+    headers = put_back(kept.headers, cuts, limits)
+    if headers is None:
+        return None
+    return replace(kept, headers=headers, end=len(octets))
 
 
 def _parse_rest(octets: bytes, limits: Limits) -> RequestHead | None:
@@ -366,37 +386,6 @@ def _parse_rest(octets: bytes, limits: Limits) -> RequestHead | None:
         return _parse_lines(octets, len(octets), limits)
     except RemoteProtocolError:
         return None
-
-
-def _put_back(kept: RequestHead, cuts: list[_Cut], end: int) -> RequestHead | None:
-    """Return a head with the fields that were cut out, each at its place.
-
-    Args:
-        kept: The head without them.
-        cuts: In the order in which they were cut out.
-        end: Offset just after the head.
-
-    Returns:
-        None where something is wrong with them, or they may be beyond the limits.
-    """
-    limits = kept.limits
-    pairs = kept.headers.as_tuple()
-    for place, name, octets in reversed(cuts):
-        value = str(octets, "latin-1").strip(" \t")
-        if not (value.isascii() and value.isprintable()):
-            return None
-        if place < 0:
-            pairs += ((name, value),)
-        else:
-            pairs = (*pairs[:place], (name, value), *pairs[place:])
-    if len(pairs) > limits.field_count or (
-        end > limits.field_bytes
-        and any(
-            len(name) + 2 + len(value) > limits.field_bytes for _, name, value in cuts
-        )
-    ):
-        return None
-    return replace(kept, headers=Headers(pairs), end=end)
 
 
 def _parse_lines(octets: bytes, end: int, limits: Limits) -> RequestHead:

@@ -1,6 +1,6 @@
 """Heads with a Cookie or the like: the rest is kept, the secret never is."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from hypothesis import given, settings
@@ -10,8 +10,8 @@ from blazeio.errors import RemoteProtocolError
 from blazeio.limits import Limits
 from blazeio.wire.fields import cached_directives, cached_sections
 from blazeio.wire.headers import cached_lines
+from blazeio.wire.private_lines import PRIVATE_MARKS
 from blazeio.wire.request import (
-    PRIVATE_MARKS,
     cached_heads,
     cached_heads_with_content,
     parse_head,
@@ -121,6 +121,15 @@ def test_no_secret_is_kept() -> None:
         cached_lines,
     ):
         assert not [key for key in memo.recent if b"secret" in key]
+
+
+@pytest.mark.parametrize("read", [parse_head, parse_whole])
+def test_what_is_left_of_a_head_is_cached_though_none_comes_without_a_cookie(
+    read: Callable[[bytes, Limits], object],
+) -> None:
+    for number in range(4):
+        assert read(join([*SHARED, b"Cookie: n=%d" % number]), LIMITS)
+    assert list(cached_heads.recent) == [join(SHARED)]
 
 
 @pytest.mark.parametrize("private", [*PRIVATE, b"X-Own: the secret"])
