@@ -85,6 +85,7 @@ SHAPES = {
     28: "506bf7b1332648cd",
     29: "b665222ba1116c42",
     30: "e28c82e6444fb7fe",
+    31: "be10e5a78fcad1e3",
 }
 """Of each protocol, what ``take_fingerprint`` gave."""
 
