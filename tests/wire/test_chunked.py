@@ -61,8 +61,29 @@ def test_a_padded_size_is_read_by_user_agents_alone(size: int) -> None:
     assert b"".join(content) == b"hello"
     assert decoder.is_complete
     assert refusal_of(octets)[0] == 400
-    with pytest.raises(RemoteProtocolError):
-        ChunkDecoder(LIMITS, unfolds=True).decode(b"2%b\r\n" % (b" " * 99), 0, [])
+
+
+@pytest.mark.parametrize(
+    ("line", "is_read"),
+    [
+        (b"5".ljust(16), True),
+        (b"5".ljust(17), False),
+        (b"5" + b" " * 99, False),
+        (b"5X", False),
+        (b"5\f", False),
+        (b"5\v ", False),
+    ],
+)
+def test_a_size_is_padded_with_blanks_up_to_its_most_digits(
+    line: bytes, is_read: bool
+) -> None:
+    decoder = ChunkDecoder(LIMITS, unfolds=True)
+    octets = line + b"\r\nhello"
+    if is_read:
+        assert decoder.decode(octets, 0, []) == len(octets)
+        return
+    with pytest.raises(RemoteProtocolError, match="malformed chunk line"):
+        decoder.decode(octets, 0, [])
 
 
 def test_it_begins_where_it_is_told_and_ends_where_the_message_does() -> None:
@@ -102,6 +123,14 @@ def test_an_octet_of_content_is_held_once() -> None:
 def test_no_octets_change_nothing() -> None:
     _, content, _ = decode([b"", b"1\r\n", b"", b"x", b"", b"\r", b"", b"\n0\r\n\r\n"])
     assert content == [b"x"]
+
+
+def test_no_piece_of_the_content_is_empty() -> None:
+    octets = b"1\r\nx\r\n2\r\nyz\r\n0\r\n\r\n"
+    for end in range(len(octets)):
+        _, content, _ = decode([octets[:end], octets[end:]])
+        assert b"" not in content
+        assert b"".join(content) == b"xyz"
 
 
 def test_the_largest_chunk_size_is_awaited() -> None:
@@ -157,12 +186,15 @@ def test_trailer_bytes_is_inclusive(size: int, is_read: bool) -> None:
     one = b"A: ".ljust(size - 2, b"b") + b"\r\n"
     two = b"A: b\r\n" + b"C: ".ljust(size - 8, b"d") + b"\r\n"
     for trailers in (one, two):
-        octets = b"0\r\n" + trailers + b"\r\n"
-        if is_read:
-            assert decode([octets], limits)[0].trailers is not None
-        else:
-            refusal = (431, "trailers larger than 100 octets")
-            assert refusal_of(octets, limits) == refusal
+        for octets in (
+            b"0\r\n" + trailers + b"\r\n",
+            b"1\r\nx\r\n0\r\n" + trailers + b"\r\n",
+        ):
+            if is_read:
+                assert decode([octets], limits)[0].trailers is not None
+            else:
+                refusal = (431, "trailers larger than 100 octets")
+                assert refusal_of(octets, limits) == refusal
 
 
 def test_trailers_without_an_end_are_refused_at_the_limit() -> None:
@@ -235,12 +267,16 @@ def test_no_content_is_no_chunk_since_that_would_be_the_end() -> None:
 
 @pytest.mark.parametrize("size", [1, 2, 3, 100])
 def test_a_user_agent_reads_a_folded_trailer(size: int) -> None:
-    octets = b"0\r\nX: a\r\n b\r\n\t c\r\nY: d\r\nZ:\r\n e\r\n\r\n"
+    octets = b"0\r\nX: a\r\n bX\r\n\t c\xa0\r\nY: d\r\nX-Z:\r\n e\r\n\r\n"
     decoder = ChunkDecoder(LIMITS, unfolds=True)
     for piece in cut(octets, size):
         decoder.decode(piece, 0, [])
     assert decoder.trailers is not None
-    assert decoder.trailers.pairs == [("x", "a b c"), ("y", "d"), ("z", "e")]
+    assert decoder.trailers.pairs == [
+        ("x", "a bX c\xa0"),
+        ("y", "d"),
+        ("x-z", "e"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -282,9 +318,10 @@ def test_content_that_looks_like_the_next_chunk_is_content() -> None:
     assert rest == b"x"
 
 
-def test_a_cr_that_ends_a_piece_must_be_followed_by_lf() -> None:
+@pytest.mark.parametrize("begun", [b"1\r", b"1;a\r"])
+def test_a_cr_that_ends_a_piece_must_be_followed_by_lf(begun: bytes) -> None:
     decoder = ChunkDecoder(LIMITS)
-    decoder.decode(b"1\r", 0, [])
+    decoder.decode(begun, 0, [])
     with pytest.raises(RemoteProtocolError, match="bare CR or LF in the chunk line"):
         decoder.decode(b"0\r\nx\r\n0\r\n\r\n", 0, [])
 

@@ -1,0 +1,422 @@
+"""How mutants are tried: each in a fork of a pytest that has collected the tests.
+
+First the tests run once as they are, in a fork, so that nothing is remembered that
+they leave in caches: which lines of which file a test reaches, and how long it takes.
+For each mutant another fork makes its change, and runs the tests that reach the
+changed function, those first that have noticed others of its mutants. It costs some
+ten milliseconds; pytest by itself would take a second to begin.
+"""
+
+import faulthandler
+import gc
+import importlib
+import inspect
+import json
+import mmap
+import os
+import pickle
+import resource
+import signal
+import sys
+import tempfile
+import time
+import traceback
+import warnings
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import NoReturn, TypeVar
+
+import pytest
+from _pytest.python import DirectParamFixtureDef
+from coverage import Coverage
+
+from tests.mutants.making import Mutant, make_mutants
+from tests.mutants.typing_check import find_wrongly_typed
+from tests.support.tree import PACKAGES, REPOSITORY
+
+NOTICED, TIMED_OUT, REFUSED = "noticed", "timed out", "refused by mypy"
+SURVIVED, UNREACHED, UNTRIED = "survived", "reached by no test", "not tried"
+NOTICES = {NOTICED, TIMED_OUT, REFUSED}
+SLACK_S = 10.0
+SLACK_CPU_S = 2.0
+"""What a test may take more than ``SLOWER`` times what it took as the code is."""
+SLOWER = 20.0
+MEMORY_BYTES = 1 << 30
+"""What a mutant may take more than the process had."""
+_Result = TypeVar("_Result")
+OPTIONS = (
+    *("-q", "-p", "no:xdist", "-p", "no:cacheprovider", "-o", "timeout=0"),
+    *("-o", "tmp_path_retention_policy=none", "--capture=sys"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a mutant.
+
+    Attributes:
+        place: As of a ``Mutant``.
+        owner: As of a ``Mutant``.
+        change: As of a ``Mutant``.
+        became: One of the words above.
+    """
+
+    place: str
+    owner: str
+    change: str
+    became: str
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """Which mutant it is."""
+        return self.place, self.owner, self.change
+
+    def __str__(self) -> str:
+        """All of it, in a line."""
+        return f"{self.became}: {self.place}: {self.owner}: {self.change}"
+
+
+@dataclass(slots=True)
+class Found:
+    """What became of the mutants of a room.
+
+    Attributes:
+        outcomes: Of each.
+        failed: The tests that fail without any change; they are left out.
+    """
+
+    outcomes: list[Outcome] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Reach:
+    """What the tests reach: file and line to tests, and how long each test takes."""
+
+    tests: dict[str, dict[int, set[str]]]
+    seconds: dict[str, float]
+    failed: list[str]
+
+
+def try_mutants(
+    places: list[str],
+    tests: list[str],
+    chosen: str,
+    seconds: float,
+    children: int,
+    again: bool,
+) -> Found:
+    """Try every mutant of some files and folders, in a process of its own.
+
+    Args:
+        places: From the root of the repository.
+        tests: The folders whose tests should notice.
+        chosen: An expression of markers, as pytest's ``-m`` has it.
+        seconds: What is not tried by then is left out.
+        children: So many mutants are tried at once.
+        again: Believe what was noticed last time, and try the others.
+    """
+    files = [
+        path
+        for place in places
+        for path in sorted((REPOSITORY / place).rglob("*.py")) or [REPOSITORY / place]
+    ]
+    trying = _Trying(files, seconds, children)
+    kept = _Kept(REPOSITORY / "build/mutants.jsonl")
+    if again:
+        trying.noticed_before = kept.read_noticed()
+    pytest.main([*OPTIONS, "-m", chosen, *tests], plugins=[trying])
+    kept.write(trying.found.outcomes)
+    return trying.found
+
+
+class _Kept:
+    """What became of every mutant when it was last tried."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def _read(self) -> list[Outcome]:
+        if not self._path.exists():
+            return []
+        lines = self._path.read_text().splitlines()
+        return [Outcome(*json.loads(line)) for line in lines]
+
+    def read_noticed(self) -> dict[tuple[str, str, str], str]:
+        outcomes = self._read()
+        left = {each.key for each in outcomes if each.became not in NOTICES}
+        return {each.key: each.became for each in outcomes if each.key not in left}
+
+    def write(self, outcomes: list[Outcome]) -> None:
+        places = {each.place for each in outcomes}
+        others = [each for each in self._read() if each.place not in places]
+        lines = [json.dumps([*each.key, each.became]) for each in (*others, *outcomes)]
+        self._path.parent.mkdir(exist_ok=True)
+        self._path.write_text("".join(f"{line}\n" for line in lines))
+
+
+class _Trying:
+    """A plugin of pytest: it tries mutants where pytest would run the tests."""
+
+    def __init__(self, files: list[Path], seconds: float, children: int) -> None:
+        self.found = Found()
+        self.noticed_before: dict[tuple[str, str, str], str] = {}
+        self._files = files
+        self._end_at = time.monotonic() + seconds
+        self._told_at = 0.0
+        self._children = children
+        self._items: dict[str, pytest.Function] = {}
+        self._reach = _Reach({}, {}, [])
+        self._mutants: list[Mutant] = []
+        self._became: dict[int, str] = {}
+        self._running: dict[int, int] = {}
+        self._noticing: dict[tuple[str, str], Counter[int]] = {}
+
+    def pytest_configure(self) -> None:
+        """Have examples generated only: what a mutant fails is of no use later."""
+        from hypothesis import Phase, settings
+
+        phases = (Phase.explicit, Phase.generate)
+        settings.register_profile(
+            "mutants", database=None, deadline=None, phases=phases
+        )
+        settings.load_profile("mutants")
+
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        """Try the mutants instead of running the tests."""
+        self._items = {
+            item.nodeid: item
+            for item in session.items
+            if isinstance(item, pytest.Function)
+        }
+        self._reach = _run_in_fork(self._find_reach)
+        self._leave_out(self._reach.failed)
+        self._leave_out(_run_in_fork(self._find_unfit))
+        self._mutants = [
+            mutant
+            for path in self._files
+            for mutant in make_mutants(path, _import(path))
+        ]
+        gc.collect()
+        gc.freeze()
+        self._try_all()
+        left = {
+            n: self._mutants[n]
+            for n, became in self._became.items()
+            if became == SURVIVED
+        }
+        refused = find_wrongly_typed(left.values())
+        self._became |= {n: REFUSED for n, mutant in left.items() if mutant in refused}
+        self.found.outcomes = [
+            Outcome(*self._mutants[number].key, became)
+            for number, became in sorted(self._became.items())
+        ]
+        return True
+
+    def _leave_out(self, failed: list[str]) -> None:
+        self.found.failed += failed
+        for name in failed:
+            del self._items[name]
+
+    def _find_unfit(self) -> list[str]:
+        """Return the tests that fail against a mutant which changes nothing."""
+        self._set_bounds()
+        names = sorted(self._items, key=self._reach.seconds.__getitem__)
+        return [name for name in names if not _passes(self._items[name])]
+
+    def _find_reach(self) -> _Reach:
+        """Run the tests as they are."""
+        files = [str(path) for path in self._files]
+        coverage = Coverage(data_file=None, config_file=False, include=files)
+        seconds: dict[str, float] = {}
+        failed: list[str] = []
+        coverage.start()
+        for name, item in self._items.items():
+            coverage.switch_context(name)
+            begun_at = time.monotonic()
+            if not _passes(item):
+                failed.append(name)
+            seconds[name] = time.monotonic() - begun_at
+        coverage.stop()
+        data = coverage.get_data()
+        tests = {
+            path: {
+                line: set(names) - {"", *failed}
+                for line, names in data.contexts_by_lineno(path).items()
+            }
+            for path in files
+        }
+        return _Reach(tests, seconds, failed)
+
+    def _try_all(self) -> None:
+        # By mutant: the number of the test that noticed.
+        notes = mmap.mmap(-1, 4 * (len(self._mutants) + 1))
+        for number, mutant in enumerate(self._mutants):
+            self._tell(number)
+            if mutant.key in self.noticed_before:
+                self._became[number] = self.noticed_before[mutant.key]
+                continue
+            if time.monotonic() > self._end_at:
+                self._became[number] = UNTRIED
+                continue
+            tests = self._choose_tests(mutant)
+            if not tests:
+                if not mutant.runs_at_import:
+                    self._became[number] = UNREACHED
+                continue
+            while len(self._running) >= self._children:
+                self._wait(notes)
+            pid = os.fork()
+            if not pid:
+                self._try_one(mutant, tests, memoryview(notes)[4 * number :])
+            self._running[pid] = number
+        while self._running:
+            self._wait(notes)
+
+    def _tell(self, number: int) -> None:
+        if time.monotonic() < self._told_at + 15:
+            return
+        self._told_at = time.monotonic()
+        counts = dict(Counter(self._became.values()))
+        print(f"{number} of {len(self._mutants)}", counts, file=sys.__stderr__)
+
+    def _choose_tests(self, mutant: Mutant) -> list[int]:
+        """Return the numbers of the tests that reach a mutant, the best first.
+
+        Raises:
+            KeyError: Nothing is known of its file.
+        """
+        names = list(self._items)
+        by_line = self._reach.tests[str(REPOSITORY / mutant.place)]
+        # The line of the ``def`` itself runs when the module is imported.
+        inside = mutant.lines[1:]
+        reaching = set[str]().union(
+            *(by_line.get(line, ()) for line in mutant.at if line in inside)
+        ) or set[str]().union(*(by_line.get(line, ()) for line in inside))
+        if not mutant.lines:
+            reaching = set(names)
+        noticing = self._noticing.setdefault((mutant.place, mutant.owner), Counter())
+        numbers = {name: number for number, name in enumerate(names)}
+        seconds = self._reach.seconds
+        return sorted(
+            (numbers[name] for name in reaching if name in numbers),
+            key=lambda number: (-noticing[number], seconds[names[number]], number),
+        )
+
+    def _try_one(self, mutant: Mutant, tests: list[int], note: memoryview) -> NoReturn:
+        """Run the tests against a mutant; the process ends here."""
+        self._set_bounds()
+        items = list(self._items.values())
+        mutant.apply()
+        for number in tests:
+            seconds = SLOWER * self._reach.seconds[items[number].nodeid]
+            signal.alarm(int(SLACK_S + seconds))
+            signal.setitimer(signal.ITIMER_PROF, SLACK_CPU_S + seconds)
+            if not _passes(items[number]):
+                note[:4] = number.to_bytes(4, "big")
+                os._exit(1)
+        os._exit(0)
+
+    @staticmethod
+    def _set_bounds() -> None:
+        """Bound what a process of mutants takes; its own children end with it."""
+        os.setpgid(0, 0)
+        faulthandler.disable()
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        size = int(Path("/proc/self/statm").read_text().split()[0]) * mmap.PAGESIZE
+        resource.setrlimit(resource.RLIMIT_AS, (size + MEMORY_BYTES,) * 2)
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        gc.disable()
+        warnings.simplefilter("error")  # as pytest has them
+
+    def _wait(self, notes: mmap.mmap) -> None:
+        pid, status = os.waitpid(-1, 0)
+        number = self._running.pop(pid)
+        mutant = self._mutants[number]
+        try:
+            os.killpg(pid, signal.SIGKILL)  # what its tests have started
+        except ProcessLookupError:
+            pass
+        became = SURVIVED
+        if os.WIFSIGNALED(status):
+            late = os.WTERMSIG(status) in (signal.SIGALRM, signal.SIGPROF)
+            became = TIMED_OUT if late else NOTICED
+        elif os.WEXITSTATUS(status):
+            became = NOTICED
+            test = int.from_bytes(notes[4 * number : 4 * number + 4], "big")
+            self._noticing[mutant.place, mutant.owner][test] += 1
+        self._became[number] = became
+
+
+def _passes(item: pytest.Item) -> bool:
+    """Run a test, without the report, which takes longer than most."""
+    assert isinstance(item, pytest.Function)
+    arguments = _find_arguments(item)
+    if arguments is not None:
+        return _returns(item.obj, **arguments)
+    item._initrequest()  # it may have run before
+    hooks = item.ihook
+    passed = _returns(hooks.pytest_runtest_setup, item=item) and _returns(
+        hooks.pytest_runtest_call, item=item
+    )
+    return _returns(hooks.pytest_runtest_teardown, item=item, nextitem=None) and passed
+
+
+def _find_arguments(item: pytest.Function) -> dict[str, object] | None:
+    """Return the arguments of a plain test; None of one that needs pytest's help.
+
+    Such a test is a function called with values of a table: 5x faster by itself.
+    """
+    if inspect.iscoroutinefunction(item.function):
+        return None
+    values = item.callspec.params if hasattr(item, "callspec") else {}
+    fixtures = item._fixtureinfo.name2fixturedefs
+    for name in item.fixturenames:
+        if name not in (*values, "leak_guard", "request"):
+            return None
+        if name in values and not isinstance(fixtures[name][-1], DirectParamFixtureDef):
+            return None
+    wanted = inspect.signature(item.obj).parameters
+    if not values.keys() >= wanted.keys():
+        return None
+    return {name: values[name] for name in wanted}
+
+
+def _returns(function: Callable[..., object], **arguments: object) -> bool:
+    try:
+        function(**arguments)
+    except pytest.skip.Exception:
+        return True
+    except BaseException:  # pytest.exit, too: a mutant may break anything
+        return False
+    return True
+
+
+def _import(path: Path) -> ModuleType:
+    for name, folder in PACKAGES.items():
+        root = REPOSITORY / folder
+        if path.is_relative_to(root):
+            parts = path.relative_to(root).with_suffix("").parts
+            kept = [part for part in parts if part != "__init__"]
+            return importlib.import_module(".".join([name, *kept]))
+    raise AssertionError(path)
+
+
+def _run_in_fork(function: Callable[[], _Result]) -> _Result:
+    with tempfile.TemporaryFile() as file:
+        pid = os.fork()
+        if not pid:
+            try:
+                pickle.dump(function(), file)
+                file.flush()
+            except BaseException:
+                traceback.print_exc(file=sys.__stderr__)
+            finally:
+                os._exit(0)
+        os.waitpid(pid, 0)
+        file.seek(0)
+        found: _Result = pickle.load(file)
+        return found
