@@ -16,6 +16,7 @@ nothing any more.
 
 import argparse
 import multiprocessing
+import signal
 import sys
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
@@ -133,6 +134,7 @@ def main() -> None:
         "--again", action="store_true", help="only those not noticed last time"
     )
     words = parser.parse_args()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that tries them ends
     rooms = [find_room(place) for place in words.places]
     verdicts = [judge(name, room, words) for name, room in rooms]
     sys.exit(0 if all(verdicts) else 1)

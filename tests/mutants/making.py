@@ -96,10 +96,11 @@ def make_mutants(path: Path, module: ModuleType) -> Iterator[Mutant]:
             range(span.start.line, span.end.line + 1)
             for span in (positions[node], positions[mutation.original_node])
         )
-        # A property may have a setter of the same name.
-        function = next(
-            (each for each in existing.get(owner, ()) if _begins_within(each, lines)),
-            None,
+        # A property has a setter of the same name, an overload its stubs.
+        function = min(
+            existing.get(owner, ()),
+            key=lambda each: abs(each.__code__.co_firstlineno - lines.start),
+            default=None,
         )
         if function is None:
             continue
@@ -126,7 +127,7 @@ def _is_same_codec(old: libcst.CSTNode, new: libcst.CSTNode) -> bool:
     names = [str(each.evaluated_value) for each in (old, new)]
     try:
         return codecs.lookup(names[0]) == codecs.lookup(names[1])
-    except LookupError:
+    except (LookupError, ValueError):  # it is no name, or has a NUL
         return False
 
 
@@ -170,10 +171,6 @@ def _find_functions(path: Path) -> dict[str, list[FunctionType]]:
         if type(each) is FunctionType and each.__code__.co_filename == str(path):
             found.setdefault(each.__code__.co_qualname, []).append(each)
     return found
-
-
-def _begins_within(function: FunctionType, lines: range) -> bool:
-    return function.__code__.co_firstlineno in range(lines.start - 9, lines.stop)
 
 
 def _tell_change(old: str, new: str) -> str:

@@ -254,6 +254,7 @@ class _Trying:
     def _try_all(self) -> None:
         # By mutant: the number of the test that noticed.
         notes = mmap.mmap(-1, 4 * (len(self._mutants) + 1))
+        signal.signal(signal.SIGINT, self._stop)
         for number, mutant in enumerate(self._mutants):
             self._tell(number)
             if mutant.key in self.noticed_before:
@@ -275,6 +276,10 @@ class _Trying:
             self._running[pid] = number
         while self._running:
             self._wait(notes)
+
+    def _stop(self, number: int, frame: object) -> None:
+        """Leave out what was not tried yet: what is known by now is kept."""
+        self._end_at = time.monotonic()
 
     def _tell(self, number: int) -> None:
         if time.monotonic() < self._told_at + 15:
@@ -329,7 +334,6 @@ class _Trying:
         size = int(Path("/proc/self/statm").read_text().split()[0]) * mmap.PAGESIZE
         resource.setrlimit(resource.RLIMIT_AS, (size + MEMORY_BYTES,) * 2)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        gc.disable()
         warnings.simplefilter("error")  # as pytest has them
 
     def _wait(self, notes: mmap.mmap) -> None:

@@ -11,6 +11,7 @@ from blazeio.wire.fields import (
 )
 
 HOST = ("host", "h")
+EXPECT = ("expect", "100-continue")
 
 
 def shown(directives: Directives) -> dict[str, object]:
@@ -57,6 +58,29 @@ def test_what_all_fields_decide() -> None:
 
 
 @pytest.mark.parametrize(
+    ("pairs", "minor", "expected"),
+    [
+        ((HOST, ("content-length", "5"), EXPECT), 1, True),
+        ((HOST, ("content-length", "5"), EXPECT), 0, False),
+        ((HOST, ("content-length", "5")), 1, False),
+        ((HOST, ("content-length", "0"), EXPECT), 1, False),
+        ((HOST, ("transfer-encoding", "chunked")), 1, False),
+        ((HOST, ("transfer-encoding", "chunked"), EXPECT), 1, True),
+        ((HOST, EXPECT), 1, False),
+    ],
+)
+def test_who_awaits_100_continue(
+    pairs: DecidingPairs, minor: int, expected: bool
+) -> None:
+    assert read_directives(pairs, minor).expects_continue is expected
+
+
+@pytest.mark.parametrize("value", ["close\xa0", "\x85close", "close\x85, x"])
+def test_only_sp_and_htab_surround_an_option(value: str) -> None:
+    assert read_directives((HOST, ("connection", value)), 1).is_persistent
+
+
+@pytest.mark.parametrize(
     ("pairs", "minor", "status", "message"),
     [
         ((), 1, 400, "HTTP/1.1 request without Host"),
@@ -86,6 +110,10 @@ def test_what_was_decided_is_kept_for_1_1_alone() -> None:
     assert pairs not in cached_directives.recent
     decided = read_directives(pairs, 1)
     assert cached_directives.recent[pairs] is decided
+    assert read_directives(pairs, 0) is not decided
+    for number in range(256):  # it is of the former generation now
+        read_directives((("host", str(number)),), 1)
+    assert pairs not in cached_directives.recent
     assert read_directives(pairs, 0) is not decided
 
 

@@ -52,9 +52,10 @@ def test_responses_with_content(
     assert decided is framing
 
 
-def test_a_connect_that_fails_has_content() -> None:
+@pytest.mark.parametrize("status", [300, 405])
+def test_a_connect_that_fails_has_content(status: int) -> None:
     decided = decide_response_framing(
-        method="CONNECT", minor=1, status=405, content_length=3
+        method="CONNECT", minor=1, status=status, content_length=3
     )
     assert decided is Framing.LENGTH
 
@@ -93,6 +94,26 @@ def test_bad_lengths(values: list[str], status: int, message: str) -> None:
         (["a b, chunked"], 1, 400, "malformed Transfer-Encoding: 'a b, chunked'"),
         (['"a", chunked'], 1, 400, "malformed Transfer-Encoding: '\"a\", chunked'"),
         (["gzip", "chunked"], 1, 501, "unknown transfer coding: 'gzip, chunked'"),
+        (["a ;b=c, chunked"], 1, 501, "unknown transfer coding: 'a ;b=c, chunked'"),
+        # Only SP and HTAB surround a coding: an intermediary that strips more than
+        # that would read chunks where we do not, or the other way round.
+        *(
+            (
+                [coding],
+                1,
+                400,
+                f"Transfer-Encoding does not end in one chunked: {shown}",
+            )
+            for coding, shown in (
+                ("chunked\xa0", "'chunked\\xa0'"),
+                ("\x85chunked", "'\\x85chunked'"),
+                ("\x0bchunked", "'\\x0bchunked'"),
+            )
+        ),
+        (
+            *(["gzip\xa0;a, chunked"], 1, 400),
+            "malformed Transfer-Encoding: 'gzip\\xa0;a, chunked'",
+        ),
     ],
 )
 def test_bad_codings(values: list[str], minor: int, status: int, message: str) -> None:

@@ -1,6 +1,7 @@
 import pytest
 
-from blazeio.wire.headers import Headers
+from blazeio.errors import RemoteProtocolError
+from blazeio.wire.headers import Headers, parse_field_line
 
 
 def make() -> Headers:
@@ -83,8 +84,72 @@ def test_no_field_can_be_set() -> None:
     headers = make()
     with pytest.raises(TypeError):
         headers["a"] = "b"  # type: ignore[index]
-    with pytest.raises(AttributeError):
+    with pytest.raises(AttributeError, match="headers cannot be changed: other"):
         headers.other = 1
+    with pytest.raises(AttributeError, match="headers cannot be changed: octets"):
+        del headers.octets
+
+
+def test_pairs_are_read_without_a_copy() -> None:
+    assert list(make().iter_pairs()) == make().pairs == list(make().as_tuple())
+
+
+def test_octets_are_kept_beside_the_text() -> None:
+    headers = make()
+    octets = [(b"host", b"h")]
+    headers.keep_octets(octets)
+    assert headers.octets is octets
+
+
+@pytest.mark.parametrize(
+    ("line", "value"),
+    [
+        (b"a: \t b\t ", "b"),
+        (b"a:XbX", "XbX"),
+        (b"a:\xa0b\x85", "\xa0b\x85"),  # blanks to Python, not to RFC 9110
+        (b"a:b\tc", "b\tc"),
+        (b"a:b\xff", "b\xff"),
+        (b"a:", ""),
+    ],
+)
+def test_a_value_is_stripped_of_sp_and_htab_alone(line: bytes, value: str) -> None:
+    assert parse_field_line(line) == ("a", value)
+
+
+@pytest.mark.parametrize("size", [1, 64])
+def test_a_name_is_read_once(size: int) -> None:
+    raw = b"Z" * size + b": 1"
+    name = parse_field_line(raw)[0]
+    assert name == "z" * size
+    assert parse_field_line(raw)[0] is name
+    for number in range(512):  # so that it is of the former generation
+        parse_field_line(b"z-%d: 1" % number)
+    assert parse_field_line(raw)[0] is name
+
+
+def test_a_long_name_is_not_kept() -> None:
+    raw = b"Z" * 65 + b": 1"
+    assert parse_field_line(raw)[0] is not parse_field_line(raw)[0]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (b" a: b", "a line folded or begun by whitespace (obs-fold)"),
+        (b"\ta: b", "a line folded or begun by whitespace (obs-fold)"),
+        (b"a" * 32, f"field line without a colon: b'{'a' * 32}'"),
+        (b"a" * 33, f"field line without a colon: b'{'a' * 32}'..."),
+        (b"a : b", "whitespace before the colon of field 'a '"),
+        (b"a\t: b", "whitespace before the colon of field 'a\\t'"),
+        (b"a\xa0: b", "malformed field name 'a\\xa0'"),
+        (b"a{X: b", "malformed field name 'a{X'"),
+        (b"a: \0", "control octet in the value of field 'a'"),
+    ],
+)
+def test_a_malformed_line_is_told_without_its_value(line: bytes, message: str) -> None:
+    with pytest.raises(RemoteProtocolError) as caught:
+        parse_field_line(line)
+    assert (str(caught.value), caught.value.status_hint) == (message, 400)
 
 
 def test_no_fields_are_false() -> None:

@@ -188,6 +188,25 @@ def test_fields_in_front_are_read_as_long_as_the_table_stays() -> None:
         table.decode_front(b"\x82\x04")
 
 
+@pytest.mark.parametrize(
+    ("octets", "count", "end"),
+    [
+        (b"\x92", 0, 0),  # the last four bits are those of ":method"
+        (b"\xff\x00", 0, 0),  # an index of two octets, also where it is in no table
+        (b"\x14\x02/a", 1, 4),  # a path that is never indexed
+        (b"\x82\xbe", 2, 2),  # the second is in the dynamic table
+        (b"\x82" * 6, 5, 5),
+    ],
+)
+def test_what_is_in_front(octets: bytes, count: int, end: int) -> None:
+    table = decoder()
+    table.decode(literal(":authority", "a.example", INDEXED))
+    pairs, at = table.decode_front(octets)
+    assert (len(pairs), at) == (count, end)
+    if count:
+        assert pairs == table.decode(octets)[:count]
+
+
 @pytest.mark.parametrize("value", [0, 30, 31, 127, 128, 1337, 2**20, 2**28 - 1])
 @pytest.mark.parametrize("prefix", [0x0F, 0x1F, 0x3F, 0x7F])
 def test_integers_go_both_ways(value: int, prefix: int) -> None:

@@ -153,8 +153,71 @@ def test_chunks_are_refused_where_a_length_was_declared(framing: Framing) -> Non
 def test_content_that_went_beside_is_counted() -> None:
     response = message(Framing.LENGTH, 5)
     response.begin()
-    response.count_beside(3)
+    response.count_beside(1)
+    response.count_beside(2)
     assert response.content_bytes == 3
     with pytest.raises(LocalProtocolError, match="1 octets more"):
         response.count_beside(3)
     assert response.end(b"de") == b"de"
+
+
+@pytest.mark.parametrize("framing", [Framing.CHUNKED, Framing.LENGTH, Framing.CLOSE])
+def test_all_content_is_counted(framing: Framing) -> None:
+    response = message(framing, 5 if framing is Framing.LENGTH else None)
+    assert (response.is_begun, response.is_ended) == (False, False)
+    response.content(b"ab")
+    response.content(b"c")
+    assert response.content_bytes == 3
+    response.end(b"de")
+    assert response.content_bytes == 5
+    assert response.has_content
+    assert response.is_chunked is (framing is Framing.CHUNKED)
+
+
+def test_a_view_with_nothing_to_add_is_returned_as_it_is() -> None:
+    response = message(Framing.LENGTH, 3)
+    response.begin()
+    view = memoryview(b"abc")
+    assert response.content(view) is view
+
+
+def test_trailers_follow_the_last_chunk() -> None:
+    response = message(Framing.CHUNKED)
+    response.begin()
+    response.trailers = b"a: b\r\nc: d\r\n"
+    assert response.end(b"x") == b"1\r\nx\r\n0\r\na: b\r\nc: d\r\n\r\n"
+
+
+@pytest.mark.parametrize("framing", [Framing.LENGTH, Framing.CLOSE])
+def test_trailers_are_left_out_where_there_are_no_chunks(framing: Framing) -> None:
+    response = message(framing, 1 if framing is Framing.LENGTH else None)
+    response.begin()
+    response.trailers = b"a: b\r\n"
+    assert response.end(b"x") == b"x"
+
+
+def test_head_and_content_are_taken_apart() -> None:
+    response = message(Framing.STREAM)
+    assert response.take(b"", is_last=False) == (b"", b"")
+    assert not response.is_begun
+    assert response.take(b"ab", is_last=False) == (HEAD + b"\r\n", b"ab")
+    assert response.take(b"", is_last=False) == (b"", b"")
+    assert response.take(b"c", is_last=True) == (b"", b"c")
+    assert (response.is_ended, response.content_bytes) == (True, 3)
+    with pytest.raises(LocalProtocolError, match="already ended"):
+        response.take(b"", is_last=False)
+
+
+def test_what_is_taken_at_once_has_its_length() -> None:
+    response = message(Framing.STREAM)
+    head = HEAD + b"Content-Length: 2\r\n\r\n"
+    assert response.take(b"ab", is_last=True) == (head, b"ab")
+
+
+@pytest.mark.parametrize(("octets", "is_last"), [(b"abcd", False), (b"ab", True)])
+def test_another_length_than_declared_is_not_taken(
+    octets: bytes, is_last: bool
+) -> None:
+    response = message(Framing.LENGTH, 3)
+    with pytest.raises(LocalProtocolError, match="declared Content-Length: 3"):
+        response.take(octets, is_last=is_last)

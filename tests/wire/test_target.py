@@ -30,6 +30,12 @@ def test_the_four_forms(method: str, target: str, expected: Target) -> None:
     [
         ("GET", "*", "target '*' is only for OPTIONS, not for GET"),
         ("CONNECT", "/", "CONNECT needs host:port as its target, got '/'"),
+        ("CONNECT", "h", "CONNECT needs host:port as its target, got 'h'"),
+        ("CONNECT", "h1", "CONNECT needs host:port as its target, got 'h1'"),
+        ("CONNECT", "h:", "CONNECT needs host:port as its target, got 'h:'"),
+        ("CONNECT", "u@h:1", "CONNECT needs host:port as its target, got 'u@h:1'"),
+        ("GET", "http:/h", "target is neither a path nor an http URI: 'http:/h'"),
+        ("GET", "a://h/", "target is neither a path nor an http URI: 'a://h/'"),
         ("GET", "h:80", "target is neither a path nor an http URI: 'h:80'"),
         ("GET", "", "target is neither a path nor an http URI: ''"),
         ("GET", "http://u@h/", "bad authority in the target: 'u@h'"),
@@ -50,11 +56,13 @@ def test_paths_are_decoded_leniently(raw: str, path: str) -> None:
     assert decode_path(raw) == path
 
 
-@pytest.mark.parametrize("value", ["h", "h:65535", "h:", "[::1]:0"])
+@pytest.mark.parametrize("value", ["h", "h:65535", "h:", "h:00080", "[::1]:0"])
 def test_good_hosts(value: str) -> None:
     assert is_host(value)
 
 
-@pytest.mark.parametrize("value", ["", ":1", "h:65536", "h:123456", "a,b", "u@h"])
+@pytest.mark.parametrize(
+    "value", ["", ":1", "h:65536", "h:123456", "h:000080", "a,b", "u@h"]
+)
 def test_bad_hosts(value: str) -> None:
     assert not is_host(value)
