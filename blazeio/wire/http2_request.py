@@ -114,6 +114,8 @@ class HeadReader:
             RemoteProtocolError: It is refused with a status.
         """
         # Hot: runs once per request.
+        # A block that changes the table is never kept, so that one which is found here
+        # has changed nothing; the memo is emptied whenever the table changes.
         kept = self._heads.get(block)
         if kept is not None:
             return kept
@@ -142,6 +144,7 @@ class HeadReader:
         limits = self._limits
         try:
             pairs = self._decode(block, 0)
+        # It is a RemoteProtocolError, too, but no fault of this stream alone.
         except Http2ConnectionError:
             raise
         except RemoteProtocolError as error:
@@ -151,6 +154,8 @@ class HeadReader:
             raise Http2StreamError(ErrorCode.ENHANCE_YOUR_CALM, message)
         for name, value in pairs:
             _check_field(name, value)
+            # RFC 9110 section 6.5.1: what frames a message must not be among its
+            # trailers.
             if name in REFUSED_TRAILERS:
                 raise _malformed(f"field {quote(name)} in the trailer section")
         kept = [pair for pair in pairs if pair[0] not in DROPPED_TRAILERS]
@@ -184,9 +189,15 @@ class HeadReader:
         count = len(front)
         if section.pseudo:
             count += len(section.pseudo)
+            # RFC 9113 section 8.3: the same pseudo-header field twice is malformed. In
+            # a dict the second would replace the first: which of two paths did a proxy
+            # check?
             pseudo.update(section.pseudo)
         if len(pseudo) != count:
             raise _malformed("a pseudo-header field is there twice")
+        # Counted as SETTINGS_MAX_HEADER_LIST_SIZE, which we have announced, counts:
+        # names, values and 32 octets for each field, after decompression (section
+        # 10.5.1).
         if section.size + _size_of(front) > self._limits.head_bytes:
             message = f"head larger than {self._limits.head_bytes} octets"
             raise RemoteProtocolError(message, 431)
@@ -201,6 +212,8 @@ class HeadReader:
             raise _malformed(":protocol without CONNECT")
         target = pseudo.get(":path", "")
         _check_request(method, pseudo.get(":scheme", ""), target, self._limits)
+        # Section 8.3.1 allows neither; then nobody could say which site is meant, as
+        # for HTTP/1.1 without Host.
         if not section.host:
             raise RemoteProtocolError("neither :authority nor Host")
         path, _, query = target.partition("?")
@@ -247,8 +260,12 @@ def read_section(pairs: list[Pair], authority: str | None, limits: Limits) -> _S
         if name == ":authority":
             authority = value
     if authority is not None:
+        # It becomes ``r.host``, and part of links: the same grammar as Host in
+        # HTTP/1.1.
         if not is_host(authority):  # userinfo neither: section 8.3.1
             raise _malformed(f":authority is {quote(authority)}")
+        # Section 8.3.1: they must not differ, else a cache in front keys by one of them
+        # and we answer for the other.
         if host is not None and host != authority:
             message = f"Host {quote(host)} beside :authority {quote(authority)}"
             raise RemoteProtocolError(message)
@@ -256,6 +273,8 @@ def read_section(pairs: list[Pair], authority: str | None, limits: Limits) -> _S
     elif host and not is_host(host):
         raise RemoteProtocolError(f"malformed Host: {quote(host)}")
     if host is not None:
+        # Section 8.3.1: who turns a request into HTTP/1.1 makes Host from
+        # ``:authority``; a handler finds it in the headers whatever was spoken.
         fields.insert(0, ("host", host))
     return _Section(
         pseudo=pseudo,
@@ -274,6 +293,8 @@ def _sort_fields(
 ) -> tuple[list[Pair], list[Pair], str | None]:
     """Pseudo-header fields; the others, Cookie joined; and the value of Host."""
     count = 0
+    # Section 8.3: pseudo-header fields come first; a later one is found by its name,
+    # which is no token.
     while count < len(pairs) and pairs[count][0][:1] == ":":
         if pairs[count][0] not in _PSEUDO:
             raise _malformed(f"pseudo-header field {quote(pairs[count][0])}")
@@ -311,13 +332,17 @@ def _check_field(name: str, value: str) -> None:
     is_plain = value.isascii() and value.isprintable()
     if not (is_plain or FIELD_VALUE.fullmatch(value)):
         raise _malformed(f"control octet in the value of field {quote(name)}")
+    # Section 8.2.1: a value must not begin or end with blanks. HTTP/1.1 strips them, so
+    # behind a proxy that passes them on the value would be another one.
     if value != value.strip(" \t"):
         raise _malformed(f"whitespace around the value of field {quote(name)}")
+    # Section 8.2.2: te is the one field of a connection that may be there, so.
     if name == "te" and value.lower() != "trailers":
         raise _malformed(f"te is {quote(value)}")
 
 
 def _check_name(name: str) -> None:
+    # A colon within a name would let a field be smuggled into HTTP/1.1 (section 10.3).
     if name[:1] == ":":
         raise _malformed(f"pseudo-header field {quote(name)} after a field")
     if _NAME.fullmatch(name) is None:
@@ -348,6 +373,8 @@ def _check_request(method: str, scheme: str, target: str, limits: Limits) -> Non
     if len(target) > limits.target_bytes:
         message = f"target longer than {limits.target_bytes} octets"
         raise RemoteProtocolError(message, 414)
+    # Section 8.3.1: path-absolute, or an asterisk for OPTIONS. A space or a CR in it
+    # would end the request line of a message that is forwarded as HTTP/1.1.
     if not (target[0] == "/" or (target == "*" and method == "OPTIONS")) or not (
         target.isascii() and target.isprintable() and " " not in target
     ):
@@ -369,7 +396,9 @@ def _make_connect(
 ) -> RequestHead:
     """RFC 9113 section 8.5: CONNECT has nothing but an authority."""
     authority = pseudo.get(":authority", "")
-    if len(pseudo) != 2 or not authority or not authority[-1].isdigit():
+    # That it is a host, with or without a port, is checked by now.
+    has_port = ":" in authority and authority[-1].isdigit()
+    if len(pseudo) != 2 or not has_port:
         raise _malformed("CONNECT has :authority with a port, no :scheme and no :path")
     return RequestHead(
         *("CONNECT", authority, "", "", 1, section.headers, section.host),

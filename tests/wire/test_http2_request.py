@@ -184,7 +184,12 @@ def test_connect_has_an_authority_alone() -> None:
     assert (head.method, head.target, head.path) == ("CONNECT", "a.example:443", "")
     connect = put(":method", "CONNECT")
     assert "CONNECT has" in find_fault(connect)
-    assert "CONNECT has" in find_fault([(":method", "CONNECT"), (":authority", "a")])
+
+
+@pytest.mark.parametrize("authority", ["a", "a1", "192.0.2.1", "a:", "[::1]"])
+def test_connect_needs_a_port(authority: str) -> None:
+    fields = [(":method", "CONNECT"), (":authority", authority)]
+    assert "CONNECT has :authority with a port" in find_fault(fields)
 
 
 def test_an_extended_connect_is_seen_as_the_get_of_a_websocket() -> None:
