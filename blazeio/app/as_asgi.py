@@ -12,7 +12,7 @@ from blazeio.protocol.options import HeaderConfig
 from blazeio.server.server import Server
 
 ROOT_PATHS: Final = 64
-"""So many paths at which the app may be mounted in others are kept apart."""
+"""For how many paths, at which others mount the app, its requests are kept."""
 
 
 class AsgiApp:
@@ -47,7 +47,7 @@ class AsgiApp:
             raise ValueError(f"there is no {scope['type']} here")
 
     def _find_server(self, root_path: str) -> Server:
-        """Give what the requests of this loop, mounted at this path, share."""
+        """Return what the requests of this loop, mounted at this path, share."""
         loop = asyncio.get_running_loop()
         server = self._servers.get((loop, root_path))
         if server is None:
@@ -82,7 +82,7 @@ class AsgiApp:
 
 
 def asgi(app: App[Any]) -> AsgiApp:
-    """Give an App as an ASGI 3 app: ``uvicorn main:app`` with ``app = io.asgi(web)``.
+    """Return an App as an ASGI 3 app: ``uvicorn main:app`` with ``app = io.asgi(web)``.
 
     Raises:
         ConfigurationError: It is no App.

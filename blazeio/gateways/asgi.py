@@ -13,7 +13,7 @@ from blazeio.wire.request import RequestHead
 
 
 def _asks_for_websocket(upgrade: str) -> bool:
-    """Whether it is among the protocols that a client would rather speak."""
+    """Tell whether it is among the protocols that a client would rather speak."""
     return "websocket" in [each.strip().lower() for each in upgrade.split(",")]
 
 

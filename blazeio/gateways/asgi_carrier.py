@@ -360,7 +360,7 @@ class AsgiCarrier:
         """Nothing waits for it here."""
 
     def close(self) -> None:
-        """It was the last response, or the WebSocket has ended."""
+        """End the connection: it was the last response, or the WebSocket has ended."""
         self._end()
 
     def abort(self) -> None:
@@ -446,7 +446,7 @@ class AsgiCarrier:
             self._client = None
 
     def _answer_frames(self) -> None:
-        """Give our end what its client answers: pongs, and the agreement to a close."""
+        """Pass what the client answers to our end: pongs, the agreement to a close."""
         client, feed = self._client, self._feed_octets
         answers = b"" if client is None else client.take_octets()
         if answers and feed is not None:

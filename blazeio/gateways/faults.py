@@ -19,7 +19,7 @@ class ClientLost(ClientDisconnected, OSError):  # noqa: N818 - a fact
 
 
 def is_disconnect_fault(error: BaseException | None) -> bool:
-    """Whether it is our own word that the client is gone, or follows from it.
+    """Tell whether it says that the client is gone, or follows from that.
 
     Frameworks catch ``ClientLost`` and raise one of their own; then ours is the
     context of theirs.

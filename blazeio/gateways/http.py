@@ -133,7 +133,7 @@ class HttpExchange:
     # Receiving
 
     async def receive(self) -> Message:
-        """Give the next piece of the body; then, when it comes, the disconnect."""
+        """Return the next piece of the body; then, when it comes, the disconnect."""
         # Hot: runs once per request of most apps.
         content = self._content
         if not self.has_given_body and not self.is_over:
@@ -216,7 +216,7 @@ class HttpExchange:
         return waiter
 
     def _wake(self) -> None:
-        """Have all that wait in ``receive`` look again."""
+        """Wake everybody who waits in ``receive``, to look again."""
         waiters, self._waiters = self._waiters, None
         for waiter in waiters or ():
             if not waiter.done():
@@ -291,7 +291,7 @@ class HttpExchange:
             raise ClientLost("the client is gone")
 
     def hold(self, start: ResponseStart) -> None:
-        """Have a head that leaves with the first piece of the body."""
+        """Hold a head back until the first piece of the body, to leave with it."""
         self._start = start
         self.state = BODY
 
@@ -304,7 +304,7 @@ class HttpExchange:
                 raise ClientLost("the client is gone") from error
 
     def write(self, body: bytes, *, is_last: bool) -> None:
-        """Give a piece of the body to the transport, after the head if it is held."""
+        """Write a piece of the body to the transport, after the head if it is held."""
         # Hot: runs once per request.
         start = self._start
         if start is not None:
@@ -501,7 +501,7 @@ class HttpExchange:
 
 
 def takes_trailers(r: GatewayProtocol) -> bool:
-    """Whether the client wants trailers (RFC 9110 section 10.1.4)."""
+    """Tell whether the client wants trailers (RFC 9110 section 10.1.4)."""
     codings = r.headers.get("te", "").split(",")
     return r.response.minor > 0 and "trailers" in [
         each.partition(";")[0].strip().lower() for each in codings

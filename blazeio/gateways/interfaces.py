@@ -93,7 +93,7 @@ def find_interface(found: object, name: str, told: str) -> Interface:
 
 
 def _is_async(found: Callable[..., Any]) -> bool:
-    """Whether calling it gives a coroutine."""
+    """Tell whether a call of it returns a coroutine."""
     while isinstance(found, functools.partial):
         found = found.func
     if inspect.isclass(found):
@@ -159,7 +159,7 @@ def _count_required(signature: inspect.Signature) -> int:
 
 
 def _takes(signature: inspect.Signature, count: int) -> bool:
-    """Whether it can be called with so many positional arguments."""
+    """Tell whether it can be called with this many positional arguments."""
     try:
         signature.bind(*range(count))
     except TypeError:

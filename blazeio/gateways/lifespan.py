@@ -40,7 +40,7 @@ LIFESPAN_EXPECTED = {
 
 
 class LifespanMode(StrEnum):
-    """Whether an app has to have a lifespan.
+    """Tell whether an app has to have a lifespan.
 
     Attributes:
         AUTO: It may.

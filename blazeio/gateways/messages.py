@@ -262,7 +262,7 @@ def read_data(message: Message) -> str | bytes:
 
 
 def is_close_code(code: int) -> bool:
-    """Whether a close frame may carry it (RFC 6455 section 7.4)."""
+    """Tell whether a close frame may carry it (RFC 6455 section 7.4)."""
     if code in (1004, 1005, 1006):
         return False
     return 1000 <= code <= 1014 or 3000 <= code <= 4999

@@ -134,5 +134,5 @@ def find_raw_path(target: str, path: str) -> bytes:
 
 
 def is_below(path: str, root_path: str) -> bool:
-    """Whether a request came with the prefix that a proxy usually takes away."""
+    """Tell whether a request has the prefix that a proxy usually takes away."""
     return path.startswith(root_path) and path[len(root_path) :][:1] in ("", "/")

@@ -89,7 +89,7 @@ class Socket(WebSocket):
 
     @property
     def is_over(self) -> bool:
-        """It was closed, by either side, or the connection is lost."""
+        """Whether it was closed, by either side, or the connection is lost."""
         return self._is_over or not self.r.is_alive
 
     def abandon(self) -> None:
@@ -155,7 +155,7 @@ class WebSocketExchange:
     # Receiving
 
     async def receive(self) -> Message:
-        """Give the connect, then each message, then the disconnect, again and again."""
+        """Return the connect, then each message, then always the disconnect."""
         # Hot: runs once per message.
         if not self._has_connected:
             self._has_connected = True

@@ -221,7 +221,7 @@ def _log_stuck(text: str, stack: str) -> None:
 
 
 def _may_collect(r: GatewayProtocol, content: ContentStream) -> bool:
-    """Whether a body is small, and its client does not wait to be asked for it."""
+    """Tell whether a body is small, and its client does not wait for a 100."""
     if content.is_whole or r.headers.get("expect") is not None:
         return False
     return 0 <= content.due_bytes <= COLLECTED_BYTES and r.content_length is not None
@@ -395,7 +395,7 @@ class WsgiCall:
         self._ask(partial(self._put_file, None if has_left else start, part))
 
     def _ask(self, work: Callable[[], Awaitable[Any]]) -> Any:
-        """Have the loop do something, and sleep until it has.
+        """Run something on the event loop, and sleep until it is done.
 
         Raises:
             ClientLost: The client is gone.
@@ -425,7 +425,7 @@ class WsgiCall:
         self._note(_End(error))
 
     async def attend(self) -> BaseException | None:
-        """Do what the thread asks for, until it has ended; return what it raised."""
+        """Serve the thread until it has ended, and return what it raised."""
         asked = self._asked
         while True:
             while not asked:
@@ -502,7 +502,7 @@ def _check(part: object) -> bytes:
 
 
 def _declare_length(start: ResponseStart, part: FilePart) -> ResponseStart:
-    """Of a file all octets are known beforehand: no chunks, so sendfile(2)."""
+    """Declare the length of a file: without chunks, sendfile(2) can send it."""
     if start.fields.content_length is not None:
         return start
     size = max(os.fstat(part.file).st_size - (part.offset or 0), 0)

@@ -34,7 +34,7 @@ from blazeio.wire.request import RequestHead
 log = get_logger("blazeio.http2")
 
 ALPN: Final = "h2"
-"""Its name where it is agreed on within TLS (RFC 9113 section 3.2)."""
+"""The name of HTTP/2 where it is agreed on within TLS (RFC 9113 section 3.2)."""
 REST_S: Final = 1.0
 """A connection that is idle for so long gives up what its header blocks meant."""
 
@@ -45,7 +45,7 @@ _NAMES: Final = ("OPENING", "OPEN", "ANNOUNCED", "ENDING", "LINGERING", "LOST")
 
 
 class _Unsent:
-    """What of a connection's octets has not left, for the pace of its reader.
+    """The octets of a connection that have not left, for the pace of its reader.
 
     Octets that were given out count as moved, so that a client that reads is not
     taken for one that does not, however much is written meanwhile.

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 log = get_logger("blazeio.http2")
 
 MOST_SPARE: Final = 128
-"""So many streams that are over are kept for the next requests of a server."""
+"""How many ended streams a server keeps for its next requests."""
 _ERROR: Final = 400
 """From this status on a client looks for the answer while it still sends: curl then
 stops by itself, and drops an answer that comes together with a reset (7.88 does). To
@@ -59,7 +59,7 @@ class StreamReading:
 
     @property
     def is_open(self) -> bool:
-        """Its window is opened as its content is taken."""
+        """Open the window of the stream as its content is taken."""
         return not self._stream.state.is_paused
 
     def pause(self) -> None:
@@ -88,7 +88,7 @@ class StreamTransport(asyncio.Transport):
         self._stream = stream
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """Of the connection's transport."""
+        """Return what the connection's transport says."""
         return self._stream.connection.transport.get_extra_info(name, default)
 
     def is_closing(self) -> bool:
@@ -263,7 +263,7 @@ class Http2Stream:
         self.request.handler_task.refuse_head(error)
 
     def _join(self, connection: "Http2Connection") -> None:
-        """Be on another connection: the request is told, since its peer is another."""
+        """Move to another connection, and tell the request: its peer is another."""
         self.connection = connection
         self.request.connection_made(self.transport)
 
@@ -311,7 +311,7 @@ class Http2Stream:
             self.disconnect("the client closed while the response was streamed")
 
     def sent(self) -> None:
-        """What has waited was sent, or so much of it that writers go on."""
+        """Let writers go on: what waited was sent, or enough of it."""
         if not self.state.waiting_bytes:
             if self._timeouts is not None:
                 self._timeouts.stop_reading()

@@ -93,7 +93,7 @@ class WriteGate:
         self.is_open = False
 
     def open(self) -> None:
-        """All sleepers go on, in the order they came."""
+        """Wake all sleepers, in the order in which they came."""
         self.is_open = True
         waiters, self._waiters = self._waiters, None
         for waiter in waiters or ():

@@ -390,7 +390,7 @@ class Http1Connection(ReceivedContent, asyncio.BufferedProtocol, asyncio.Protoco
     # Called by its timeouts
 
     def on_state_timeout(self) -> None:
-        """What the connection waits for in its state has not come.
+        """End a connection for which what it waits for has not come.
 
         A request that has come meanwhile has not lifted the end of the time for its
         head: to do that for each would cost more than to look at it here.

@@ -483,7 +483,7 @@ class ResponseWriter:
         self.send(b"", is_last=True)
 
     def set_trailers(self, message: OutgoingMessage, trailers: FieldInput) -> None:
-        """Have these fields follow the last content.
+        """Add fields that follow the last content.
 
         Raises:
             LocalProtocolError: A field is malformed, or none of a trailer section.
