@@ -98,6 +98,8 @@ def read_framing(values_of: ValuesOf, minor: int) -> tuple[int | None, bool]:
     """
     length = parse_content_length(values_of("content-length", ()))
     is_chunked = parse_transfer_encoding(values_of("transfer-encoding", ()), minor)
+    # The classic of request smuggling (CL.TE): which of the two a proxy in front goes
+    # by, nobody here can know.
     if is_chunked and length is not None:
         # RFC 9112 section 6.1 allows a server to answer and close; but a client that
         # sends both is broken, or smuggles a request.
@@ -107,6 +109,8 @@ def read_framing(values_of: ValuesOf, minor: int) -> tuple[int | None, bool]:
 
 def _decide_host(values: Sequence[str], minor: int) -> str | None:
     """Return the Host: exactly one in HTTP/1.1, at most one in 1.0."""
+    # RFC 9112 section 3.2: 400 for none and for more than one; a proxy that routes by
+    # the first would be passed by with the second.
     if len(values) > 1:
         raise RemoteProtocolError("more than one Host")
     if values:
@@ -133,6 +137,7 @@ def _asks_to_continue(values: Sequence[str]) -> bool:
     expectations = [part for part in split_list(values) if part]
     for expectation in expectations:
         if expectation != "100-continue":
+            # RFC 9110 section 10.1.1: a server that cannot meet it may answer 417.
             message = f"unknown expectation {quote(expectation)}"
             raise RemoteProtocolError(message, 417)
     return bool(expectations)
@@ -177,6 +182,8 @@ def read_header_section(octets: bytes, minor: int, limits: Limits) -> HeaderSect
     # Hot: runs for each head whose section was not cached.
     if minor:
         kept = cached_sections.recall(octets)
+        # By identity: two servers of one process may have different limits, and what
+        # one of them has accepted must not pass the other.
         if kept is not None and kept.limits is limits:
             return kept
     pairs, key, is_known = read_field_lines(octets, limits)
@@ -224,6 +231,7 @@ def read_field_lines(
 
 
 def _check_limits(octets: bytes, lines: list[bytes], limits: Limits) -> None:
+    # Each line costs us an object, also an empty one: a count, besides the octets.
     if len(lines) > limits.field_count:
         message = f"{len(lines)} fields, at most {limits.field_count} are read"
         raise RemoteProtocolError(message, 431)

@@ -75,6 +75,9 @@ def find_response_framing(
 
 def _has_no_content(method: str, status: int) -> bool:
     """Rules 1 and 2: HEAD, 1xx, 204, 304, and a CONNECT that succeeds."""
+    # Before the fields are looked at: a Content-Length of a HEAD or 304 is that of the
+    # content which is *not* here (RFC 9110 section 8.6), and whoever waits for it reads
+    # the next response as its content.
     if method == "HEAD" or status < 200 or status in (204, 304):
         return True
     return method == "CONNECT" and status < 300
@@ -99,6 +102,8 @@ def parse_content_length(values: Sequence[str]) -> int | None:
     # A list in one line ("5, 5") is refused by the pattern below.
     if len(values) > 1:
         raise RemoteProtocolError("more than one Content-Length")
+    # int() would accept "+5", " 5", "5_0" and the digits of every script: each of them
+    # is another length to somebody else on the way (RFC 9112 section 11.2).
     if CONTENT_LENGTH.fullmatch(value) is not None:
         return int(value)
     if value.isascii() and value.isdecimal():
@@ -124,6 +129,8 @@ def parse_transfer_encoding(values: Sequence[str], minor: int) -> bool:
     """
     if not values:
         return False
+    # RFC 9112 section 6.1: such a message must be treated as if its framing is faulty,
+    # since a proxy of HTTP/1.0 has forwarded a field that it does not understand.
     if not minor:
         raise RemoteProtocolError("Transfer-Encoding in an HTTP/1.0 message")
     # RFC 9110 section 5.3: several lines are one list. Names of codings are
@@ -235,6 +242,7 @@ class OutgoingMessage:
             LocalProtocolError: The message has ended, or this is more than its declared
                 length. Nothing changed.
         """
+        # Checked before the head leaves: what is refused here can still become a 500.
         self.check(len(octets))
         if not octets:
             return b""
@@ -250,6 +258,7 @@ class OutgoingMessage:
         """
         self.check(size)
         self.content_bytes += size
+        # By sendfile(2), for instance: no octet of it comes through here.
         self._due_bytes -= size
 
     def end(self, octets: bytes = b"") -> bytes:
@@ -345,8 +354,12 @@ class OutgoingMessage:
         elif self._framing is Framing.CLOSE:
             self.is_persistent = False
         if not self.is_persistent:
+            # RFC 9112 section 9.6: a server that will close says so in its final
+            # response, so that the client does not send a next request into the close.
             lines.append(b"Connection: close\r\n")
         elif self._minor == 0:
+            # Appendix C.2.2: in HTTP/1.0 a connection persists only where both have
+            # said so.
             lines.append(b"Connection: keep-alive\r\n")
         lines.append(b"\r\n")
         return b"".join(lines)

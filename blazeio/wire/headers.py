@@ -259,9 +259,11 @@ def read_field_line(line: bytes) -> Field:
     pair = parse_field_line(line)
     name, value = pair
     decides = name in DECIDING_NAMES
+    # An empty Host is allowed: RFC 9112 section 3.2, for a target without authority.
     if decides and name == "host" and value and not is_host(value):
         raise RemoteProtocolError(f"malformed Host: {quote(value)}")
     field = pair, decides
+    # By name, not by value: whether a value is a secret cannot be seen from it.
     if name in SHARED_NAMES and len(line) <= _LONGEST_CACHED_BYTES:
         cached_lines.keep(line, field)
     return field
@@ -292,6 +294,8 @@ def _read_name(raw_name: bytes, line: bytes) -> str:
     if kept is not None:
         return kept
     name = str(raw_name, "latin-1")
+    # Also the name with a blank before its colon: RFC 9112 section 5.1 demands 400, as
+    # proxies differ in whether they strip it, and thus in which field it is.
     if TOKEN.fullmatch(name) is None:
         _refuse_field_line(line)
     name = name.lower()
@@ -304,6 +308,8 @@ def _refuse_field_line(line: bytes) -> NoReturn:
     """Raise the error of a malformed line; never with a value: maybe a secret."""
     raw_name, colon, _ = line.partition(b":")
     name = str(raw_name, "latin-1")
+    # Section 5.2: a server must reject obs-fold, or replace it. Rejected, since what is
+    # one value to us may be two fields to somebody in front.
     if line[:1] in (b" ", b"\t"):
         message = "a line folded or begun by whitespace (obs-fold)"
     elif not colon:

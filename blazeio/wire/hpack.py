@@ -74,6 +74,8 @@ def read_integer(block: bytes, at: int, value: int) -> tuple[int, int]:
     """
     shift = 0
     while True:
+        # Leading zeros (0x80 0x80 ...) would be valid for ever, so the octets are
+        # counted and not the value: section 5.1 asks for limits of both.
         octet = block[at]
         at += 1
         value += (octet & 0x7F) << shift
@@ -94,9 +96,12 @@ def read_string(block: bytes, at: int) -> tuple[str, int]:
     first = block[at]
     at += 1
     length = first & 0x7F
+    # RFC 7541 section 5.1: a prefix of ones alone says that more octets follow.
     if length == 0x7F:
         length, at = read_integer(block, at, length)
     end = at + length
+    # Said by the length before any octet of it was looked at: a slice would be silently
+    # shorter, and the next field would be read out of this string.
     if end > len(block):
         raise _refuse("the header block ends within a string")
     octets = block[at:end]
@@ -138,6 +143,8 @@ class HeaderDecoder:
     def __init__(self, most_bytes: int, table_bytes: int = DEFAULT_TABLE_BYTES) -> None:
         self._most_bytes = most_bytes
         self._offered_bytes = table_bytes
+        # Until our SETTINGS are acknowledged the peer may still use the default: RFC
+        # 9113 section 6.5.2 has 4,096 octets as what a connection begins with.
         self._limit_bytes = max(table_bytes, DEFAULT_TABLE_BYTES)
         self._table_bytes = DEFAULT_TABLE_BYTES
         self._entries: list[Pair] = []  # the newest is the last
@@ -165,11 +172,17 @@ class HeaderDecoder:
         # Hot: runs for each head that is not kept whole.
         pairs: list[Pair] = []
         at, end = 0, len(block)
+        # The block has to begin with a size update (RFC 7541 section 4.2), or it is
+        # broken: ``decode`` sees to both.
         if self.must_resize:
             return pairs, at
         try:
             while at < end and len(pairs) < _PSEUDO_COUNT:
                 first = block[at]
+                # 0x80: indexed. 0x00 and 0x10: a literal without or never indexed. What
+                # has 0x40 (a literal that goes into the table) or 0x20 (a size update)
+                # changes the table, so it may not be read here, where the rest may come
+                # from a memo.
                 index = first & 0x7F if first >= 0x80 else first & 0x0F
                 if 0x20 <= first < 0x80 or not index or index in (0x0F, 0x7F):
                     break
@@ -201,6 +214,11 @@ class HeaderDecoder:
         try:
             if not at:
                 at = self._resize(block)
+            # What is too large is decoded all the same, without being kept, as far as
+            # ``MOST_DECODED``: a field that is left out would leave the table of this
+            # connection other than the peer's, and every later head would be misread.
+            # Beyond that it is a bomb: one octet that stands for 4 KB (RFC 9113 section
+            # 10.5.1), and the connection ends.
             while at < end:
                 pair, at = self._read_field(block, at)
                 size += len(pair[0]) + len(pair[1]) + FIELD_OVERHEAD_BYTES
@@ -230,6 +248,9 @@ class HeaderDecoder:
     def _find(self, index: int) -> Pair:
         if 0 < index <= _STATIC_COUNT:
             return _INDEXED[index]
+        # Section 2.3.3: one address space; the newest entry follows the static ones.
+        # Index 0 and what is behind the oldest must be a decoding error, or an index
+        # below 0 would count from the other end of the list.
         back = index - _STATIC_COUNT
         if not 0 < back <= len(self._entries):
             raise _refuse(f"index {index} is in no table")
@@ -238,6 +259,7 @@ class HeaderDecoder:
     def _read_literal(self, block: bytes, at: int) -> tuple[Pair, int]:
         """RFC 7541 section 6.2: with incremental indexing, without, or never."""
         first = block[at]
+        # Section 4.2: size updates are allowed at the beginning of a block only.
         if first & 0xE0 == 0x20:
             raise _refuse("a size update after a field")
         at += 1
@@ -259,6 +281,9 @@ class HeaderDecoder:
         """RFC 7541 section 4.4: one larger than the table empties it."""
         self.version += 1
         self._size_bytes += len(pair[0]) + len(pair[1]) + FIELD_OVERHEAD_BYTES
+        # Evicting comes second, so a pair that is larger than the whole table is
+        # removed with all the others: section 4.4, no error. The version counts it even
+        # so, since what later indexes mean has changed.
         self._entries.append(pair)
         if self._size_bytes > self._table_bytes:
             self._evict()
@@ -283,6 +308,8 @@ class HeaderDecoder:
             at += 1
             if size == 0x1F:
                 size, at = read_integer(block, at, size)
+            # A peer must not make us hold a larger table than we have offered: section
+            # 4.2.
             if size > self._limit_bytes:
                 message = f"a table of {size} octets, {self._limit_bytes} are offered"
                 raise _refuse(message)
@@ -334,6 +361,8 @@ def encode_field(name: str, value: bytes) -> bytes:
     if index:
         return serialize_integer(index, 0x7F, 0x80)
     index = _name_indexes.get(name, 0)
+    # 0x10, never indexed: an intermediary that encodes again must not put the value
+    # into a table, where a guess that is right makes a message shorter (CRIME).
     start = serialize_integer(index, 0x0F, 0x10 if name in NEVER_INDEXED else 0)
     if not index:
         start += serialize_integer(len(name), 0x7F, 0) + name.encode("ascii")

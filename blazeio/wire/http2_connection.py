@@ -110,6 +110,9 @@ class Multiplexer(Controlling):
         if self.streams.pop(stream.stream_id, None) is None:
             return
         self._put(serialize_reset(stream.stream_id, code))
+        # The oldest is forgotten: a dict keeps the order of its keys. A client that
+        # still sends on it by then gets a connection error, as on any stream that is
+        # closed.
         if len(self._reset) >= _CACHED_RESET:
             del self._reset[next(iter(self._reset))]
         self._reset[stream.stream_id] = stream.receive_window
@@ -137,6 +140,8 @@ class Multiplexer(Controlling):
         """
         stream.is_unwanted = stream.is_paused = True
         stream.is_stopping = is_patient
+        # Before the answer is whole a reset would tear it: a client that sees
+        # RST_STREAM may throw away what it has of the response.
         if stream.is_written and not stream.is_read:
             self._begin_stop(stream)
 
@@ -185,6 +190,8 @@ class Multiplexer(Controlling):
             while end - at >= HEADER_BYTES and not self.is_over:
                 high, low, kind, flags, stream_id = FRAME_HEADER.unpack_from(octets, at)
                 size = high << 8 | low
+                # Section 4.2: refused by its header, before its octets have come, so
+                # that nobody makes us hold 16 MB.
                 if size > LEAST_FRAME_BYTES:
                     message = f"a frame of {size} octets"
                     raise Http2ConnectionError(ErrorCode.FRAME_SIZE_ERROR, message)
@@ -203,6 +210,8 @@ class Multiplexer(Controlling):
     # Frames
 
     def _read_preface(self, octets: bytes) -> int:
+        # Refused at the first octet that is wrong: a client of HTTP/1.1 that was led
+        # here is told so, and does not wait for an answer until its timeout.
         if not PREFACE.startswith(octets[: len(PREFACE)]):
             message = "the connection does not begin with the preface of HTTP/2"
             raise Http2ConnectionError(ErrorCode.PROTOCOL_ERROR, message)
@@ -215,8 +224,11 @@ class Multiplexer(Controlling):
         self, kind: int, flags: int, stream_id: int, payload: bytes
     ) -> None:
         # Hot: runs once per frame.
+        # Section 4.3: a header block is contiguous. Between its frames not even a PING
+        # is allowed: the state of the compression is shared by all streams.
         if self._block_id and (kind != CONTINUATION or stream_id != self._block_id):
             raise broken("a frame within a header block")
+        # Section 3.4: the preface ends with a SETTINGS frame, which may be empty.
         if not self.has_settings and (kind != SETTINGS or flags & ACK):
             raise broken("the first frame is no SETTINGS")
         try:
@@ -233,6 +245,8 @@ class Multiplexer(Controlling):
 
     def _receive_data(self, flags: int, stream_id: int, payload: bytes) -> None:
         size = len(payload)
+        # Section 6.9.1: padding counts for the windows, too, also on a stream that is
+        # closed; a receiver that forgets some of it lets the connection stall.
         self._count_for_connection(stream_id, size)
         if flags & PADDED:
             payload = strip_padding(payload)
@@ -242,6 +256,7 @@ class Multiplexer(Controlling):
         if stream is None:
             self._receive_data_late(stream_id, size)
             return
+        # Section 5.1, half-closed (remote): a stream error of type STREAM_CLOSED.
         if stream.is_read:
             raise Http2StreamError(ErrorCode.STREAM_CLOSED, "DATA after END_STREAM")
         _count(stream, size, len(payload), is_last)
@@ -255,6 +270,7 @@ class Multiplexer(Controlling):
     def _pay_for_data(self, payload: bytes, is_last: int) -> None:
         if payload:
             self._control.earn(DATA_EARNS)
+        # Empty DATA without END_STREAM says nothing at all: CVE-2019-9518.
         elif not is_last:
             self._control.spend(self._now)
 
@@ -266,6 +282,8 @@ class Multiplexer(Controlling):
             message = "more DATA than the window of the connection"
             raise Http2ConnectionError(ErrorCode.FLOW_CONTROL_ERROR, message)
         self._owed_bytes += size
+        # At half of the window: a frame of 13 octets for some 100 KB, and the peer
+        # never has to wait for it.
         if self._owed_bytes * 2 >= self._limits.connection_receive_bytes:
             self._put(serialize_window_update(0, self._owed_bytes))
             self._receive_window += self._owed_bytes
@@ -275,11 +293,15 @@ class Multiplexer(Controlling):
         """DATA on a stream that is over."""
         left = self._reset.get(stream_id)
         if left is None:
+            # Section 5.1.1: numbers only grow; a lower one that was skipped is closed
+            # by that.
             if stream_id > self.last_id:
                 return  # RFC 9113 section 6.8: after GOAWAY
             raise Http2ConnectionError(
                 ErrorCode.STREAM_CLOSED, "DATA on a closed stream"
             )
+        # It was sent before our RST_STREAM had arrived. More than the window that the
+        # stream had cannot have been.
         self._reset[stream_id] = left - size
         if left < size:
             message = "more DATA than the window of the stream"
@@ -293,12 +315,16 @@ class Multiplexer(Controlling):
             self._put(serialize_window_update(stream.stream_id, owed))
 
     def _receive_headers(self, flags: int, stream_id: int, payload: bytes) -> None:
+        # Section 5.1.1: clients begin streams of odd numbers; stream 0 is the
+        # connection.
         if not stream_id & 1:
             raise broken("HEADERS on a stream that no client begins")
         if flags & PADDED:
             payload = strip_padding(payload)
         fault = None
         if flags & PRIORITY_FLAG:
+            # A stream error has to wait until the block was decoded, or the table of
+            # the connection would be wrong from here on.
             fault = check_priority(stream_id, payload)
             payload = payload[PRIORITY_BYTES:]
         if flags & END_HEADERS:
@@ -316,6 +342,9 @@ class Multiplexer(Controlling):
         self._block_count += 1
         limits = self._limits
         if (
+            # Neither an endless run of empty CONTINUATION frames, which cost no octet
+            # of a limit (CVE-2024-27316), nor a block that is never decoded since it
+            # never ends.
             self._block_count > limits.continuations
             or self._block_size > _MOST_BLOCK_TIMES * limits.head_bytes
         ):
@@ -335,6 +364,7 @@ class Multiplexer(Controlling):
         is_last: int,
     ) -> None:
         """A header block is whole. Whatever becomes of it, it has to be decoded."""
+        # RST_STREAM must not be sent for a stream that is idle (section 6.4).
         if stream_id > self.last_id:
             self._begin_stream(stream_id, block, fault, is_whole=bool(is_last))
             return
@@ -344,15 +374,20 @@ class Multiplexer(Controlling):
             return
         trailers = None
         try:
+            # Decoded before anything is refused, for the table's sake.
             trailers = self._reader.read_trailers(block)
         except Http2StreamError as error:
             fault = error
         if stream.is_read:
             message = "HEADERS after END_STREAM"
             raise Http2StreamError(ErrorCode.STREAM_CLOSED, message)
+        # Section 8.1: a second header block is the trailer section, which ends the
+        # stream.
         if not is_last:
             message = "trailers without END_STREAM"
             fault = Http2StreamError(ErrorCode.PROTOCOL_ERROR, message)
+        # Section 8.1.1: DATA and content-length must agree. Whoever forwards the
+        # request as HTTP/1.1 would otherwise let a next one be smuggled in.
         elif stream.due_bytes:
             fault = Http2StreamError(ErrorCode.PROTOCOL_ERROR, _DIFFER)
         if fault is not None:
@@ -361,6 +396,8 @@ class Multiplexer(Controlling):
 
     def _receive_headers_late(self, stream_id: int, block: bytes) -> None:
         """HEADERS on a stream that is over, or was never begun."""
+        # What was under way when we reset it is ignored; it is paid for, or a client
+        # could have us decode blocks for streams that do not exist.
         if stream_id in self._reset:
             self._control.spend(self._now)
             try:
@@ -393,16 +430,21 @@ class Multiplexer(Controlling):
             fault = error
         except RemoteProtocolError as error:
             refusal = error
+        # Its request will not be served, and the client knows that from our GOAWAY.
         if self.is_draining:
             return  # RFC 9113 section 6.8
         self.last_id = stream_id
         most = self._limits.streams
+        # Handlers that still run count, though their streams were reset: a client that
+        # resets each request at once would else have any number of them running (rapid
+        # reset, CVE-2023-44487).
         if fault is None and (self.running >= most or len(self.streams) >= most):
             message = f"more than {self._limits.streams} streams"
             fault = Http2StreamError(ErrorCode.REFUSED_STREAM, message)
         if fault is not None:
             raise fault
         self.running += 1
+        # A request earns a control frame: a client that works is not a flood.
         self._control.earn()
         stream = StreamState(stream_id, self._first_window, self._stream_window)
         self.streams[stream_id] = stream
@@ -441,6 +483,8 @@ class Multiplexer(Controlling):
         else:
             self.reset(stream, fault.code)
             self._user.stream_reset(stream, str(fault))
+        # A peer that makes us reset is as costly as one that resets: MadeYouReset,
+        # CVE-2025-8671.
         self._resets.spend(self._now)
 
     def _end_reading(self, stream: StreamState, trailers: Headers | None) -> None:
@@ -488,6 +532,7 @@ def _count(stream: StreamState, size: int, content_bytes: int, is_last: int) -> 
         raise Http2StreamError(ErrorCode.FLOW_CONTROL_ERROR, message)
     if stream.due_bytes is not None:
         stream.due_bytes -= content_bytes
+        # More than declared is known at once, less when the stream ends: section 8.1.1.
         if stream.due_bytes < 0 or (is_last and stream.due_bytes):
             raise Http2StreamError(ErrorCode.PROTOCOL_ERROR, _DIFFER)
 

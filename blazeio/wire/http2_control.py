@@ -80,6 +80,9 @@ class Controlling(Sending):
         """Send our half of the preface: SETTINGS, and the connection's window."""
         limits = self._limits
         settings = {
+            # RFC 9113 section 6.5.2. MAX_FRAME_SIZE is left at its least: larger frames
+            # would only make one stream hold up the others for longer. ENABLE_PUSH is
+            # not sent: a server has nothing to say about it.
             Setting.HEADER_TABLE_SIZE: limits.header_table_bytes,
             Setting.MAX_CONCURRENT_STREAMS: limits.streams,
             Setting.INITIAL_WINDOW_SIZE: limits.receive_bytes,
@@ -87,6 +90,8 @@ class Controlling(Sending):
             Setting.ENABLE_CONNECT_PROTOCOL: 1,
         }
         self._put(serialize_settings(settings))
+        # Section 6.9.2: SETTINGS change the windows of streams alone; that of the
+        # connection is changed by WINDOW_UPDATE.
         wider = limits.connection_receive_bytes - DEFAULT_WINDOW_BYTES
         if wider > 0:
             self._put(serialize_window_update(0, wider))
@@ -94,6 +99,9 @@ class Controlling(Sending):
     def begin_drain(self) -> None:
         """Announce that the connection will end; streams on their way are served."""
         if not (self.is_draining or self.is_over):
+            # Section 6.8: first a GOAWAY with the highest number, so that requests
+            # which are under way now are not lost; the answer to the PING says that the
+            # client has read it, and that the number of the last stream is final.
             self._put(serialize_goaway(MOST_STREAM_ID, ErrorCode.NO_ERROR))
             self._put(serialize_ping(DRAIN_PING))
 
@@ -107,6 +115,8 @@ class Controlling(Sending):
         """End the connection by GOAWAY."""
         self.is_over = self.is_draining = True
         self._rest = b""
+        # ``last_id`` tells the client which requests were never looked at: those, and
+        # those only, it may send again elsewhere, also where they are not idempotent.
         self._put(serialize_goaway(self.last_id, code, reason))
         self._user.connection_failed(reason)
 
@@ -116,6 +126,7 @@ class Controlling(Sending):
         """RFC 9113 section 5.3.2: priorities are read and ignored."""
         if not stream_id:
             raise broken("PRIORITY on stream 0")
+        # Read and thrown away, so it has to cost its sender something: CVE-2019-9513.
         self._control.spend(self._now)
         if len(payload) != PRIORITY_BYTES:
             message = f"PRIORITY of {len(payload)} octets"
@@ -128,6 +139,7 @@ class Controlling(Sending):
         if stream_id:
             raise broken("SETTINGS on a stream")
         if flags & ACK:
+            # Section 6.5: an ACK with a payload is a FRAME_SIZE_ERROR.
             if payload:
                 message = "a SETTINGS ACK with settings"
                 raise Http2ConnectionError(ErrorCode.FRAME_SIZE_ERROR, message)
@@ -142,11 +154,18 @@ class Controlling(Sending):
             elif name == Setting.MAX_FRAME_SIZE:
                 self._frame_bytes = min(value, MOST_TURN_BYTES)
             elif name == Setting.HEADER_TABLE_SIZE:
+                # RFC 7541 section 4.2: our encoder has to say that its table is smaller
+                # now. It has none at all, so the answer is the same for each value.
                 self._owes_table_update = True
+        # Section 6.5.3: acknowledged once all of it is applied, in the order of its
+        # pairs.
         self._put(SETTINGS_ACK)
 
     def _accept_settings(self) -> None:
         """The peer keeps to ours; a further ACK acknowledges nothing."""
+        # Streams of before the ACK began with 65,535: section 6.9.2 adjusts the windows
+        # of all that are open by the difference, and those may become negative. Streams
+        # that we have reset count, too: their octets are still under way.
         change = self._limits.receive_bytes - self._stream_window
         self._reader.accept_settings()
         self._control.spend(self._now)
@@ -166,6 +185,7 @@ class Controlling(Sending):
             self._answer_seen(int.from_bytes(payload[len(STOP_PING) :], "big"))
             return
         self._control.spend(self._now)
+        # Section 6.7: an ACK must not be answered, or two peers would echo for ever.
         if not flags & ACK:
             self._put(serialize_ping(payload, is_ack=True))
         elif payload == DRAIN_PING:
@@ -189,13 +209,18 @@ class Controlling(Sending):
             message = f"WINDOW_UPDATE of {len(payload)} octets"
             raise Http2ConnectionError(ErrorCode.FRAME_SIZE_ERROR, message)
         increment = int.from_bytes(payload, "big") & MOST_STREAM_ID
+        # A window that is opened octet by octet makes us send a frame of ten octets for
+        # each: the data dribble of CVE-2019-9511.
         if increment < _SMALL_INCREMENT:
             self._control.spend(self._now)
         if not stream_id:
+            # Section 6.9: an error of the connection for stream 0, else of the stream.
             if not increment:
                 raise broken("WINDOW_UPDATE of 0")
             self._widen(increment)
             return
+        # Section 5.1: it may arrive for some time after the stream has ended, so that
+        # is no error; but it is paid for.
         stream = self.streams.get(stream_id)
         if stream is None:
             self._control.spend(self._now)
@@ -222,6 +247,8 @@ class Controlling(Sending):
 
     def _check_begun(self, stream_id: int, name: str) -> None:
         """It is not idle; after GOAWAY nobody can tell."""
+        # Section 5.1.1: even numbers are those of streams that a server begins; we
+        # begin none, so they stay idle for ever.
         is_idle = stream_id > self.last_id and not self.is_draining
         if is_idle or not stream_id & 1:
             raise broken(f"{name} on a stream that is idle")

@@ -21,7 +21,9 @@ FRAME_HEADER: Final = Struct(">HBBBL")
 LEAST_FRAME_BYTES: Final = 16_384
 """SETTINGS_MAX_FRAME_SIZE where nothing else was said; nobody may refuse it."""
 MOST_FRAME_BYTES: Final = 2**24 - 1
+# Section 6.9.1: what takes a window beyond it is a FLOW_CONTROL_ERROR.
 MOST_WINDOW_BYTES: Final = 2**31 - 1
+# Sections 4.1, 6.9: the bit above is reserved, and is masked where it is received.
 MOST_STREAM_ID: Final = 2**31 - 1
 DEFAULT_WINDOW_BYTES: Final = 65_535
 """RFC 9113 section 6.9.2: of a connection, and of streams before SETTINGS."""
@@ -132,6 +134,8 @@ def serialize_head(
         is_last: Nothing follows: END_STREAM.
     """
     flags = END_STREAM if is_last else 0
+    # Section 4.3: a block is one unit. Nothing of another stream may come between its
+    # frames, so they are written together, and END_STREAM is on the first of them.
     if len(block) <= most_bytes:
         return serialize_frame(HEADERS, flags | END_HEADERS, stream_id, block)
     parts = [block[at : at + most_bytes] for at in range(0, len(block), most_bytes)]
@@ -192,6 +196,8 @@ def parse_settings(payload: bytes) -> list[tuple[int, int]]:
         Http2ConnectionError: It has no multiple of six octets, more pairs than
             ``MOST_SETTINGS``, or a value that its setting cannot have.
     """
+    # Checked first: each INITIAL_WINDOW_SIZE goes through all open streams, so a frame
+    # of 2,730 pairs would cost 2,730 times as much (CVE-2019-9515).
     if len(payload) > MOST_SETTINGS * 6:
         message = f"SETTINGS of {len(payload) // 6} pairs, {MOST_SETTINGS} are the most"
         raise Http2ConnectionError(ErrorCode.ENHANCE_YOUR_CALM, message)
@@ -202,6 +208,7 @@ def parse_settings(payload: bytes) -> list[tuple[int, int]]:
     for at in range(0, len(payload), 6):
         name = int.from_bytes(payload[at : at + 2], "big")
         value = int.from_bytes(payload[at + 2 : at + 6], "big")
+        # Section 6.5.2: an identifier that is unknown must be ignored.
         _check_setting(name, value)
         settings.append((name, value))
     return settings
@@ -209,6 +216,7 @@ def parse_settings(payload: bytes) -> list[tuple[int, int]]:
 
 def _check_setting(name: int, value: int) -> None:
     """RFC 9113 section 6.5.2, RFC 8441 section 3."""
+    # The one value whose code is another: section 6.5.2, FLOW_CONTROL_ERROR.
     code = ErrorCode.PROTOCOL_ERROR
     if name == Setting.INITIAL_WINDOW_SIZE:
         is_wrong, code = value > MOST_WINDOW_BYTES, ErrorCode.FLOW_CONTROL_ERROR
@@ -231,6 +239,8 @@ def strip_padding(payload: bytes) -> bytes:
     if not payload:
         message = "a padded frame without the length of its padding"
         raise Http2ConnectionError(ErrorCode.FRAME_SIZE_ERROR, message)
+    # Section 6.1: padding that reaches back over its own length field is a connection
+    # error, since the data that the sender means cannot be known.
     end = len(payload) - payload[0]
     if end < 1:
         message = f"padding of {payload[0]} octets in a payload of {len(payload)}"
@@ -268,6 +278,8 @@ class Budget:
             Http2ConnectionError: Nothing is left.
         """
         if self._at is not None:
+            # A bucket that leaks: bursts of an honest client pass, a flood does not
+            # (PING, SETTINGS, RST_STREAM: CVE-2019-9512, 9515, 2023-44487).
             gained = (now - self._at) * self._per_s
             self._left = min(self._left + gained, self._most)
         self._at = now
@@ -279,4 +291,6 @@ class Budget:
     def earn(self, count: int = 1) -> None:
         """Get some of it back."""
         if self._left < self._most:
+            # It may exceed ``_most`` by less than ``count``: the next second takes that
+            # back.
             self._left += count

@@ -257,6 +257,9 @@ class Sending:
         # Hot: runs once per request.
         size = len(content)
         if (
+            # Whole in one piece, where it is small and everything lets it through; what
+            # does not is left to the general way, so that no rule of it is written here
+            # again.
             not 0 < size <= _JOINED_BYTES
             or len(block) > LEAST_FRAME_BYTES
             or size > stream.send_window
@@ -310,7 +313,10 @@ class Sending:
                 stream.waiting = deque()
             stream.waiting.append(octets)
             stream.waiting_bytes += size
+        # END_STREAM is on the last frame of what waits, not in a frame of its own.
         stream.ends = is_last
+        # RFC 9113 section 5.2.1: one stream without a window must not hold up the
+        # others, so it has no turn until its WINDOW_UPDATE comes.
         if not stream.has_turn and stream.send_window > 0:
             stream.has_turn = True
             self._turns.append(stream)
@@ -359,6 +365,7 @@ class Sending:
     def _send_waiting(self) -> None:
         """Let streams take turns until nothing more may be sent."""
         turns = self._turns
+        # A window may be negative (section 6.9.2), so it is compared, not tested for 0.
         while turns and not self._is_full and self._window > 0:
             stream = turns.pop(0)
             stream.has_turn = False
@@ -393,6 +400,7 @@ class Sending:
             if len(octets) > most - size:
                 view = memoryview(octets)
                 waiting[0] = view[most - size :]
+                # Views: a download of megabytes is not copied for each frame of it.
                 octets = view[: most - size]
             else:
                 waiting.popleft()
@@ -401,6 +409,7 @@ class Sending:
         stream.waiting_bytes -= size
         if size >= EARNING_BYTES:
             self._control.earn(DATA_EARNS)
+        # Section 8.1: where trailers follow, END_STREAM belongs to their HEADERS.
         is_last = stream.ends and not waiting
         trailers = stream.trailers if is_last else b""
         content = parts[0] if len(parts) == 1 else b"".join(parts)
@@ -416,6 +425,7 @@ class Sending:
 
     def _widen(self, increment: int) -> None:
         """The window of the connection grows."""
+        # Section 6.9.1: the sum is checked, since each increment may be valid alone.
         self._window += increment
         if self._window > MOST_WINDOW_BYTES:
             message = "the window of the connection exceeds 2**31-1 octets"
@@ -439,6 +449,8 @@ class Sending:
 
     def _set_first_window(self, size: int) -> None:
         """SETTINGS_INITIAL_WINDOW_SIZE: of the streams to come and of those open."""
+        # Section 6.9.2: the difference counts for all streams that are open, and may
+        # take their windows below 0; the window of the connection stays as it is.
         change = size - self._first_window
         self._first_window = size
         try:

@@ -82,6 +82,8 @@ def decode_huffman(octets: bytes) -> str:
             step = _walk(node, octet)
         node, text = step
         texts.append(text)
+    # RFC 7541 section 5.2: seven bits of padding at most, all of them ones. Others have
+    # to be refused, or one text would have many encodings and no memo would find it.
     if node not in _ENDINGS:
         raise ValueError("padding that is no prefix of EOS")
     return "".join(texts)
@@ -91,12 +93,14 @@ def _walk(start: int, octet: int) -> _Step:
     node, text = start, ""
     for shift in range(7, -1, -1):
         node = _nodes[node][octet >> shift & 1]
+        # Section 5.2: the whole of EOS within a string is a decoding error.
         if node == ~_EOS:
             raise ValueError("the symbol EOS")
         if node < 0:
             text += chr(~node)
             node = 0
     step = node, text
+    # Emptied and not evicted: what text needs is there again after some strings.
     if len(_steps) >= _MOST_STEPS:
         _steps.clear()
     _steps[start << 8 | octet] = step

@@ -96,6 +96,8 @@ def parse_proxy_header(
         return _parse_v1(octets)
     if octets.startswith(_V2_START):
         return _parse_v2(octets, limit_bytes)
+    # Section 2: the receiver must not guess. A first octet that no header has is
+    # refused before more is awaited: it is a client that reached the port directly.
     if _V1_START.startswith(octets) or _V2_START.startswith(octets):
         return None
     raise RemoteProtocolError(f"no PROXY protocol header: {quote(octets)}")
@@ -104,6 +106,7 @@ def parse_proxy_header(
 def _parse_v1(octets: bytes) -> ProxyHeader | None:
     # Section 2.1: the receiver may wait for the CRLF in a buffer of 107 octets; without
     # one in so many there is no header.
+    # The end of the search is the limit: a CRLF behind it is one of the client.
     end = octets.find(b"\r\n", 0, V1_BYTES)
     if end < 0:
         if len(octets) >= V1_BYTES:
@@ -118,6 +121,8 @@ def _parse_v1(octets: bytes) -> ProxyHeader | None:
         # Section 2.1: "the receiver must ignore anything presented before the
         # CRLF is found".
         return ProxyHeader(None, None, is_unix=False, end=end + 2)
+    # A lenient split would take a second space for an empty address, and a port with a
+    # sign or a blank for a number.
     found = _V1_ADDRESSES.fullmatch(kind[2] or b"")
     if found is None:
         raise _malformed(line)
@@ -141,6 +146,7 @@ def _parse_v2(octets: bytes, limit_bytes: int) -> ProxyHeader | None:
     """
     if len(octets) < _V2_FIXED_BYTES:
         return None
+    # Wrong octets are refused before their block has come: it may be 64 KiB.
     family = _find_family(octets[12], octets[13])
     if family is None:
         raise _malformed(octets[:_V2_FIXED_BYTES])
@@ -151,6 +157,8 @@ def _parse_v2(octets: bytes, limit_bytes: int) -> ProxyHeader | None:
     # Section 2.2: addresses come first, then ports (of IP), then TLVs up to the length.
     size = _ADDRESS_BYTES.get(family, 0)
     tlvs = _V2_FIXED_BYTES + (2 * size + (4 if family in (_INET, _INET6) else 0))
+    # The length is that of the whole block: one that is shorter than its addresses
+    # would have them read out of the client's first octets.
     if tlvs > end:
         raise _malformed(octets[:_V2_FIXED_BYTES])
     # The length is checked before the block has arrived: a sender cannot make us wait
@@ -159,6 +167,8 @@ def _parse_v2(octets: bytes, limit_bytes: int) -> ProxyHeader | None:
         return None
     if family == _NO_ADDRESS:
         return ProxyHeader(None, None, is_unix=False, end=end)
+    # Their values are of no use here, but a TLV that reaches beyond the block is a
+    # sender that counts otherwise than we do, so that the end of it is in doubt.
     _check_tlvs(octets[tlvs:end])
     source, destination = _read_addresses(octets[_V2_FIXED_BYTES:tlvs], family, size)
     return ProxyHeader(source, destination, is_unix=family == _UNIX, end=end)
@@ -175,6 +185,7 @@ def _find_family(command: int, kind: int) -> int | None:
     all the same, so both are accepted. Family and transport are known together or not
     at all.
     """
+    # LOCAL is how the sender checks our health: the peer's own address counts.
     if command == _V2_LOCAL:
         return _NO_ADDRESS
     if command != _V2_PROXY:
@@ -203,6 +214,7 @@ def _endpoint(address: IPv4Address | IPv6Address, port: int) -> Endpoint:
     A listener for both families shows IPv4 clients as ``::ffff:192.0.2.1``, which
     Python writes in two ways; it means ``192.0.2.1``.
     """
+    # Five digits of version 1 reach to 99,999.
     if port > 65_535:
         raise AddressValueError(f"port {port}")
     if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
