@@ -40,6 +40,8 @@ def find_cookie(field: str, name: str) -> str | None:
     """
     for pair in field.split(";"):
         known, equals, value = pair.partition("=")
+        # RFC 6265 section 5.4: more particular paths come first, so the first of a name
+        # is the one that is meant.
         if equals and known.strip(" \t") == name:
             return value.strip(" \t")
     return None
@@ -148,6 +150,8 @@ def _check_attributes(
     if same_site not in (None, "Strict", "Lax", "None"):
         message = f"cookie {name!r}: same_site={same_site!r} is not Strict, Lax or None"
         raise LocalProtocolError(message)
+    # RFC 6265bis section 4.1.3: a prefix is a promise that browsers keep; a cookie that
+    # breaks it is never stored, without a word to the server.
     prefix = name.lower()  # browsers compare the prefixes without regard to case
     needs_secure = (
         same_site == "None"
@@ -171,6 +175,7 @@ def _checked_max_age(name: str, max_age: int) -> int:
 
 def _serialize_expires(name: str, expires: datetime | float) -> str:
     if isinstance(expires, datetime):
+        # A naive time would be taken in the zone of the machine, and expire hours off.
         if expires.tzinfo is None:
             message = f"cookie {name!r}: expires={expires!r} does not know its zone"
             raise LocalProtocolError(message)

@@ -41,6 +41,8 @@ def serialize_http_date(seconds: float) -> str:
         ValueError: The caller's fault: outside the years 1 to 9999.
     """
     try:
+        # Cut off and never rounded: Last-Modified must not be later than the change, or
+        # the state of the next second would be taken for this one.
         moment = datetime.fromtimestamp(seconds // 1, UTC)
     except (OverflowError, OSError, ValueError) as exception:
         message = f"{seconds!r} is not a time that HTTP can write"

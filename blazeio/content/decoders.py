@@ -108,6 +108,7 @@ class _Members(ABC):
         """Begin the next member, where one follows."""
         octets = self._held + octets
         self._held = b""
+        # gzip(1) itself skips padding of zeros; tar archives and tapes end with it.
         octets = octets.lstrip(b"\0")
         if not octets:
             return b""
@@ -157,6 +158,8 @@ class _GzipDecoder(_Members):
     def _decompress(self, octets: bytes) -> Iterator[bytes]:
         stream = self._stream
         while octets and not stream.eof:  # at its end the tail has no meaning
+            # With a bound, so that a bomb is never in memory: what is left stays
+            # encoded.
             yield stream.decompress(octets, PIECE_BYTES)
             octets = stream.unconsumed_tail
         # zlib may also hold decoded octets without any encoded ones left.
@@ -189,6 +192,8 @@ class _ZlibOrRaw(_GzipDecoder):
                 self._start = octets
                 return
             self._start = None
+            # Raw deflate would begin so only with a stored block whose padding is
+            # not 0, which no encoder writes.
             has_header = octets[0] & 15 == 8 and (octets[0] << 8 | octets[1]) % 31 == 0
             wbits = zlib.MAX_WBITS if has_header else -zlib.MAX_WBITS
             self._stream = zlib.decompressobj(wbits)
@@ -226,6 +231,8 @@ class _ZstandardDecoder(_Members):
 
     def _begin(self) -> None:
         assert _zstd is not None  # else it is not available
+        # A frame names the window that its decoder has to allocate: up to 2 GiB, by a
+        # header of some octets.
         window = {_zstd.DecompressionParameter.window_log_max: ZSTD_WINDOW_LOG}
         self._stream: Any = _zstd.ZstdDecompressor(options=window)
 
@@ -294,6 +301,7 @@ class ContentDecoder:
 
     def __init__(self, codings: Sequence[str], *, ignores_rest: bool = False) -> None:
         self._name = ", ".join(codings)
+        # Before any stage is made: each of them has a window of its own.
         if len(codings) > MOST_CODINGS:
             message = f"content in more than {MOST_CODINGS} codings"
             raise ContentDecodingError(message)
@@ -347,6 +355,8 @@ class ContentDecoder:
     def _count(self, decoded_bytes: int) -> None:
         """Count the output of every stage: each bounds the input of the next one."""
         self._decoded_bytes += decoded_bytes
+        # Of all stages together: gzip within gzip grows a million times, while each
+        # stage for itself keeps to its thousand.
         bound = max(FREE_BYTES, self._encoded_bytes * MOST_GROWTH)
         if self._decoded_bytes > bound:
             message = (

@@ -87,6 +87,8 @@ class EventStreamParser:
         events: list[ServerSentEvent] = []
         if not octets:
             return events
+        # The line ended with the CR; the LF that has come since is the rest of that
+        # line end and no empty line, which would end the event.
         start = int(self._ends_with_cr and octets.startswith(b"\n"))
         self._ends_with_cr = octets.endswith(b"\r")
         *ended, rest = _LINE_END.split(octets[start:])
@@ -105,6 +107,8 @@ class EventStreamParser:
 
     def _take_line(self, line: bytes, events: list[ServerSentEvent]) -> None:
         if self._is_at_start:
+            # The standard's grammar: one byte order mark may be in front of the whole
+            # stream.
             line = line.removeprefix(_BOM)
             self._is_at_start = False
         if not line:
@@ -124,6 +128,7 @@ class EventStreamParser:
                     raise self._too_large("an event")
             case b"event":
                 self._event = value
+            # The standard ignores an id with NUL, which no field value may hold.
             case b"id" if "\0" not in value and size <= ID_BYTES:
                 self._event_id = value
             case b"retry" if _RETRY.fullmatch(value):
@@ -133,6 +138,7 @@ class EventStreamParser:
 
     def _dispatch(self, events: list[ServerSentEvent]) -> None:
         """End an event, at an empty line; without data only its id counts."""
+        # Set by an event without data as well: so a server moves its clients on.
         self.last_event_id = self._event_id
         if self._data:
             data = "\n".join(self._data)

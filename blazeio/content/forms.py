@@ -75,6 +75,7 @@ def parse_urlencoded(text: str, field_count: int) -> Params:
             text, keep_blank_values=True, errors="replace", max_num_fields=field_count
         )
         return Params(pairs)
+    # Counted before anything is made of it: a megabyte of "&" is a million fields.
     if text.count("&") >= field_count:
         raise ValueError("Max number of fields exceeded")
     fields = (each.partition("=") for each in text.split("&") if each)
@@ -141,6 +142,7 @@ def _iterate_pairs(form: FormInput, what: str) -> Iterator[tuple[str, Any]]:
         if isinstance(pair, str | bytes) or not isinstance(pair, Sequence):
             message = f"{what}: expected pairs of name and value, not "
             raise InvalidArgument(message + type(pair).__name__)
+        # A name that is a list would be written as Python shows it.
         if len(pair) != 2 or not isinstance(pair[0], _VALUES):
             message = f"{what}: expected pairs of name and value"
             raise InvalidArgument(message)
@@ -229,6 +231,7 @@ def compose_form(
     octets: list[bytes] = []
     for name, value in iterate_fields(fields):
         content = value if isinstance(value, bytes) else str(value).encode()
+        # RFC 7578 section 4.4: a text has no Content-Type; it is of the form's charset.
         head = f'{delimiter}{_DISPOSITION}{_escape(name)}"\r\n\r\n'
         octets += [head.encode(), content, b"\r\n"]
     framed = []
@@ -246,6 +249,7 @@ def compose_form(
 
 def _checked_type(file: FilePart[Content]) -> str:
     media_type = file.content_type or guess_media_type(file.filename)
+    # A line end in it would add a field to the part, or end its head.
     if not FIELD_VALUE.fullmatch(media_type):
         message = f"file {file.name!r}: {media_type!r} is no media type"
         raise LocalProtocolError(message)
@@ -254,4 +258,6 @@ def _checked_type(file: FilePart[Content]) -> str:
 
 def _escape(text: str) -> str:
     """Escape a name as browsers do (WHATWG HTML), since RFC 7578 is vague."""
+    # Neither a quote nor a line end may end the parameter early: a file name is often
+    # the choice of somebody else.
     return text.replace("\n", "%0A").replace("\r", "%0D").replace('"', "%22")

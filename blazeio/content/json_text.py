@@ -43,6 +43,7 @@ def read_json(octets: bytes, expected: Any = Any) -> Any:
         if octets[:1] in _FIRST_OCTETS:
             octets = _without_mark(octets)
         return decode_without_gc(msgspec.json.decode, octets, type=expected)
+    # Some hundred KiB of "[" reach the interpreter's own bound: a fault of the peer.
     except RecursionError:
         raise ValueError("JSON is nested too deeply") from None
 
@@ -59,6 +60,7 @@ def decode_without_gc(
     Args:
         decode: Called with the octets and the options.
     """
+    # Where somebody has turned it off, it must stay so afterwards.
     if len(octets) < LARGE_BYTES or not gc.isenabled():
         return decode(octets, **options)
     gc.disable()

@@ -57,6 +57,8 @@ def make_etag(modified_ns: int, size_bytes: int, coding: str | None = None) -> s
         coding: The content coding, which makes different octets of it: RFC 9110 section
             8.8.3.3.
     """
+    # nginx's form, with nanoseconds: they tell changes within a second apart. A
+    # coding makes other octets, and ranges of both must never be put together.
     mark = f"-{coding}" if coding else ""
     return f'"{modified_ns:x}-{size_bytes:x}{mark}"'
 
@@ -108,14 +110,19 @@ def evaluate(
         current: The validators of what would be sent.
         now_s: Unix time.
     """
+    # RFC 9110 section 13.2.2, steps 1 and 2: what protects against a lost update comes
+    # before what saves a transfer.
     if not _holds_for_change(fields, current, now_s):
         return Verdict.PRECONDITION_FAILED
     is_read = method in ("GET", "HEAD")
     value = fields.get("if-none-match")
+    # Step 3: If-None-Match overrides If-Modified-Since, whose seconds are too coarse: a
+    # cache that sends both means the tag.
     if value is not None:
         if not _lists(value, current.etag, is_weakly_equal):
             return Verdict.PERFORM
         return Verdict.NOT_MODIFIED if is_read else Verdict.PRECONDITION_FAILED
+    # Step 4: for GET and HEAD alone (section 13.1.3).
     since_s = _read_date(fields, "if-modified-since", now_s) if is_read else None
     if since_s is not None and current.modified_s <= since_s:
         return Verdict.NOT_MODIFIED
@@ -128,6 +135,8 @@ def _holds_for_change(
     """Evaluate If-Match, or If-Unmodified-Since where it is absent."""
     value = fields.get("if-match")
     if value is not None:
+        # Section 13.1.1: the strong comparison, since the octets have to be the same
+        # for a change to be made on top of them.
         return _lists(value, current.etag, is_strongly_equal)
     since_s = _read_date(fields, "if-unmodified-since", now_s)
     return since_s is None or current.modified_s <= since_s
@@ -142,6 +151,8 @@ def holds_for_range(value: str, current: Validators, now_s: float) -> bool:
         now_s: Unix time. A date does not distinguish changes within one second (section
             8.8.2.2), so one of this second is no strong validator.
     """
+    # Section 13.1.5: the strong comparison. A part of one state behind a part of
+    # another would make a file that never existed.
     if is_etag(value):
         return is_strongly_equal(value, current.etag)
     since_s = parse_http_date(value, now_s)
@@ -211,6 +222,8 @@ def decide_ranges(value: str, whole_bytes: int) -> list[ByteRange] | None:
     match = _SET.fullmatch(value)
     if match is None:
         return None  # another unit must be ignored; an empty set is ignored as in nginx
+    # At most one split more than is allowed: the field may have 64 KiB of commas.
+    # CVE-2011-3192 (Apache Killer) was a thousand ranges that overlap.
     members = match["ranges"].split(",", MOST_RANGES)
     if len(members) > MOST_RANGES:
         return None
@@ -223,6 +236,8 @@ def decide_ranges(value: str, whole_bytes: int) -> list[ByteRange] | None:
             return None  # of an empty representation, the whole is as good as a part
     if not ranges:
         raise RangeNotSatisfiableError
+    # Section 14.2: ranges that overlap may be a waste or an attack; what is more than
+    # the whole is answered by the whole.
     if sum(part.size for part in ranges) > whole_bytes:
         return None
     return ranges
@@ -233,10 +248,13 @@ def _parse_range(member: str, whole_bytes: int) -> ByteRange | None:
     if match is None:
         raise RangeNotSatisfiableError
     if match["suffix"] is not None:
+        # Section 14.1.2: a suffix longer than the content means all of it; one of 0
+        # octets cannot be satisfied.
         size = min(int(match["suffix"]), whole_bytes)
         return ByteRange(whole_bytes - size, size) if size else None
     first = int(match["first"])
     last = int(match["last"]) if match["last"] is not None else whole_bytes
+    # Offsets are inclusive (section 14.1.2), and a last one behind the end is no error.
     size = min(last, whole_bytes - 1) - first + 1
     return ByteRange(first, size) if size > 0 else None
 
@@ -386,10 +404,14 @@ def _select_parts(
     try:
         ranges = decide_ranges(value, found.size_bytes)
     except RangeNotSatisfiableError:
+        # Section 15.5.17: it says how large the content is now, so that a client whose
+        # partial file is longer begins anew.
         content_range = {"Content-Range": f"bytes */{found.size_bytes}"}
         return _refuse(416, b"Range Not Satisfiable", content_range)
     if ranges is None:
         return _select_whole(found)
+    # Section 15.3.7.2: one part alone must not be sent as multipart, which many clients
+    # do not read.
     if len(ranges) > 1:
         return _select_several(ranges, found, make_boundary())
     (part,) = ranges
@@ -422,6 +444,7 @@ def _select_several(
 
 def _select_nothing(found: Representation) -> Selection:
     """Return a 304, with the fields that a cache needs: RFC 9110 section 15.4.5."""
+    # Content-Length would be that of a 200 and is left out: some clients wait for it.
     kept = ("ETag", "Last-Modified", "Vary")
     fields = {name: value for name, value in found.fields().items() if name in kept}
     return Selection(304, fields)
