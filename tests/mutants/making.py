@@ -167,6 +167,7 @@ def _find_called_at_import(module: ast.Module) -> set[str]:
 def _find_functions(path: Path) -> dict[str, list[FunctionType]]:
     """Find the functions of a file that exist, those below a decorator, too."""
     found: dict[str, list[FunctionType]] = {}
+    gc.unfreeze()  # else those that a test's module has frozen are not among them
     for each in gc.get_objects():
         if type(each) is FunctionType and each.__code__.co_filename == str(path):
             found.setdefault(each.__code__.co_qualname, []).append(each)
