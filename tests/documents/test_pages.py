@@ -1,6 +1,7 @@
 """Every command and code block of the documents is run, or has a reason not to be."""
 
 import json
+import logging
 import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -82,7 +83,24 @@ def url() -> Iterator[str]:
         yield server.url
 
 
+@pytest.fixture
+def same_handlers() -> Iterator[None]:
+    """Undo what a page does to its logger, which may be that of another test."""
+
+    def list_loggers() -> list[logging.Logger]:
+        named = logging.root.manager.loggerDict.values()
+        return [each for each in named if isinstance(each, logging.Logger)]
+
+    before = {each: list(each.handlers) for each in list_loggers()}
+    yield
+    for logger in list_loggers():
+        for handler in logger.handlers[:]:
+            if handler not in before.get(logger, []):
+                logger.removeHandler(handler)
+
+
 @of_each
+@pytest.mark.usefixtures("same_handlers")
 def test_python_runs(
     path: Path, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
