@@ -151,7 +151,7 @@ class TooManyRedirects(RedirectError):  # noqa: N818 - so named by every client
 
 
 class InvalidUrl(RequestError, ValueError):  # noqa: N818 - named for its cause
-    """The caller's fault: it is no URL that a request can be sent to."""
+    """The caller's fault: it is not a URL that a request can be sent to."""
 
 
 class ConnectError(RequestError):

@@ -204,7 +204,7 @@ async def _write_out(resp: ClientResponse) -> None:
             _write(octets)
             continue
         if b"\0" in octets:
-            message = "the content is no text: save it by --output FILE"
+            message = "the content is not text: save it by --output FILE"
             raise click.UsageError(message)
         text = decoder.decode(octets).replace("\r\n", "\n")
         _write(escape_lines(text).encode())
@@ -302,27 +302,29 @@ def _show_version(context: click.Context, _: click.Parameter, is_asked: bool) ->
     "-o",
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Save to a file; what is there of it is not fetched again.",
+    help="Save to a file; a partial download is resumed.",
 )
-@click.option("-i", "--include", is_flag=True, help="Show the head of the response.")
+@click.option("-i", "--include", is_flag=True, help="Show the response head.")
 @click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
 @click.option("--no-redirects", is_flag=True, help="Do not follow redirects.")
 @click.option(
     "-x",
     "--proxy",
     metavar="URL",
-    help="Go through it; default: as http_proxy, HTTPS_PROXY and NO_PROXY say.",
+    help="Use this proxy; default: as http_proxy, HTTPS_PROXY and NO_PROXY say.",
 )
-@click.option("--unix-socket", metavar="PATH", help="Connect to it, not to the host.")
-@click.option("--cacert", metavar="FILE", help="Who may issue its certificate.")
-@click.option("--cert", metavar="FILE", help="A certificate of ours, with its key.")
-@click.option("-k", "--insecure", is_flag=True, help="Take any certificate.")
+@click.option(
+    "--unix-socket", metavar="PATH", help="Connect to this socket, not to the host."
+)
+@click.option("--cacert", metavar="FILE", help="The certificate authorities to trust.")
+@click.option("--cert", metavar="FILE", help="The client certificate, with its key.")
+@click.option("-k", "--insecure", is_flag=True, help="Accept any certificate.")
 @click.option(
     "-m",
     "--max-time",
     type=click.FloatRange(min=0, min_open=True),
     metavar="SECONDS",
-    help="For all of it together.",
+    help="The longest time for the whole request.",
 )
 @click.option(
     "--version",

@@ -126,7 +126,7 @@ class EventStream:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool:
-        """End it; a client that went away is no error."""
+        """End it; a client that went away is not an error."""
         if self._timer is not None:
             self._timer.cancel()
         is_lost = not self.r.is_alive or self.r.transport.is_closing()

@@ -4,8 +4,9 @@ Whoever serves an ``App`` serves it as well: ``runner``, a supervisor, a test se
 """
 
 import asyncio
+import os
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, Unpack, cast
 
 from blazeio.app.app import App
 from blazeio.app.dispatch import Dispatch
@@ -16,8 +17,10 @@ from blazeio.app.mounting import (
     GatewayPart,
     note_foreign,
 )
+from blazeio.files.static_server import StaticOptions, StaticServer
 from blazeio.gateways.interfaces import Interface
 from blazeio.protocol.options import RouteOptions
+from blazeio.protocol.request import BlazeioServerProtocol
 
 HOST = "127.0.0.1"
 """Where it is served unless it is said otherwise, as such apps are used to."""
@@ -49,6 +52,8 @@ class ForeignApp(App[Any]):
     ) -> None:
         super().__init__(**{"host": HOST, **options})
         self._name = name
+        self._files: App[Any] = App()
+        self._prefixes: list[str] = []
         self._part = GatewayPart(app, interface, name)
         self._part.configure(served_with)
         note_foreign(self)
@@ -68,10 +73,43 @@ class ForeignApp(App[Any]):
         if self._part.asgi_lifespan is not None:
             await self._part.asgi_lifespan.stop()
 
+    def add_static(
+        self,
+        prefix: str,
+        folder: str | os.PathLike[str],
+        *,
+        name: str | None = None,
+        **options: Unpack[StaticOptions],
+    ) -> StaticServer:
+        """Serve the files below a folder, before the app is asked.
+
+        Args:
+            prefix: All paths below it are those of the folder; ``/`` is every path.
+            folder: Where the files are.
+            name: Of the route; the app makes its own URLs.
+            options: Those of ``StaticServer``, by name.
+
+        Raises:
+            ConfigurationError: There is no such folder, or two have the same prefix.
+        """
+        static = self._files.add_static(prefix, folder, name=name, **options)
+        self._prefixes.append(prefix.rstrip("/"))
+        return static
+
     @property
     def dispatch(self) -> Dispatch:
         """The coroutine function that serves each request."""
-        return cast(Dispatch, self._part.gateway.serve)
+        serve = cast(Dispatch, self._part.gateway.serve)
+        if not self._prefixes:
+            return serve
+        serve_files, whole = self._files.dispatch, tuple(self._prefixes)
+        below = tuple(f"{prefix}/" for prefix in whole)
+
+        async def serve_files_first(r: BlazeioServerProtocol) -> None:
+            is_file = r.path in whole or r.path.startswith(below)
+            await (serve_files(r) if is_file else serve(r))
+
+        return serve_files_first
 
     def make_server(self, loop: asyncio.AbstractEventLoop, **options: Any) -> Any:
         """A server of this app; arguments as of ``App``."""

@@ -99,7 +99,7 @@ class Upload(AsyncIterator[bytes]):
 
     @property
     def name(self) -> str:
-        """The name of the form's field; "" where the content is no form."""
+        """The name of the form's field; "" where the content is not a form."""
         return self.head.name
 
     @property

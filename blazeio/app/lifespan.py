@@ -9,7 +9,7 @@ mounted apps run with those of the app that they are mounted in.
 import asyncio
 import functools
 import inspect
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from typing import Any, TypeVar, overload
 
 from blazeio.app.endpoints import describe
@@ -316,6 +316,18 @@ class Hooks:
         """
         self._lifespan.stop_hooks.append(hook)
         return hook
+
+    def add_outer_hooks(
+        self, on_start: Sequence[Hook] = (), on_stop: Sequence[Hook] = ()
+    ) -> None:
+        """Add hooks around all others, as whoever serves the app has them.
+
+        Args:
+            on_start: Called before every other ``on_start`` hook, in this order.
+            on_stop: Called after every other ``on_stop`` hook, in this order.
+        """
+        self._lifespan.start_hooks[:0] = on_start
+        self._lifespan.stop_hooks[:0] = reversed(on_stop)
 
     @overload
     def add_task(

@@ -14,6 +14,7 @@ from blazeio.gateways.interfaces import Interface, recognise
 from blazeio.gateways.lifespan import Lifespan as AsgiLifespan
 from blazeio.gateways.lifespan import LifespanMode
 from blazeio.gateways.mounted import serve_mounted
+from blazeio.gateways.websocket import USUAL_BOUNDS, SocketBounds
 from blazeio.gateways.wsgi import THREADS, WsgiGateway
 from blazeio.protocol.options import RouteOptions
 from blazeio.protocol.request import BlazeioServerProtocol
@@ -44,6 +45,7 @@ class GatewayOptions:
         sends_paths: Announce ``http.response.pathsend`` to an ASGI app.
         compresses_websockets: Agree to permessage-deflate on its WebSockets.
         is_multiprocess: Other processes may serve the same app.
+        socket_bounds: What bounds the WebSockets of an ASGI app.
     """
 
     lifespan: LifespanMode = LifespanMode.AUTO
@@ -51,6 +53,7 @@ class GatewayOptions:
     sends_paths: bool = False
     compresses_websockets: bool = True
     is_multiprocess: bool = False
+    socket_bounds: SocketBounds = USUAL_BOUNDS
 
 
 DEFAULT_GATEWAY = GatewayOptions()
@@ -109,6 +112,7 @@ class GatewayPart(Lifespan):
         else:
             gateway.sends_paths = options.sends_paths
             gateway.compresses_websockets = options.compresses_websockets
+            gateway.socket_bounds = options.socket_bounds
 
 
 class Outer(Protocol):

@@ -170,7 +170,7 @@ def _read_segment(part: str, text: str) -> str | Parameter:
     name, _, kind = part[1:-1].partition(":")
     if part[:1] != "{" or part[-1:] != "}" or not name.isidentifier():
         message = (
-            f"route {text!r}: {part!r} is no parameter; it is a whole segment, "
+            f"route {text!r}: {part!r} is not a parameter; it is a whole segment, "
             "{name} or {name:kind}"
         )
         raise ConfigurationError(message)
@@ -213,7 +213,7 @@ def _refuse_foreign(part: str, text: str) -> None:
             raise ConfigurationError(f"route {text!r}: write {ours} instead of {part}")
     if set(part) & set("<>*"):
         message = (
-            f"route {text!r}: {part!r} is no segment; a parameter is a whole one, "
+            f"route {text!r}: {part!r} is not a segment; a parameter is a whole one, "
             "{name} or {name:int}, and {rest:path} is all that follows"
         )
         raise ConfigurationError(message)

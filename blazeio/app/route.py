@@ -268,7 +268,7 @@ def check_methods(methods: Methods, path: str) -> tuple[str, ...]:
         methods = (methods,)
     names = tuple(dict.fromkeys(method.upper() for method in methods))
     if not names or not all(name.isascii() and name.isalpha() for name in names):
-        message = f"route {path!r}: {list(names)} are no methods"
+        message = f"route {path!r}: {list(names)} are not methods"
         raise ConfigurationError(message)
     return names
 

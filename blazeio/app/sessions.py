@@ -229,7 +229,7 @@ def _dump(values: dict[str, Any]) -> str:
     try:
         return json.dumps(values, separators=(",", ":"), allow_nan=False)
     except (TypeError, ValueError) as error:
-        message = f"the session holds what is no JSON: {error}"
+        message = f"the session holds what is not JSON: {error}"
         raise LocalProtocolError(message) from error
 
 

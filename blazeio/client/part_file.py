@@ -218,7 +218,7 @@ class Device:
 
 
 def is_device(path: Path) -> bool:
-    """Tell whether a path leads to something that exists and is no regular file.
+    """Tell whether a path leads to something that exists and is not a regular file.
 
     Raises:
         IsADirectoryError: It leads to a directory.

@@ -72,8 +72,8 @@ def read_host_port(text: str) -> tuple[str, int | None]:
     if match is None:
         _, colon, port = text.rpartition(":")
         if colon and "[" not in port and "]" not in port and not port.isdigit():
-            raise ValueError("its port is no number from 0 to 65535")
-        raise ValueError(f"{text[:64]!r} is no host")
+            raise ValueError("its port is not a number from 0 to 65535")
+        raise ValueError(f"{text[:64]!r} is not a host")
     address, name, port = match.groups()
     if not (address or name):
         raise ValueError("it has no host")
@@ -103,7 +103,7 @@ def read_host(text: str) -> str:
         name = unquote(name, errors="replace")
     name = name.lower() if name.isascii() else _to_ascii(name)
     if not is_host(name) or ":" in name or "%" in name:
-        raise ValueError(f"{text[:64]!r} is no host")
+        raise ValueError(f"{text[:64]!r} is not a host")
     _check_labels(name)
     return _read_ipv4(name) or name
 
@@ -144,7 +144,7 @@ def _to_ascii(name: str) -> str:
             for each in mapped.split(".")
         )
     except UnicodeError as error:  # idna.IDNAError is one
-        raise ValueError(f"{name[:64]!r} is no host: {error}") from None
+        raise ValueError(f"{name[:64]!r} is not a host: {error}") from None
 
 
 def _check_labels(name: str) -> None:
@@ -154,10 +154,10 @@ def _check_labels(name: str) -> None:
         raise ValueError(message)
     for label in bare.split("."):
         if not label:
-            raise ValueError(f"{name[:64]!r} is no host: a label of it is empty")
+            raise ValueError(f"{name[:64]!r} is not a host: a label of it is empty")
         if len(label) > LONGEST_LABEL_OCTETS:
             message = f"a label of more than {LONGEST_LABEL_OCTETS} octets"
-            raise ValueError(f"{name[:64]!r} is no host: {message}")
+            raise ValueError(f"{name[:64]!r} is not a host: {message}")
 
 
 def _read_ipv4(name: str) -> str | None:
@@ -171,11 +171,11 @@ def _read_ipv4(name: str) -> str | None:
     ):
         value = sum(each << 8 * (3 - place) for place, each in enumerate(leading))
         return str(IPv4Address(value + last))
-    raise ValueError(f"{name[:64]!r} ends in a number, and is no address of IPv4")
+    raise ValueError(f"{name[:64]!r} ends in a number, and is not an address of IPv4")
 
 
 def _read_number(part: str) -> int:
-    """Read one part of an address; -1 where it is no number."""
+    """Read one part of an address; -1 where it is not a number."""
     if not _NUMBER.fullmatch(part):
         return -1
     if part[:2] in ("0x", "0X"):

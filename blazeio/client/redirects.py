@@ -37,7 +37,7 @@ _OF_CONTENT: Final = frozenset(
         "transfer-encoding",
     )
 )
-# RFC 9110 section 15.4 items 1 to 3. Host is made anew from the URL.
+# RFC 9110 section 15.4 items 1 to 3. Host is recreated from the URL.
 _OF_ORIGIN: Final = frozenset(("authorization", "cookie", "host", "origin", "referer"))
 _OF_PROXY: Final = frozenset(("proxy-authorization",))
 
@@ -144,7 +144,7 @@ def resolve_location(url: str, location: str) -> str:
 def _nowhere(location: str) -> RedirectError:
     """Make the error, without what is before an "@": it may be a password."""
     shown = f"...@{location.rpartition('@')[2]}" if "@" in location else location
-    return RedirectError(f"Location {quote(shown)} is no URL that can be followed")
+    return RedirectError(f"Location {quote(shown)} is not a URL that can be followed")
 
 
 def _may_know(before: SplitResult, after: SplitResult) -> bool:

@@ -169,7 +169,7 @@ def read_method(method: str) -> str:
     if usual is not None:
         return usual
     if TOKEN.fullmatch(method) is None:
-        raise LocalProtocolError(f"method {quote(method)} is no token")
+        raise LocalProtocolError(f"method {quote(method)} is not a token")
     return method
 
 

@@ -251,7 +251,7 @@ def _checked_type(file: FilePart[Content]) -> str:
     media_type = file.content_type or guess_media_type(file.filename)
     # A line end in it would add a field to the part, or end its head.
     if not FIELD_VALUE.fullmatch(media_type):
-        message = f"file {file.name!r}: {media_type!r} is no media type"
+        message = f"file {file.name!r}: {media_type!r} is not a media type"
         raise LocalProtocolError(message)
     return media_type
 

@@ -35,7 +35,7 @@ _OTHERS = {
     "atom": "application/atom+xml",
     "avif": "image/avif",
     "bmp": "image/bmp",
-    "br": OCTETS,  # a .html.br is no page unless its coding is declared
+    "br": OCTETS,  # a .html.br is not a page unless its coding is declared
     "bz2": "application/x-bzip2",
     "docx": "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
     "epub": "application/epub+zip",

@@ -325,7 +325,7 @@ class IN_MEMORY_STATIC_CACHE:  # noqa: N801 - named by its first users
         """
         home = os.path.realpath(home_dir)
         if not os.path.isdir(home):
-            raise ConfigurationError(f"home_dir {home!r} is no folder")
+            raise ConfigurationError(f"home_dir {home!r} is not a folder")
         routes = {}
         named = run_time_cache or {}
         for path, entry in named.items():

@@ -57,7 +57,7 @@ def render_listing(path: str, names: Sequence[str]) -> bytes:
         names: What is in the folder; links lead to them.
     """
     title = escape(escape_line(path))
-    # With "./" a name such as "javascript:x" is no scheme.
+    # With "./" a name such as "javascript:x" is not a scheme.
     items = "".join(
         f'<li><a href="./{quote(os.fsencode(name))}">{escape(escape_line(name))}</a>\n'
         for name in names
@@ -128,7 +128,7 @@ class StaticServer:
             raise ConfigurationError(f"prefix {prefix!r}: expected '/' and a path")
         self._home = os.path.realpath(folder)
         if not os.path.isdir(self._home):
-            raise ConfigurationError(f"folder {self._home!r} is no folder")
+            raise ConfigurationError(f"folder {self._home!r} is not a folder")
         self._prefix = prefix.rstrip("/")
         self._index = index or ""
         self._shows_listing = listing

@@ -8,7 +8,7 @@ from blazeio.gateways.gateway import Gateway, find_facts, find_tls
 from blazeio.gateways.http import HttpExchange
 from blazeio.gateways.lifespan import AsgiApp
 from blazeio.gateways.scope import Scope, make_http_scope, make_websocket_scope
-from blazeio.gateways.websocket import WebSocketExchange
+from blazeio.gateways.websocket import USUAL_BOUNDS, WebSocketExchange
 from blazeio.wire.request import RequestHead
 
 
@@ -30,6 +30,7 @@ class AsgiGateway(Gateway):
             offer it: about 64 KiB of memory each.
         sends_paths: Announce ``http.response.pathsend``: what frameworks send by it
             goes past their middlewares.
+        socket_bounds: What bounds its WebSockets.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class AsgiGateway(Gateway):
         self._state = {} if state is None else state
         self.sends_paths = False
         self.compresses_websockets = True
+        self.socket_bounds = USUAL_BOUNDS
         self.websockets: set[WebSocketExchange] = set()
 
     async def serve(self, r: GatewayProtocol) -> object:

@@ -158,7 +158,7 @@ def _read_name(name: object) -> tuple[bytes, int]:
         return known
     text = name.decode("latin-1")
     if TOKEN.fullmatch(text) is None:
-        raise LocalProtocolError(f"field name {quote(text)} is no token")
+        raise LocalProtocolError(f"field name {quote(text)} is not a token")
     known = name + b": ", _KINDS.get(text.lower(), USUAL)
     if len(name) <= _LONGEST_NAME_BYTES:
         _cached_names.keep(name, known)
@@ -196,7 +196,7 @@ def _read_unusual(
 def _read_length(value: bytes, known: int | None) -> int:
     text = value.strip(b" \t").decode("latin-1")
     if CONTENT_LENGTH.fullmatch(text) is None:
-        raise LocalProtocolError(f"Content-Length {quote(value)} is no number")
+        raise LocalProtocolError(f"Content-Length {quote(value)} is not a number")
     if known is not None and known != int(text):
         raise LocalProtocolError(f"differing Content-Length: {known}, {int(text)}")
     return int(text)
@@ -204,7 +204,7 @@ def _read_length(value: bytes, known: int | None) -> int:
 
 def _refuse_pairs(error: Exception) -> NoReturn:
     raise LocalProtocolError(
-        f"the header fields are no pairs of bytes, name and value: {error}"
+        f"the header fields are not pairs of bytes, name and value: {error}"
     ) from None
 
 

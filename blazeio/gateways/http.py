@@ -58,7 +58,7 @@ FILE_CHUNK_BYTES: Final = 64 * 1024
 """So much of a file is read at once, where it cannot go by sendfile(2)."""
 
 SMALL_BODY_BYTES: Final = 64 * 1024
-"""A body that has arrived whole, and is no larger, is given in one piece."""
+"""A body that has arrived whole, and is not larger, is given in one piece."""
 
 SEND_BYTES: Final = CALL_BYTES // 4
 """Each piece counts for so many octets of what a task may give before the loop turns

@@ -174,7 +174,7 @@ def read_file_part(message: Message) -> FilePart:
     for each in (part.offset, part.count):
         if each is not None and not (isinstance(each, int) and each >= 0):
             raise LocalProtocolError(
-                f"{message['type']}: {each!r:.80} is no offset or count"
+                f"{message['type']}: {each!r:.80} is not an offset or count"
             )
     return part
 
@@ -188,7 +188,7 @@ def read_path(message: Message) -> str:
     path = message.get("path")
     if isinstance(path, str) and path.startswith("/") and "\0" not in path:
         return path
-    raise LocalProtocolError(f"{message['type']}: {path!r:.80} is no absolute path")
+    raise LocalProtocolError(f"{message['type']}: {path!r:.80} is not an absolute path")
 
 
 def write_early_hint(message: Message) -> bytes:
@@ -284,9 +284,9 @@ def read_close(message: Message) -> tuple[int, str]:
     reason = message.get("reason") or ""
     if not (isinstance(code, int) and is_close_code(code)):
         raise LocalProtocolError(
-            f"websocket.close: {code!r:.80} is no code that may be sent"
+            f"websocket.close: {code!r:.80} is not a code that may be sent"
         )
     if not isinstance(reason, str) or len(reason.encode()) > CLOSE_REASON_BYTES:
         limit = f"at most {CLOSE_REASON_BYTES} octets"
-        raise LocalProtocolError(f"websocket.close: the reason is no text of {limit}")
+        raise LocalProtocolError(f"websocket.close: the reason is not text of {limit}")
     return int(code), reason

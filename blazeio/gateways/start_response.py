@@ -75,5 +75,5 @@ def _encode(headers: object) -> list[tuple[bytes, bytes]]:
     try:
         return [(n.encode("latin-1"), v.encode("latin-1")) for n, v in headers]
     except (AttributeError, TypeError, ValueError) as error:
-        reason = "the headers are no pairs of latin-1 text, name and value"
+        reason = "the headers are not pairs of latin-1 text, name and value"
         raise LocalProtocolError(f"{reason}: {error}") from None

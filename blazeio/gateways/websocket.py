@@ -7,6 +7,7 @@ and the agreement to a close are the channel's; the app sees messages.
 
 import asyncio
 from collections.abc import MutableMapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from websockets.extensions.base import Extension
@@ -32,6 +33,7 @@ from blazeio.gateways.messages import (
     read_start,
 )
 from blazeio.limits import READ_PAST_BYTES
+from blazeio.websocket.channel import PING_EVERY_S, PING_TIMEOUT_S
 from blazeio.websocket.frames import FrameEndpoint
 from blazeio.websocket.websocket import Agreement, WebSocket, accept_handshake
 from blazeio.wire.grammar import TOKEN
@@ -46,12 +48,38 @@ MESSAGE_BYTES: Final = 16 * 1024 * 1024
 """Largest message that an ASGI app is given; larger: the connection is closed with
 1009. As uvicorn has it."""
 
+
+@dataclass(frozen=True, slots=True)
+class SocketBounds:
+    """What bounds the WebSockets of an ASGI app.
+
+    Attributes:
+        message_bytes: Largest message that the app is given.
+        ping_every_s: A client that is silent for so long is pinged; None: never.
+        ping_timeout_s: It is gone if it is silent for so long after that.
+    """
+
+    message_bytes: int = MESSAGE_BYTES
+    ping_every_s: float | None = PING_EVERY_S
+    ping_timeout_s: float = PING_TIMEOUT_S
+
+
+USUAL_BOUNDS: Final = SocketBounds()
+
 SERVICE_RESTART: Final = 1012
 RESTART_REASON: Final = "the server restarts"
 
 
 class Socket(WebSocket):
     """The messages of a connection whose handshake an app answers by itself."""
+
+    def __init__(self, r: GatewayProtocol, bounds: SocketBounds) -> None:
+        super().__init__(
+            r,
+            message_bytes=bounds.message_bytes,
+            ping_every_s=bounds.ping_every_s,
+            ping_timeout_s=bounds.ping_timeout_s,
+        )
 
     def open(
         self, lines: bytes, subprotocol: str | None, extensions: Sequence[Extension]
@@ -71,7 +99,7 @@ class Socket(WebSocket):
             raise ClientLost("the client is gone")
         endpoint = FrameEndpoint(
             Side.SERVER,
-            message_bytes=MESSAGE_BYTES,
+            message_bytes=self._message_bytes,
             extensions=extensions,
             subprotocol=subprotocol,
         )
@@ -123,7 +151,7 @@ class WebSocketExchange:
     def __init__(self, r: GatewayProtocol, gateway: "AsgiGateway") -> None:
         self._r = r
         self._gateway = gateway
-        self._socket = Socket(r)
+        self._socket = Socket(r, gateway.socket_bounds)
         self._agreement: Agreement | None = None
         self._denial: HttpExchange | None = None
         self._has_connected = False
@@ -231,7 +259,7 @@ class WebSocketExchange:
         lines = agreement.field_lines + acceptance.lines
         if subprotocol is not None:
             if TOKEN.fullmatch(subprotocol) is None:
-                reason = f"websocket.accept: {subprotocol!r:.80} is no subprotocol"
+                reason = f"websocket.accept: {subprotocol!r:.80} is not a subprotocol"
                 raise LocalProtocolError(reason)
             lines += serialize_field("Sec-WebSocket-Protocol", subprotocol)
         self._socket.open(lines, subprotocol, agreement.extensions)

@@ -179,7 +179,7 @@ class RequestCarrier(Protocol):
     # Another protocol
 
     def take_over(self, head: bytes, receive: Callable[[bytes], None] | None) -> None:
-        """Send a 101 response; what arrives from now on is no HTTP.
+        """Send a 101 response; what arrives from now on is not HTTP.
 
         Args:
             head: The response, whole.

@@ -201,7 +201,7 @@ class HandlerTask:
         self.request._forget()
 
     def refuse_head(self, error: ProtocolError) -> None:
-        """Answer what is no request: no handler runs, and it takes no time."""
+        """Answer what is not a request: no handler runs, and it takes no time."""
         self.request._load(NO_HEAD)
         self.begun_at = self.ended_at = self._context.now()
         self.refuse(error)

@@ -20,7 +20,6 @@ import asyncio
 from collections.abc import Callable
 from typing import cast
 
-from blazeio.capabilities import HAS_SENDFILE
 from blazeio.errors import RemoteProtocolError
 from blazeio.loggers import get_logger
 from blazeio.protocol import states
@@ -264,7 +263,7 @@ class Http1Connection(ReceivedContent, asyncio.BufferedProtocol, asyncio.Protoco
     @property
     def can_sendfile(self) -> bool:
         """Not over TLS, where octets have to be enciphered."""
-        return HAS_SENDFILE and self.transport.get_extra_info("ssl_object") is None
+        return self.transport.get_extra_info("ssl_object") is None
 
     def send_interim(self, status: int, lines: bytes) -> None:
         """Send an interim response; not to HTTP/1.0, which knows none."""
@@ -289,7 +288,7 @@ class Http1Connection(ReceivedContent, asyncio.BufferedProtocol, asyncio.Protoco
         return await send_past_transport(self, file, first, size)
 
     def take_over(self, head: bytes, receive: Callable[[bytes], None] | None) -> None:
-        """Send a 101 response; what arrives from now on is no HTTP."""
+        """Send a 101 response; what arrives from now on is not HTTP."""
         self.transport.write(head)
         self._switch(states.HTTP_LEFT)
         octets = self._pending.take_all()

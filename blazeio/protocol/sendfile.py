@@ -14,7 +14,6 @@ import asyncio
 import os
 from typing import TYPE_CHECKING
 
-from blazeio.capabilities import HAS_NOWAIT_READS
 from blazeio.errors import ClientDisconnected
 
 if TYPE_CHECKING:
@@ -47,8 +46,6 @@ def is_cached(file: int, first: int, size: int) -> bool:
     The kernel's read-ahead fills what is between. Where it did not, the loop waits for
     the disk once.
     """
-    if not HAS_NOWAIT_READS:
-        return False
     octet = bytearray(1)
     try:
         os.preadv(file, [octet], first, os.RWF_NOWAIT)

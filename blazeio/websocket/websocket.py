@@ -434,7 +434,7 @@ class ClientWebSocket(Channel):
                 Response(response.status_code, response.reason, answer, b"")
             )
         except InvalidHandshake as error:
-            message = f"{response.url} is no WebSocket: {error}"
+            message = f"{response.url} is not a WebSocket: {error}"
             raise InvalidResponse(message) from error
         endpoint = FrameEndpoint(
             Side.CLIENT,

@@ -108,7 +108,7 @@ def parse_content_length(values: Sequence[str]) -> int | None:
         return int(value)
     if value.isascii() and value.isdecimal():
         raise RemoteProtocolError("Content-Length of more than 18 digits", 413)
-    message = f"Content-Length is no decimal number: {quote(value)}"
+    message = f"Content-Length is not a decimal number: {quote(value)}"
     raise RemoteProtocolError(message)
 
 

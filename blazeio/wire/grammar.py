@@ -123,7 +123,7 @@ def decode_path(raw: str) -> str:
     """Percent-decode a path as UTF-8.
 
     Lenient, since the framing does not depend on it: a truncated or non-hex escape
-    stays as it is, octets that are no UTF-8 become U+FFFD. Whoever opens files has to
+    stays as it is, octets that are not UTF-8 become U+FFFD. Whoever opens files has to
     check for NUL, ``/`` and ``..``.
     """
     return unquote(raw) if "%" in raw else raw

@@ -230,7 +230,7 @@ class Multiplexer(Controlling):
             raise broken("a frame within a header block")
         # Section 3.4: the preface ends with a SETTINGS frame, which may be empty.
         if not self.has_settings and (kind != SETTINGS or flags & ACK):
-            raise broken("the first frame is no SETTINGS")
+            raise broken("the first frame is not SETTINGS")
         try:
             if kind == DATA:
                 self._receive_data(flags, stream_id, payload)

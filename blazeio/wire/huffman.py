@@ -85,7 +85,7 @@ def decode_huffman(octets: bytes) -> str:
     # RFC 7541 section 5.2: seven bits of padding at most, all of them ones. Others have
     # to be refused, or one text would have many encodings and no memo would find it.
     if node not in _ENDINGS:
-        raise ValueError("padding that is no prefix of EOS")
+        raise ValueError("padding that is not a prefix of EOS")
     return "".join(texts)
 
 

@@ -480,7 +480,7 @@ def _parse_request_line(line: bytes, limits: Limits) -> tuple[str, str, int]:
 
 
 def check_method(method: str) -> None:
-    """Refuse a method that is no token (400), or longer than any real one (501).
+    """Refuse a method that is not a token (400), or longer than any real one (501).
 
     Raises:
         RemoteProtocolError: The peer's fault.

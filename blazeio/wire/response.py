@@ -224,7 +224,7 @@ def _judge_partial_head(octets: bytes, limits: Limits, scanned: int) -> None:
     if octets[:7] != _START[: len(octets)]:
         line = octets.partition(b"\r\n")[0]
         if VERSION.match(str(line, "latin-1")) is None:
-            raise RemoteProtocolError(f"this is no HTTP: {quote(line)}")
+            raise RemoteProtocolError(f"this is not HTTP: {quote(line)}")
         _parse_status_line(line)
     line_end = octets.find(b"\r\n")
     if line_end >= scanned:  # else it was checked by an earlier call

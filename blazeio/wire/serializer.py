@@ -149,7 +149,7 @@ def _check_name(name: str | bytes) -> tuple[bytes, str]:
     if known is not None:
         return known
     if TOKEN.fullmatch(text) is None:
-        raise LocalProtocolError(f"field name {quote(name)} is no token")
+        raise LocalProtocolError(f"field name {quote(name)} is not a token")
     known = text.encode("ascii"), text.lower()
     if len(text) <= _LONGEST_NAME_BYTES:
         _cached_names.keep(text, known)
@@ -278,7 +278,7 @@ def _read_length(lengths: list[bytes]) -> int:
         shown = quote(", ".join(distinct))
         raise LocalProtocolError(f"differing Content-Length: {shown}")
     if CONTENT_LENGTH.fullmatch(distinct[0]) is None:
-        raise LocalProtocolError(f"Content-Length {quote(distinct[0])} is no number")
+        raise LocalProtocolError(f"Content-Length {quote(distinct[0])} is not a number")
     return int(distinct[0])
 
 

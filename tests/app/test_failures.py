@@ -363,7 +363,7 @@ async def test_debug_changes_nothing_of_an_abort() -> None:
     [
         (ConnectError("http://behind.test:80: refused"), 502, "Bad Gateway"),
         (ServerDisconnected("closed"), 502, "Bad Gateway"),
-        (InvalidResponse("this is no HTTP"), 502, "Bad Gateway"),
+        (InvalidResponse("this is not HTTP"), 502, "Bad Gateway"),
         (StatusError("GET http://behind.test/: 404", 404, None), 502, "Bad Gateway"),
         (HeadTimeout("no answer for 60 s"), 504, "Gateway Timeout"),
         (ConnectTimeout("no connection within 10 s"), 504, "Gateway Timeout"),

@@ -55,7 +55,7 @@ def resolve(module: Module, node: ast.expr, namespace: dict[str, Any]) -> Any:
         return eval(code, namespace)
     except NameError as error:
         message = (
-            f"{module.place}:{node.lineno}: a pattern that is no constant: {error}"
+            f"{module.place}:{node.lineno}: a pattern that is not a constant: {error}"
         )
         raise AssertionError(message) from error
 

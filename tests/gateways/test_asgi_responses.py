@@ -376,7 +376,7 @@ SHORT = (b"content-length", b"1")
         ([{"type": "http.response.unknown"}], "no message"),
         ([start(99)], "200 to 599"),
         ([start(1000)], "200 to 599"),
-        ([start(200, (b"a b", b"1"))], "no token"),
+        ([start(200, (b"a b", b"1"))], "not a token"),
         ([start(200, (b"a", b"1\r\nb: 2"))], "control character"),
         ([start(), body("abc")], "not bytes"),  # type: ignore[arg-type]
     ],

@@ -11,6 +11,7 @@ import websockets
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from blazeio.errors import LocalProtocolError
+from blazeio.gateways.websocket import SocketBounds
 from tests.gateways.apps import Receive, Send, Step, asgi, hello
 from tests.support.clock import wait_until
 from tests.support.served import Site
@@ -222,7 +223,7 @@ async def test_a_close_of_the_app_has_its_code_and_reason() -> None:
         (lambda socket: _abort(socket), 1006, ""),
         (lambda socket: _close_without_a_code(socket), 1005, ""),
     ],
-    ids=["a code", "as usual", "lost", "no code"],
+    ids=["a code", "as usual", "lost", "not a code"],
 )
 async def test_a_disconnect_says_how_and_as_often_as_asked(
     close: Any, code: int, reason: str
@@ -483,3 +484,25 @@ async def test_messages_are_not_read_while_the_app_does_not_receive() -> None:
                 goes_on.set()
         assert is_stalled
         assert await socket.recv() == "all"
+
+
+async def test_a_message_that_is_too_large_closes_with_1009() -> None:
+    bounds = SocketBounds(message_bytes=10)
+    async with asgi(echo, socket_bounds=bounds) as site, connected(site) as socket:
+        await socket.send("x" * 10)
+        assert await socket.recv() == "x" * 10
+        await socket.send("x" * 11)
+        with pytest.raises(ConnectionClosed) as closed:
+            await socket.recv()
+    assert closed.value.rcvd is not None
+    assert closed.value.rcvd.code == 1009
+
+
+async def test_a_client_that_is_silent_is_pinged_as_often_as_it_is_said() -> None:
+    bounds = SocketBounds(ping_every_s=0.05)
+    async with asgi(echo, socket_bounds=bounds) as site, await site.connect() as peer:
+        await peer.send(f"{HANDSHAKE}\r\n".encode())
+        octets = b""
+        while len(octets.partition(b"\r\n\r\n")[2]) < 2:
+            octets += await peer.read_some()
+        assert octets.partition(b"\r\n\r\n")[2][0] == 0x89  # FIN, ping

@@ -224,7 +224,7 @@ def test_rotation_leads_root_to_no_other_file(
     if kind == "pipe":
         log.unlink()
         server.signal(signal.SIGUSR1)
-        block_until(lambda: log.exists() and "opened anew" in log.read_text(), 5)
+        block_until(lambda: log.exists() and "reopened" in log.read_text(), 5)
     server.signal(signal.SIGTERM)
     assert server.wait_exit() == 0
     assert victim.read_text() == "root's\n"

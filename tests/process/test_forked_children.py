@@ -1,4 +1,4 @@
-"""What the app forks is no worker: whatever it is sent, the worker serves on."""
+"""What the app forks is not a worker: whatever it is sent, the worker serves on."""
 
 import os
 import signal

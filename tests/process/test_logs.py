@@ -171,7 +171,7 @@ def test_after_a_rename_every_process_writes_to_a_new_file(
     else:
         words = ["blazeio-supervisor", "reopen-logs", "--control", "c.sock"]
         done = run_to_exit(words, cwd=tmp_path)
-        assert (done.returncode, done.stdout) == (0, "every log file is opened anew\n")
+        assert (done.returncode, done.stdout) == (0, "every log file is reopened\n")
     service.wait_for("logs_reopened")
     log = (tmp_path / "log.1").read_text()
     port = re.findall(r"http://127.0.0.1:(\d+)", log)[0]

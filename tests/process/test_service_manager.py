@@ -177,5 +177,5 @@ def test_a_descriptor_that_is_no_socket_is_said_in_one_line(tmp_path: Path) -> N
     command = f"exec {program} app:web --fd 3 3</dev/null"
     done = run_to_exit(["bash", "-c", command], cwd=tmp_path)
     assert done.returncode == 2
-    assert "descriptor 3 is no socket" in done.stderr
+    assert "descriptor 3 is not a socket" in done.stderr
     assert "Traceback" not in done.stderr

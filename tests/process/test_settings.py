@@ -46,7 +46,7 @@ def test_a_reload_takes_over_what_the_file_says_by_then(
         'max_target_bytes = 20\nlog_level = "debug"\nname = "new"\n',
     )
     code, said = reload(service)
-    assert (code, "started anew: name" in said) == (0, True), said
+    assert (code, "restarted: name" in said) == (0, True), said
     service.wait_count(2)
     assert service.get("/slow?0").body == b"other"
     assert service.get("/slow?0" + "0" * 20).status == 414

@@ -51,3 +51,14 @@ def test_code_that_fails_at_the_start_is_waited_for(
     write(tmp_path / "app.py", APP)
     server.wait_for_log("event=reload_ok ", timeout_s=20)
     assert Service(server, tmp_path).get().status == 200
+
+
+def test_where_the_kernel_tells_nothing_the_files_are_looked_at(
+    live_server: LiveServers, tmp_path: Path
+) -> None:
+    options = ("--reload", "--reload-poll", "--reload-exclude", "draft_*")
+    service = start_service(live_server, tmp_path, *options)
+    service.server.wait_for_log("event=watching .*, by looking at the files")
+    (tmp_path / "draft_app.py").write_text("")
+    write(tmp_path / "app.py", change(APP, '"late"', '"new"'))
+    service.server.wait_for_log(r"event=reload_ok .*--reload \(app\.py\)", timeout_s=20)

@@ -101,7 +101,7 @@ def import_app(settings: Settings) -> list[Address]:
             return [] if host is None else [TcpAddress(host, port)]
         case Unsafe(findings):
             why = ", ".join(findings)
-            _say(f"app        {took}, by each worker anew, since {why}")
+            _say(f"app        {took}, again by each worker, since {why}")
             return []
         case Failed(code, reason, frames):
             say(escape_lines(frames), ends_line=False)

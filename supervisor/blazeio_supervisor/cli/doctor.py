@@ -202,8 +202,8 @@ def examine_workers(status: StatusAnswer) -> Finding:
         return warn(
             name,
             f"slot {slot.slot} {describe_failures(slot)}",
-            "Another worker did not mend it; siblings take its queue meanwhile.",
-            "the service's log says why",
+            "New workers fail as well; siblings take its queue meanwhile.",
+            f"`events --since 10m` says why; fix the app, then `recycle {slot.slot}`",
         )
     if late:
         worker = late[0]
@@ -211,7 +211,7 @@ def examine_workers(status: StatusAnswer) -> Finding:
             name,
             f"slot {worker.slot} is blocked for {worker.silent_s:.1f} s",
             "Something in the app does not give the event loop back.",
-            f"`stack {worker.slot}` shows the line",
+            f"`recycle {worker.slot}` replaces it; `stack {worker.slot}` tells where",
         )
     if status.is_parked:
         return ok(name, "parked: nobody serves until `resume` or a reload")
@@ -229,7 +229,7 @@ def examine_settings(config: ConfigAnswer) -> Finding:
         name,
         f"changed since the start: {', '.join(config.needs_restart)}",
         "A reload does not take these over.",
-        "restart the service",
+        "systemctl restart, or `stop` and a start",
     )
 
 
@@ -252,7 +252,7 @@ def examine_group(status: StatusAnswer) -> Finding:
                 "The kernel gives it a part of the connections.",
                 "stop it, or give one of them another port",
             )
-    return ok(name, "nobody else has its ports")
+    return ok(name, "no other process uses its ports")
 
 
 def examine_certificates(
@@ -281,7 +281,12 @@ def _examine_certificate(path: str, now: datetime) -> Finding:
     except OSError as error:
         return unknown(name, f"{path}: {error.strerror}")
     except ValueError as error:
-        return warn(name, f"{path}: {error}", "A reload would fail.", "put it right")
+        return warn(
+            name,
+            f"{path}: {error}",
+            "A reload would fail.",
+            "correct the file, then `reload`",
+        )
     return _judge_end(name, path, ends_at, now)
 
 
@@ -327,7 +332,7 @@ def _judge_end(name: str, what: str, ends_at: datetime, now: datetime) -> Findin
         name,
         f"{what} {'ended' if is_over else 'ends'} on {ends_at:%Y-%m-%d %H:%M} UTC",
         "Clients refuse it." if is_over else "Soon clients refuse it.",
-        "renew it, then `reload`, which reads it anew",
+        "renew it, then `reload`, which reads it again",
     )
 
 

@@ -220,7 +220,7 @@ def examine_python(loop: str) -> Finding:
             name,
             f"{seen}, {' and '.join(debug)} set",
             "The event loop checks everything that it does: several times slower.",
-            "unset it",
+            f"unset {' '.join(debug)} and restart the service",
         )
     if loop == "uvloop" and find_spec("uvloop") is None:
         return warn(
@@ -303,7 +303,7 @@ def examine_files(proc: Path, connections: int | None) -> Finding:
         f"{hard} for each worker, {what} needs {wanted}",
         "A worker accepts no more connections than that; the others wait in its queue.",
         "LimitNOFILE=65536 in the unit, --ulimit nofile=65536 for a container, or "
-        "ulimit -Hn in the shell that starts it",
+        "ulimit -n 65536, as root, in the shell that starts it",
     )
 
 

@@ -180,7 +180,7 @@ def _format_way_back(span_s: float) -> str:
 def _format_stuck(keys: Sequence[str]) -> str:
     if not keys:
         return ""
-    return f"\nas before until the service is started anew: {', '.join(keys)}"
+    return f"\nas before until the service is restarted: {', '.join(keys)}"
 
 
 # scale
@@ -220,7 +220,7 @@ def _read_count(text: str) -> ScaleOrder:
         return ScaleOrder(is_auto=True)
     match = _COUNT.fullmatch(text)
     if match is None:
-        raise UsageError(f"{text!r} is no count: write N, +N, -N or auto")
+        raise UsageError(f"{text!r} is not a count: write N, +N, -N or auto")
     return ScaleOrder(change=int(text)) if match[1] else ScaleOrder(int(text))
 
 
@@ -426,7 +426,7 @@ def reopen_logs(target: ServiceTarget, is_json: bool) -> int:
     answer = target.find().ask(REOPEN_LOGS)
     if not answer.is_ok and not is_json:
         raise SupervisorError(answer.reason)
-    show(answer, is_json, lambda _: "every log file is opened anew")
+    show(answer, is_json, lambda _: "every log file is reopened")
     return ExitCode.OK if answer.is_ok else _FAILED
 
 

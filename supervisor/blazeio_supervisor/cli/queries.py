@@ -387,7 +387,7 @@ def read_span(_context: object, _param: object, text: str | None) -> float | Non
         return None
     found = _SPAN.fullmatch(text)
     if found is None:
-        raise click.BadParameter(f"{text!r} is no span: write 30s, 10m, 2h or 7d")
+        raise click.BadParameter(f"{text!r} is not a span: write 30s, 10m, 2h or 7d")
     return int(found[1]) * _UNITS_S[found[2]]
 
 

@@ -21,7 +21,7 @@ from blazeio_supervisor.config.sources import (
     list_settings,
     make_click_option,
 )
-from blazeio_supervisor.errors import ExitCode
+from blazeio_supervisor.errors import ExitCode, UsageError
 from blazeio_supervisor.isolation import find_open_code, require_proc
 from blazeio_supervisor.log.setup import note
 from blazeio_supervisor.version import find_version
@@ -170,13 +170,6 @@ CONFIG_OPTIONS = OptionGroup(
             is_flag=True,
             help="With --print-config: the values of --env too, which may be secret.",
         ),
-        click.Option(  # carried out before this command is looked at
-            ["--single"],
-            is_flag=True,
-            expose_value=False,
-            help="Serve by one process, without a supervisor, for development and "
-            "without Linux; see docs/how-to/development.md.",
-        ),
     ),
 )
 OPTION_GROUPS = (
@@ -255,7 +248,7 @@ def _warn_of_open_code() -> None:
 
 def _warn_of_misspelt(sources: Sources) -> None:
     for name, meant in find_misspelt(OPTIONS, sources.environ).items():
-        text = f"{name} is no setting, and without effect: did you mean {meant}?"
+        text = f"{name} is not a setting, and without effect: did you mean {meant}?"
         note("unknown_variable", text, "WARNING")
 
 
@@ -309,5 +302,46 @@ check = SectionedCommand(
     callback=run_check,
     help=run_check.__doc__,
     epilog=_CHECK_EPILOG,
+    context_settings=CONTEXT_SETTINGS,
+)
+
+
+# The verb ``serve``: a folder, without an app.
+
+
+_FOLDER_APP = "blazeio.app.folder:make_app"
+_FOLDER_VARIABLE = "BLAZEIO_SERVED_FOLDER"
+_FOLDER_EPILOG = f"""
+\b
+  {PROGRAM} serve                          this folder, on 127.0.0.1:8000
+  {PROGRAM} serve public --bind :8080
+\b
+Exit codes:
+  0 stopped as asked          5 an address cannot be bound
+  2 wrong usage
+"""
+
+
+def run_folder(**words: Any) -> int:
+    """Serve the files of FOLDER, with listings of its folders.
+
+    Files whose names begin with a dot are not served. The options are those of an app.
+    """
+    folder = os.path.abspath(words.pop("folder"))
+    if not os.path.isdir(folder):
+        raise UsageError(f"{folder} is not a folder")
+    words["app"] = _FOLDER_APP
+    words["env"] = (*(words["env"] or ()), f"{_FOLDER_VARIABLE}={folder}")
+    words["name"] = words["name"] or os.path.basename(folder) or "root"
+    return serve(**words)
+
+
+serve_folder = SectionedCommand(
+    name="serve",
+    sections=OPTION_GROUPS,
+    params=[click.Argument(["folder"], default=".")],
+    callback=run_folder,
+    help=run_folder.__doc__,
+    epilog=_FOLDER_EPILOG,
     context_settings=CONTEXT_SETTINGS,
 )

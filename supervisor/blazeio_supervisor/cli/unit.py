@@ -129,9 +129,9 @@ def quote(word: str) -> str:
     """Write one word, in quotes where it needs them.
 
     Raises:
-        UsageError: It has octets that are no UTF-8, or a NUL.
+        UsageError: It has octets that are not UTF-8, or a NUL.
     """
-    _check(word, _SURROGATES, "octets that are no UTF-8")
+    _check(word, _SURROGATES, "octets that are not UTF-8")
     _check(word, re.compile("\0"), "NUL")
     text = _double_percent(word)
     if _PLAIN.fullmatch(text):
@@ -156,7 +156,7 @@ def _double_percent(text: str) -> str:
 
 def _check_path(path: str) -> str:
     _check(path, _CONTROLS, "line ends or other control characters in a path")
-    _check(path, _SURROGATES, "octets that are no UTF-8")
+    _check(path, _SURROGATES, "octets that are not UTF-8")
     if escape_line(path) != path:
         what = "characters in a path that cannot be seen, or turn its order round"
         raise UsageError(f"'{escape_line(path)}': a unit takes no {what}")

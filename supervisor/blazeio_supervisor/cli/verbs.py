@@ -220,6 +220,12 @@ def _load_unit() -> click.Command:
     return unit
 
 
+def _load_serve() -> click.Command:
+    from blazeio_supervisor.cli.serve import serve_folder
+
+    return serve_folder
+
+
 def _load_completion() -> click.Command:
     from blazeio_supervisor.cli.completion import completion
 
@@ -243,6 +249,12 @@ _WITHOUT_SERVICE = (
         "check",
         "check whether APP would start; nothing is served",
         _load_check,
+        has_app=True,
+    ),
+    Verb(
+        "serve",
+        "serve the files of FOLDER, with listings; no app is needed",
+        _load_serve,
         has_app=True,
     ),
     Verb(
@@ -316,7 +328,7 @@ def read_slots(text: str) -> int | None:
     if text == "all":
         return None
     if not _SLOT.fullmatch(text):
-        raise UsageError(f"{text!r} is no slot: write its number, or all")
+        raise UsageError(f"{text!r} is not a slot: write its number, or all")
     return int(text)
 
 

@@ -134,4 +134,4 @@ def _check_socket(fd: int) -> None:
         reason = f"descriptor {fd} is not open in this process"
         raise SettingError("fds", reason) from None
     if not stat.S_ISSOCK(mode):
-        raise SettingError("fds", f"descriptor {fd} is no socket")
+        raise SettingError("fds", f"descriptor {fd} is not a socket")

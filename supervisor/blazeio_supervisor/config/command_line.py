@@ -43,7 +43,7 @@ def parse_app_path(text: str) -> AppPath:
             return AppPath(text, script=text)
         if all(part.isidentifier() for part in text.split(".")):
             return AppPath(text, module=text)
-        raise ValueError(f"{text!r} is no APP: write `module:attribute`")
+        raise ValueError(f"{text!r} is not an APP: write `module:attribute`")
     module, _, attribute = text.partition(":")
     if module.endswith(".py"):
         dotted = module.removesuffix(".py").replace("/", ".").lstrip(".")
@@ -54,7 +54,7 @@ def parse_app_path(text: str) -> AppPath:
     for part in (*module.split("."), *attribute.split(".")):
         if not part.isidentifier():
             raise ValueError(
-                f"{text!r} is not `module:attribute`: {part!r} is no Python name"
+                f"{text!r} is not `module:attribute`: {part!r} is not a Python name"
             )
     return AppPath(text, module=module, attribute=attribute)
 

@@ -326,14 +326,14 @@ class Proxies(Section):
         "Proxies whose X-Forwarded-For, -Proto, -Host or Forwarded say who the client "
         f"is: {_TRUSTED_WORDS}.",
         default=None,
-        default_text="the App's own, else nobody",
+        default_text="the App's own, else none",
     )
     proxy_protocol_allow_ips: str | None = option(
         Parsed(read_allow_list, "LIST"),
         "Load balancers that begin each connection with a PROXY protocol header "
         "(version 1 or 2); connections from them without one are refused.",
         default=None,
-        default_text="the App's own, else nobody",
+        default_text="the App's own, else none",
     )
     root_path: str | None = option(
         Parsed(read_root_path, "PATH"),
@@ -524,6 +524,22 @@ class Gateways(Section):
         "64 KiB of memory for each.",
         default=True,
     )
+    ws_message_bytes: int = option(
+        Size(),
+        "Largest message of a WebSocket of an ASGI app; larger: closed with 1009.",
+        default=16 * 1024 * 1024,
+        key="ws_max_size",
+    )
+    ws_ping_interval_s: float | None = option(
+        Seconds(words={"none": None}),
+        "Ping the client of a WebSocket of an ASGI app after this long a silence.",
+        default=20.0,
+    )
+    ws_ping_timeout_s: float = option(
+        Seconds(),
+        "Disconnect a client that is silent for this long after a ping.",
+        default=20.0,
+    )
 
     @property
     def gateway(self) -> GatewayConfig:
@@ -534,4 +550,7 @@ class Gateways(Section):
             threads=self.threads,
             sends_paths=self.asgi_pathsend,
             compresses_websockets=self.asgi_deflate,
+            ws_message_bytes=self.ws_message_bytes,
+            ws_ping_every_s=self.ws_ping_interval_s,
+            ws_ping_timeout_s=self.ws_ping_timeout_s,
         )

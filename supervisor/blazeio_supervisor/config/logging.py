@@ -97,6 +97,13 @@ class Logs(Section):
         default="text",
         change=Change.RESTART,
     )
+    use_colors: bool | None = option(
+        Flag(),
+        "Colour the lines of the log, also where it goes to no terminal.",
+        default=None,
+        default_text="on a terminal, unless NO_COLOR is set",
+        change=Change.RESTART,
+    )
     log_file: str | None = option(
         Text("PATH"),
         "Append the log to this file. To rotate it, rename it, then send USR1 to the "
@@ -135,7 +142,9 @@ class Logs(Section):
         return LogConfig(
             level=self.log_level,
             is_json=self.log_format == "json",
-            has_color=self.standard_error.has_color and not is_file,
+            has_color=self.standard_error.has_color and not is_file
+            if self.use_colors is None
+            else self.use_colors,
             is_journal=self.standard_error.is_journal and not is_file,
             config=self._read_config(),
         )

@@ -137,7 +137,7 @@ def read_env_file(path: str) -> dict[str, str]:
     except OSError as error:
         raise ValueError(str(error.strerror)) from None
     except UnicodeDecodeError:
-        raise ValueError("this is no text in UTF-8") from None
+        raise ValueError("this is not text in UTF-8") from None
     variables = {}
     for number, line in enumerate(map(str.strip, lines), 1):
         if line and not line.startswith("#"):
@@ -229,15 +229,6 @@ class Process(Section):
         default=(),
         default_text="that of the supervisor",
         is_secret=True,
-    )
-    slot_env: tuple[tuple[str, str], ...] = option(
-        Pairs(Parsed(read_variable, "NAME=VALUE", "=".join), "\n"),
-        "Set this variable in each worker, with {slot} in it for the number of its "
-        "slot, from 0 on: CUDA_VISIBLE_DEVICES={slot}. What the import reads of it is "
-        "that of the worker only with --no-preload. May be given several times. In a "
-        "TOML file it is a table.",
-        default=(),
-        default_text="none",
     )
     env_file: str = option(
         Text("PATH"),
@@ -532,6 +523,31 @@ class Development(Section):
         key="reload_include",
     )
 
+    reload_excludes: tuple[str, ...] = option(
+        Many(Text("PATTERN"), "\n"),
+        "Ignore changes of files whose name, or path below the watched folder, matches "
+        "this pattern: 'test_*.py', 'migrations/*'. May be given several times.",
+        default=(),
+        default_text="none",
+        change=Change.RESTART,
+        key="reload_exclude",
+    )
+    reload_delay_s: float = option(
+        Seconds(),
+        "Reload once nothing has changed for this long.",
+        default=0.05,
+        change=Change.RESTART,
+    )
+    reload_poll: bool | None = option(
+        Flag(),
+        "Look at the files several times a second, and do not rely on the kernel, "
+        "which is told nothing of changes that others make on network disks, in "
+        "folders shared with a container or with WSL.",
+        default=None,
+        default_text="where a watched folder is on such a disk",
+        change=Change.RESTART,
+    )
+
     def check(self) -> None:
         """Check that watchfiles is installed, and that the folders are there."""
         if not self.reload:
@@ -541,4 +557,4 @@ class Development(Section):
             raise SettingError("reload", f"{reason}: pip install watchfiles")
         for given in self.reload_dirs:
             if not os.path.isdir(os.path.join(self.folder, given)):
-                raise SettingError("reload_dirs", f"{given} is no folder")
+                raise SettingError("reload_dirs", f"{given} is not a folder")

@@ -10,6 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
+from msgspec import Struct
+
+from blazeio_supervisor.config.additions import AddedToApp
 from blazeio_supervisor.config.addresses import Addresses
 from blazeio_supervisor.config.http import (
     Gateways,
@@ -40,6 +43,7 @@ from blazeio_supervisor.sockets.bind import UNIX_MODE
 SECTIONS: tuple[type[Section], ...] = (
     Process,
     Gateways,
+    AddedToApp,
     Addresses,
     Tls,
     Proxies,
@@ -57,10 +61,29 @@ SECTIONS: tuple[type[Section], ...] = (
 """All sections, in the order of ``--help``."""
 
 
+class FileWatch(Struct, frozen=True):
+    """Which files are watched, and how.
+
+    Attributes:
+        folders: With all that is below them.
+        includes: Patterns of names that count beside code.
+        excludes: Patterns of names, and of paths below a folder, that do not.
+        delay_s: A change counts once nothing has changed for this long.
+        polls: Look at the files; None: where the kernel may not be told of changes.
+    """
+
+    folders: tuple[str, ...]
+    includes: tuple[str, ...] = ()
+    excludes: tuple[str, ...] = ()
+    delay_s: float = 0.05
+    polls: bool | None = None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Settings(
     Process,
     Gateways,
+    AddedToApp,
     Addresses,
     Tls,
     Proxies,
@@ -157,6 +180,16 @@ class Settings(
         own = os.path.dirname(self.app.script) if self.app.script else self.app_dir
         return [os.path.join(self.folder, each) for each in self.reload_dirs or (own,)]
 
+    def make_watch(self) -> FileWatch:
+        """Return what ``--reload`` watches."""
+        return FileWatch(
+            tuple(self.watched_folders),
+            self.reload_includes,
+            self.reload_excludes,
+            self.reload_delay_s,
+            self.reload_poll,
+        )
+
     def make_policy(self) -> Policy:
         """Return the settings of the planner."""
         jitter = choose_jitter(self.max_requests_jitter, self.max_requests)
@@ -170,7 +203,6 @@ class Settings(
             canary_hold_s=self._hasten(self.canary_hold_s),
             hold_s=self._hasten(self.canary_hold_s),
             is_development=self.reload,
-            is_oom_fatal=self.exit_on_oom,
             rollout_timeout_s=self.rollout_timeout_s,
             has_health_check=bool(self.health_path),
             health_timeout_s=self.health_timeout_s,

@@ -188,7 +188,7 @@ def _parse(path: str, *, is_judged: bool = True) -> dict[str, Any]:
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: this is no TOML: {error}") from None
+        raise UsageError(f"{path}: this is not TOML: {error}") from None
 
 
 def _suggest(key: str, known: Iterable[str]) -> str:
@@ -460,7 +460,7 @@ def _hide(setting: SettingAnswer) -> SettingAnswer:
 def _describe(option: Option, given: Given | None) -> SettingAnswer:
     if given is None:
         return SettingAnswer(
-            key=option.key, value=None, origin=DEFAULT, meaning="it must be said"
+            key=option.key, value=None, origin=DEFAULT, meaning="required"
         )
     if given.is_default and option.default_text:
         meaning = option.default_text

@@ -407,7 +407,7 @@ class Parsed(Kind[Any]):
 
     @property
     def expected(self) -> str:  # type: ignore[override]
-        """Completes "expected ..." where the value of a TOML file is no text."""
+        """Completes "expected ..." where the value of a TOML file is not text."""
         return "a string"
 
     def read(self, text: str) -> Any:

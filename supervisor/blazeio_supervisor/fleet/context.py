@@ -89,7 +89,7 @@ class PlanContext(Struct):
         self.actions.append(ReportStatus(event, text, level, reason=reason, **whom))
 
     def has_come(self, at: float) -> bool:
-        """Whether that time has come; if not, the next turn is no later.
+        """Whether that time has come; if not, the next turn is not later.
 
         In a void turn it has not: what has come meanwhile may lie unread.
         """

@@ -71,13 +71,11 @@ class WorkerExited(Struct, frozen=True):
     Attributes:
         status: Exit code, or minus the signal's number.
         reason: Why it ended, by its last message; "" when unknown.
-        is_oom: The kernel has killed it for lack of memory.
     """
 
     worker: int
     status: int
     reason: str = ""
-    is_oom: bool = False
 
 
 class WorkerMisbehaved(Struct, frozen=True):
@@ -234,7 +232,7 @@ class StopAsked(Struct, frozen=True):
 
 
 class ListenersDead(Struct, frozen=True):
-    """Listeners that accept nothing and could not be made anew; none: all accept.
+    """Listeners that accept nothing and could not be recreated; none: all accept.
 
     Attributes:
         reasons: The address of each, and why.

@@ -43,8 +43,6 @@ class SlotView(Struct, frozen=True):
             the kernel shares them out.
         failures: In a row; 0 when all is well, or proved to be so again.
         retry_in_s: Backoff left before the next spawn.
-        awaits: Serial number of the worker that has to end before the next one
-            starts, for lack of memory; until that one serves.
         failed_s: Since the last failure; None without one.
         failure: What that was, in words.
     """
@@ -57,7 +55,6 @@ class SlotView(Struct, frozen=True):
     weight: int
     failures: int
     retry_in_s: float
-    awaits: int | None = None
     failed_s: float | None = None
     failure: str = ""
 
@@ -81,7 +78,7 @@ class Snapshot(Struct, frozen=True):
         is_leaving: It will drain soon, and serves until then.
         is_stopping: It drains.
         forkservers: Generation and state of each that lives.
-        dead_listeners: Those that accept nothing and cannot be made anew, and why.
+        dead_listeners: Those that accept nothing and cannot be recreated, and why.
         task_holder: The worker that runs the tasks that run once; None: nobody does.
         is_scaled_by_hand: The number of workers was ordered by hand.
     """
@@ -149,7 +146,7 @@ class FleetState(Lifecycle, kw_only=True):
 
     Attributes:
         autoscale: How many workers there shall be, by their load.
-        dead_listeners: Those that accept nothing and cannot be made anew, and why.
+        dead_listeners: Those that accept nothing and cannot be recreated, and why.
         lease: Which worker runs the tasks that run once.
         next_at: When ``plan`` must be called again, monotonic seconds.
     """
@@ -200,7 +197,6 @@ def _view_slot(slot: Slot, weight: int, now: float) -> SlotView:
         weight=weight,
         failures=slot.backoff.failures,
         retry_in_s=max(0.0, slot.backoff.next_at - now),
-        awaits=slot.awaits,
         failed_s=None if slot.failed_at is None else now - slot.failed_at,
         failure=slot.failure,
     )

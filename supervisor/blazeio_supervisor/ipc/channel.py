@@ -44,7 +44,7 @@ class Sendable(Protocol):
 
 
 class Descriptor:
-    """A descriptor that is no socket.
+    """A descriptor that is not a socket.
 
     Args:
         fd: Owned by this object.

@@ -123,6 +123,9 @@ class GatewayConfig(msgspec.Struct, frozen=True):
         threads: Requests of a WSGI app that one worker runs at once.
         sends_paths: Announce ``http.response.pathsend``.
         compresses_websockets: Agree to permessage-deflate.
+        ws_message_bytes: Largest message of a WebSocket.
+        ws_ping_every_s: A silent client is pinged after this; None: never.
+        ws_ping_timeout_s: It is gone if it is silent for so long after that.
     """
 
     interface: InterfaceName = "auto"
@@ -130,6 +133,23 @@ class GatewayConfig(msgspec.Struct, frozen=True):
     threads: int = 4
     sends_paths: bool = False
     compresses_websockets: bool = True
+    ws_message_bytes: int = 16 * 1024 * 1024
+    ws_ping_every_s: float | None = 20.0
+    ws_ping_timeout_s: float = 20.0
+
+
+class Additions(msgspec.Struct, frozen=True):
+    """What is added to an app from outside.
+
+    Attributes:
+        static_folders: Paths of URLs, each with the folder that is served below it.
+        post_fork: Functions that each worker calls before every ``on_start`` hook.
+        worker_exit: Functions that it calls after every ``on_stop`` hook.
+    """
+
+    static_folders: tuple[tuple[str, str], ...] = ()
+    post_fork: tuple[str, ...] = ()
+    worker_exit: tuple[str, ...] = ()
 
 
 class Load(_Message, frozen=True):
@@ -152,8 +172,8 @@ class Load(_Message, frozen=True):
         overrides: What wins over the App's own settings.
         gateway: What the app is served with, if it is no App.
         bridges_prometheus: Show what ``prometheus_client`` counts, over all workers.
-        slot_env: Variables of each worker; ``{slot}`` in a value is its slot.
         names_failures: Each worker names the route that fails most in its row.
+        additions: Static files and hooks that are not the app's own.
     """
 
     generation: int
@@ -176,8 +196,8 @@ class Load(_Message, frozen=True):
     gateway: GatewayConfig = GatewayConfig()
     bridges_prometheus: bool = False
     names_failures: bool = False
-    slot_env: tuple[tuple[str, str], ...] = ()
     tasks: tuple[str, ...] = ()
+    additions: Additions = Additions()
 
 
 class Fork(_Message, frozen=True):
@@ -346,7 +366,7 @@ class WorkerEvent(_Message, frozen=True):
 class Listen(_Message, frozen=True):
     """Accept from these in the place of the own ones; carries them.
 
-    The answer to ``Address``; and sent again when listeners were made anew.
+    The answer to ``Address``; and sent again when listeners were recreated.
     """
 
     terms: tuple[ListenerInfo, ...] = ()

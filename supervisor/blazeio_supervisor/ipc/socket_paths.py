@@ -176,7 +176,7 @@ class SocketPath(Struct, frozen=True):
 
     @property
     def is_abstract(self) -> bool:
-        """Whether it is no file."""
+        """Whether it is not a file."""
         return self.text.startswith(_ABSTRACT)
 
     @property

@@ -176,7 +176,7 @@ class StatusAnswer(msgspec.Struct, frozen=True, kw_only=True):
         reload: The reload that is under way; null when there is none.
         forkservers: Generation and state of each forkserver.
         lag_bounds_s: The bounds of ``lag_counts`` of a worker.
-        dead_listeners: The listeners that accept nothing and cannot be made anew, with
+        dead_listeners: The listeners that accept nothing and cannot be recreated, with
             the reason.
         tasks: Those that run once in the service.
         task_slot: The slot whose worker runs them; null: none does.

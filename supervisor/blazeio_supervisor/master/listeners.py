@@ -1,7 +1,7 @@
 """The listeners of the slots, looked at a few times a second.
 
 Two faults are mended: a listener that was shut down, and one that its worker has
-stopped accepting from. The first is made anew; then, for both, the worker gets the
+stopped accepting from. The first is recreated; then, for both, the worker gets the
 listener again. Where that does not help, as in a worker whose descriptors the app
 closes, another worker takes its place.
 """
@@ -165,7 +165,7 @@ class ListenerWatch:
             note(
                 "listener_dead",
                 f"{each.address} did not accept any more: its listener{whose} was shut "
-                "down, by the app or by a process of it; it is made anew, and what "
+                "down, by the app or by a process of it; it is recreated, and what "
                 "waited there was lost",
                 "ERROR",
             )
@@ -183,7 +183,7 @@ class ListenerWatch:
         if failures == self._failures:
             return
         for each in failures:
-            text = f"does not accept, and cannot be made anew: {each}; tries go on"
+            text = f"does not accept, and cannot be recreated: {each}; tries go on"
             note("listener_dead", text, "ERROR")
         self._failures = failures
         self._put_fact(ListenersDead(tuple(failures)))

@@ -12,11 +12,10 @@ and every child; signals only note what was asked for.
 """
 
 import asyncio
-import fnmatch
 import os
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -45,64 +44,8 @@ from blazeio_supervisor.master.components import Components, build_master
 from blazeio_supervisor.master.output import LogFile
 from blazeio_supervisor.master.reloads import name_master
 from blazeio_supervisor.master.upgrade.state import MasterState, UpgradeState
+from blazeio_supervisor.master.watching import choose_polling, list_mounts, watch_files
 from blazeio_supervisor.sockets.bind import take_inherited
-
-# Watching the files of an app while it is developed: ``--reload``.
-#
-# watchfiles has the kernel tell of changes (inotify), in a thread of its own. It is
-# an extra, and imported only where it is asked for.
-
-
-CODE = ("*.py", "blazeio.toml", "pyproject.toml")
-"""What is code wherever it lies."""
-QUIET_MS = 50
-"""An editor writes a file in steps: a change counts once nothing has changed for
-this long ..."""
-LATEST_MS = 400
-"""... and then at the latest, whatever changes on."""
-NAMED_COUNT = 3
-
-
-async def watch_files(
-    folders: Sequence[str], patterns: Sequence[str], change: Callable[[str], object]
-) -> None:
-    """Call a function for changed files until cancelled.
-
-    What no person writes is left out: compiled files, drafts of editors, and the
-    folders of version control, environments and caches.
-
-    Args:
-        folders: With all that is below them.
-        patterns: Names of files that count beside ``CODE``.
-        change: Called with the names of what has changed, in words.
-    """
-    from watchfiles import DefaultFilter, awatch
-
-    usual = DefaultFilter()
-    wanted = (*CODE, *patterns)
-
-    def counts(kind: object, path: str) -> bool:
-        name = os.path.basename(path)
-        is_code = any(fnmatch.fnmatch(name, pattern) for pattern in wanted)
-        return is_code and usual(kind, path)  # type: ignore[arg-type]
-
-    changes = awatch(
-        *folders,
-        watch_filter=counts,
-        step=QUIET_MS,
-        debounce=LATEST_MS,
-        ignore_permission_denied=True,
-    )
-    async for files in changes:
-        change(name_files(sorted({path for _, path in files}), os.getcwd()))
-
-
-def name_files(paths: Sequence[str], folder: str) -> str:
-    """Return the names of the first few files on one line."""
-    names = [path.removeprefix(folder + os.sep) for path in paths]
-    more = len(names) - NAMED_COUNT
-    rest = [f"{more} more"] if more > 0 else []
-    return ", ".join([*names[:NAMED_COUNT], *rest])
 
 
 def _claim_nothing() -> None:
@@ -315,12 +258,13 @@ class Master:
             self._components.facts.put_fact(ParkAsked("SIGWINCH"))
 
     async def _watch_code(self) -> None:
-        """Have the code loaded anew whenever it changes, until cancelled."""
-        settings = self._settings
-        folders, patterns = settings.watched_folders, settings.reload_includes
-        note("watching", f"{' '.join(folders)}: what changes there is loaded anew")
+        """Have the code reloaded whenever it changes, until cancelled."""
+        watch = choose_polling(self._settings.make_watch(), list_mounts())
+        how = ", by looking at the files" if watch.polls else ""
+        where = " ".join(watch.folders)
+        note("watching", f"{where}: what changes there is reloaded{how}")
         ask = self._components.reloads.ask
-        await watch_files(folders, patterns, lambda names: ask(f"--reload ({names})"))
+        await watch_files(watch, lambda names: ask(f"--reload ({names})"))
 
 
 def _block_signals() -> None:

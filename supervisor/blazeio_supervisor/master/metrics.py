@@ -165,7 +165,7 @@ def _list_changes(counts: Mapping[tuple[str, str], int]) -> Iterator[Metric]:
     respawns = CounterMetricFamily(
         "blazeio_respawns",
         "Workers that died (SIGKILL, exit_3), were late (blocked; late: not ready in "
-        "time), did what none of ours does (misbehaved), or were to be replaced though "
+        "time), violated the internal protocol (misbehaved), or were replaced though "
         "they serve well (requests, lifetime, memory, asked).",
         labels=["reason"],
     )

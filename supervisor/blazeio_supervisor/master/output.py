@@ -64,7 +64,7 @@ class OutputReader(Struct, eq=False):
         rest: What was read and is not logged yet: the start of a line, at least.
         is_over: Nothing more will come.
         is_drained: Nothing is left unread.
-        fault: What was sent that is no output; "" when there was nothing.
+        fault: What was sent that is not an output; "" when there was nothing.
     """
 
     sock: socket.socket
@@ -344,7 +344,7 @@ class LogReopener:
         if failure:
             note("logs_reopened", failure, "ERROR")
         else:
-            note("logs_reopened", "the log and every access log are opened anew")
+            note("logs_reopened", "the log and every access log are reopened")
         files = [self._log_file.open_again()] if self._log_file else []
         for writers in self._writers:
             writers.reopen_logs(files)

@@ -93,7 +93,7 @@ class _PidFile:
             raise UsageError(f"{self._label}: it {describe_kind(found)}")
         if found.st_size > CONTENT_BYTES:
             raise UsageError(
-                f"{self._label}: it holds {found.st_size} octets, so it is no pid "
+                f"{self._label}: it holds {found.st_size} octets, so it is not a pid "
                 "file; remove it, or name another"
             )
 

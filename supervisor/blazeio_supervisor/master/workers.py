@@ -345,10 +345,9 @@ class Workers:
             end_orphans_of(self._child_context.loop, title)
         at_work = describe_in_flight(record.row) if record.has_ready else ""
         self._ledger.fold(record.row, record.slot, record.worker)
-        reason, oom = record.reason, ""
+        reason = record.reason
         if not (record.is_killed or record.has_misbehaved):
-            oom = self._child_context.oom_kills.explain(status)
-            reason = reason or oom
+            reason = reason or self._child_context.oom_kills.explain(status)
         if not (reason or record.has_ready or record.is_told_to_end):
             is_importing = record.is_importing
             status, reason = explain_silence(status, is_importing=is_importing)
@@ -360,7 +359,7 @@ class Workers:
         record.note(
             "worker_exited", f"it ended: {describe_exit(status, reason)}", level
         )
-        self._child_context.put_fact(WorkerExited(worker, status, reason, bool(oom)))
+        self._child_context.put_fact(WorkerExited(worker, status, reason))
 
 
 # Dead children that are not watched: what an app has left behind.

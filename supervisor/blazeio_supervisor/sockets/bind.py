@@ -211,7 +211,7 @@ def _remove_stale(address: UnixAddress, place: FilePlace) -> None:
     if place.found is None:
         return
     if not stat.S_ISSOCK(place.found.st_mode):
-        raise BindError(f"cannot bind {address}: the path exists and is no socket")
+        raise BindError(f"cannot bind {address}: the path exists and is not a socket")
     holder, pid = _find_unix_holder(address, place)
     if holder:
         error = AddressInUseError(f"{address} is in use by {holder}")
@@ -301,12 +301,12 @@ def _take(fd: int, name: str) -> InheritedSocket:
         os.set_inheritable(fd, False)
         sock = socket.socket(fileno=fd)
     except OSError as error:
-        raise UsageError(f"{said} is no socket: {error.strerror}") from None
+        raise UsageError(f"{said} is not a socket: {error.strerror}") from None
     if sock.type != socket.SOCK_STREAM or not sock.getsockopt(
         socket.SOL_SOCKET, socket.SO_ACCEPTCONN
     ):
         sock.close()
-        raise UsageError(f"{said} is no listening stream socket")
+        raise UsageError(f"{said} is not a listening stream socket")
     # Once, here, for all who share it: systemd hands it over blocking.
     sock.setblocking(False)
     refuse_descriptors(sock)

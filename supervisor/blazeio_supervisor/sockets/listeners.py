@@ -103,7 +103,7 @@ class TcpGroup(Struct):
             self.is_ordered = False
         for place in places:
             if place not in ranks:
-                continue  # it was lost before, and could not be made anew yet
+                continue  # it was lost before, and could not be recreated yet
             at = ranks.index(place)
             ranks[at] = ranks[-1]
             ranks.pop()

@@ -1,4 +1,4 @@
-"""Listeners that do not accept any more: found, and made anew.
+"""Listeners that do not accept any more: found, and recreated.
 
 Each process that has a listening socket can shut it down for all, for good: a worker,
 and what its app has forked. The kernel then refuses every connection, though each
@@ -50,7 +50,7 @@ def renew(listeners: Listeners, backlog: int) -> tuple[list[Dead], list[str]]:
     """Make every listener anew that is dead.
 
     Returns:
-        Those that were, and are well again; and why others could not be made anew.
+        Those that were, and are well again; and why others could not be recreated.
     """
     renewed: list[Dead] = []
     failures: list[str] = []

@@ -1,4 +1,4 @@
-"""What the app forks is no forkserver and no worker.
+"""What the app forks is not a forkserver and no worker.
 
 A forked child inherits all that was installed in its parent: signal handlers, the
 wakeup descriptor of the event loop, listeners, connections. ``Process.terminate``

@@ -97,7 +97,7 @@ def make_access_log(
         overrides: The operator's wins.
         loop: The running one.
         worker: The name in each line.
-        folder: From which a relative path starts, now and when it is opened anew,
+        folder: From which a relative path starts, now and when it is reopened,
             wherever the app has gone meanwhile.
 
     Raises:
@@ -386,7 +386,7 @@ def _adopt_foreign(found: object, name: str, load: Load) -> App | None:
     if interface is Interface.FACTORY:
         return None
     if gateway.interface == "blazeio":
-        reason = f"takes what an {interface.upper()} app does, and is no App"
+        reason = f"takes what an {interface.upper()} app does, and is not an App"
         raise ValueError(f"{name} {reason} (--interface blazeio)")
     # Imported here: the gateways, with WebSockets and the client behind them, are a
     # third of what a forkserver would load before the app.
@@ -405,6 +405,7 @@ def configure_foreign(app: App, config: GatewayConfig) -> "list[WsgiGateway]":
         return []  # it would be loaded, if there were one
     from blazeio.app.mounting import GatewayOptions, list_foreign
     from blazeio.gateways.lifespan import LifespanMode
+    from blazeio.gateways.websocket import SocketBounds
     from blazeio.gateways.wsgi import WsgiGateway
 
     options = GatewayOptions(
@@ -413,6 +414,9 @@ def configure_foreign(app: App, config: GatewayConfig) -> "list[WsgiGateway]":
         sends_paths=config.sends_paths,
         compresses_websockets=config.compresses_websockets,
         is_multiprocess=True,
+        socket_bounds=SocketBounds(
+            config.ws_message_bytes, config.ws_ping_every_s, config.ws_ping_timeout_s
+        ),
     )
     parts = list_foreign(app)
     for part in parts:

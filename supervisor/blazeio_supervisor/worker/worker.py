@@ -55,6 +55,7 @@ from blazeio_supervisor.ipc.signals import PROFILE_SIGNAL
 from blazeio_supervisor.log.formats import escape_line
 from blazeio_supervisor.log.setup import configure_logs
 from blazeio_supervisor.sockets.reuseport import pair
+from blazeio_supervisor.worker.additions import add_to_app
 from blazeio_supervisor.worker.exit import (
     Printing,
     end_escaped_child,
@@ -172,8 +173,6 @@ class Worker:
         self._own.undo_in_children(self._close_in_child)
         self._own.unblock(signal.SIGTERM)
         setproctitle(f"blazeio: {self._title}")
-        for name, value in self._load.slot_env:
-            os.environ[name] = value.replace("{slot}", str(order.slot))
         set_parent_death_signal(signal.SIGTERM)
         if os.getppid() != self._load.master_pid:
             end_now(ExitCode.OK)  # it died before its death was watched for
@@ -250,6 +249,7 @@ class Worker:
         printing = self._printing
         configure_logs(self._load.log, printing.log_fd, printing.origin)
         add_tasks(app, self._load.tasks)
+        add_to_app(app, self._load.additions)
         if not self._order.is_bound:
             self._ask_for_listeners(app)
         self._has_served = True

@@ -20,7 +20,7 @@ _ENVIRONMENT = (
     ("BLAZEIO_CONFIG", "The TOML file of the settings, as --config."),
     ("BLAZEIO_INSTANCE", "The service that a verb is for, as its --instance."),
     ("WEB_CONCURRENCY", "Stands for BLAZEIO_WORKERS, which wins over it."),
-    ("NO_COLOR", "Print no colours, whatever its value."),
+    ("NO_COLOR", "Print no colours, unless it is empty."),
 )
 _FILES = (
     ("blazeio.toml", "The settings, in the working directory; else [tool.blazeio] of "

@@ -33,7 +33,7 @@ A switch is `--preload` or `--no-preload`, `BLAZEIO_PRELOAD=1` or `0`, `preload 
 
 A key that does not exist, a value of the wrong type and one that is out of bounds end the program with exit code 2 and one line that names the file, the key, what is expected and what was there. A `pyproject.toml` that is no TOML at all ends it as well, since it may hold settings: `--no-config` goes on without. `blazeio-supervisor --print-config` prints what is in force as such a file, with the origin of each value.
 
-A **reload** reads the file again (the command line and the environment stay as they were). What is marked *restart* below keeps its old value until the service is started anew; the log names it (`event=needs_restart`), and so does `reload --wait`. When the file cannot be read by then, the reload fails in one line, and the old code goes on with the old settings.
+A **reload** reads the file again (the command line and the environment stay as they were). What is marked *restart* below keeps its old value until the service is restarted; the log names it (`event=needs_restart`), and so does `reload --wait`. When the file cannot be read by then, the reload fails in one line, and the old code goes on with the old settings.
 """
 _LEFT_OUT = """\
 ## What there is not, and why
@@ -43,7 +43,7 @@ _LEFT_OUT = """\
 | daemonizing (`--daemon`) | who starts a service also watches it: systemd, a container engine, a terminal. A process that goes into the background by itself loses its exit code, its log and its start order |
 | gevent and other worker classes | one worker is one event loop on one core, and the threads of a WSGI app. What blocks belongs into `asyncio.to_thread`, and more load into more workers |
 | settings files in Python | a file that is run can fail, hang or differ in ways that nobody sees before it is deployed; a master that may be root should run nobody's code. What must be computed goes into the environment |
-| statsd | numbers that are pushed are lost while nobody listens, and cannot be summed again after a restart. Metrics are there to be asked for |
+| statsd | numbers that are pushed are lost while nobody listens, and cannot be summed again after a restart. Metrics are there to be asked for; [an example](../how-to/logs.md) sends them on |
 """
 
 
@@ -74,7 +74,7 @@ def _format_row(option: Option) -> str:
 def _format_default(option: Option) -> str:
     if isinstance(option.kind, Flag) and option.default is not None:
         return f"`{option.key} = {str(option.default).lower()}`"
-    return option.shown_default or "it must be said"
+    return option.shown_default or "required"
 
 
 def _format_name(option: Option) -> str:

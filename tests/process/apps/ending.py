@@ -12,7 +12,7 @@ import asyncio
 
 class Unshowable(Exception):
     def __str__(self):
-        raise RuntimeError("no text")
+        raise RuntimeError("not text")
     __repr__ = __str__
 
 KINDS = {
@@ -46,7 +46,7 @@ GRACE = ("--graceful-timeout", "1")
 
 ROWS = [
     Row(
-        name="handlers that raise what is no Exception",
+        name="handlers that raise what is not an Exception",
         code=RAISES,
         asks=tuple(
             (f"/fail?{kind}", 500)
@@ -139,7 +139,7 @@ async def answer(n):
         may_say=("event=worker_killed", "event=blocked"),
     ),
     Row(
-        name="a thread that is no daemon and never ends",
+        name="a thread that is not a daemon and never ends",
         code="""
 @web.on_start
 def start():

@@ -453,7 +453,7 @@ async def answer(n):
         says=(r"event=fork_unsafe .*the thread 'server' is running \(",),
     ),
     Row(
-        name="a thread that is no daemon, and ends when it is told",
+        name="a thread that is not a daemon, and ends when it is told",
         code="""
 OVER = threading.Event()
 

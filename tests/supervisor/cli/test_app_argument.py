@@ -26,7 +26,7 @@ from tests.supervisor.typed import configure
             "'a/b' is neither an APP nor a verb: write `module:attribute` or "
             "`script.py`",
         ),
-        ("a:b c", "'a:b c' is not `module:attribute`: 'b c' is no Python name"),
+        ("a:b c", "'a:b c' is not `module:attribute`: 'b c' is not a Python name"),
     ],
 )
 def test_a_word_that_is_no_app_is_refused_in_one_line(word: str, line: str) -> None:

@@ -107,12 +107,12 @@ async def test_scale_takes_a_count_or_a_change(
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
-        (("scale", "many"), "'many' is no count: write N, +N, -N or auto"),
-        (("scale", "+-1"), "'+-1' is no count"),
+        (("scale", "many"), "'many' is not a count: write N, +N, -N or auto"),
+        (("scale", "+-1"), "'+-1' is not a count"),
         (("scale", "9" * 5000), "'9999"),
-        (("scale", "--now"), "'--now' is no count"),
+        (("scale", "--now"), "'--now' is not a count"),
         (("recycle", "-1"), "No such option"),
-        (("recycle", "first"), "'first' is no slot: write its number, or all"),
+        (("recycle", "first"), "'first' is not a slot: write its number, or all"),
     ],
 )
 async def test_what_cannot_be_read_is_told(

@@ -101,7 +101,7 @@ async def test_events_of_a_span_are_those_of_its_time(
 async def test_a_span_that_is_none_is_named(verb_harness: VerbHarness) -> None:
     error = (await verb_harness.run("events", "--since", "soon")).exception
     assert isinstance(error, click.BadParameter)
-    assert error.message == "'soon' is no span: write 30s, 10m, 2h or 7d"
+    assert error.message == "'soon' is not a span: write 30s, 10m, 2h or 7d"
 
 
 async def test_status_is_shown_again_until_the_service_is_gone(

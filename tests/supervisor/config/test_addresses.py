@@ -58,7 +58,7 @@ def test_a_socket_that_is_open_may_be_named_by_its_number() -> None:
 
 def test_a_number_that_is_no_socket_is_refused() -> None:
     fd = os.open("/", os.O_RDONLY)
-    with pytest.raises(UsageError, match=f"--fd {fd}: descriptor {fd} is no socket"):
+    with pytest.raises(UsageError, match=f"--fd {fd}: descriptor {fd} is not a socket"):
         read_settings(f"--fd={fd}")
     os.close(fd)
     with pytest.raises(UsageError, match=f"descriptor {fd} is not open"):

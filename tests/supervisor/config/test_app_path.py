@@ -28,10 +28,10 @@ def test_an_app_is_a_module_with_or_without_an_attribute_or_a_script(
         ("my-app", "write `module:attribute`"),
         ("app.py:web", "write `app:web` or `app.py`"),
         ("./a/b.py:web", "write `a.b:web` or `./a/b.py`"),
-        ("app:", "'' is no Python name"),
-        (":web", "'' is no Python name"),
-        ("my-app:web", "'my-app' is no Python name"),
-        ("app:make()", "'make()' is no Python name"),
+        ("app:", "'' is not a Python name"),
+        (":web", "'' is not a Python name"),
+        ("my-app:web", "'my-app' is not a Python name"),
+        ("app:make()", "'make()' is not a Python name"),
     ],
 )
 def test_what_is_no_app_is_refused_with_what_to_write(text: str, hint: str) -> None:

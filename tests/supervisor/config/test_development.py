@@ -33,7 +33,7 @@ def test_what_is_watched_is_where_the_app_comes_from(tmp_path: Path) -> None:
 
 
 def test_a_folder_to_watch_must_be_there() -> None:
-    with pytest.raises(UsageError, match="--reload-dir none: none is no folder"):
+    with pytest.raises(UsageError, match="--reload-dir none: none is not a folder"):
         read_settings("--reload", "--reload-dir=none")
 
 

@@ -1,8 +1,10 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from blazeio_supervisor.errors import UsageError
+from blazeio_supervisor.log.formats import StandardError
 from tests.supervisor.typed import read_settings
 
 
@@ -36,3 +38,21 @@ def test_it_may_be_json_in_a_file_with_what_the_app_prints(tmp_path: Path) -> No
 def test_a_file_that_cannot_be_is_refused(path: str, line: str) -> None:
     with pytest.raises(UsageError, match=f"--log-file .*: .*{line}"):
         read_settings("--log-file", path)
+
+
+@pytest.mark.parametrize(
+    ("words", "has_color"),
+    [
+        ((), True),
+        (("--no-use-colors",), False),
+        (("--use-colors", "--log-file=a.log"), True),
+        (("--log-file=a.log",), False),
+    ],
+)
+def test_colours_are_those_of_a_terminal_unless_it_is_said(
+    words: tuple[str, ...], has_color: bool
+) -> None:
+    settings = replace(
+        read_settings(*words), standard_error=StandardError(has_color=True)
+    )
+    assert settings.log_terms.has_color is has_color

@@ -50,7 +50,7 @@ def test_lines_are_grouped_and_what_nobody_says_is_a_comment() -> None:
     lines = format_settings(list_settings(configure())).splitlines()
     assert lines[0] == "# Process"
     assert lines[1].split("#")[1].strip() == "app ="
-    assert lines[1].split("#")[2].strip() == "default: it must be said"
+    assert lines[1].split("#")[2].strip() == "default: required"
 
 
 def test_a_text_is_quoted_as_toml_has_it() -> None:

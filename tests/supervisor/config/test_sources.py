@@ -181,7 +181,7 @@ def test_the_file_that_is_named_wins_then_our_own_then_the_projects(
         ("timeout = {s = 1}", r"timeout = {\.\.\.}: expected seconds, .*, got a table"),
         ("timeout = 2026-01-01", "got a date or time"),
         ("app = 1", "app = 1: expected a string, got a whole number"),
-        ("workers = ", "this is no TOML: Invalid value"),
+        ("workers = ", "this is not TOML: Invalid value"),
     ],
 )
 def test_a_mistake_names_file_key_expected_and_got(
@@ -227,7 +227,7 @@ def test_a_project_that_is_no_toml_is_never_passed_over(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught:
         configure(folder=tmp_path)
     text = str(caught.value)
-    assert text.startswith(f"{path}: this is no TOML: Invalid value (at line 2, ")
+    assert text.startswith(f"{path}: this is not TOML: Invalid value (at line 2, ")
     assert text.endswith("; mend it, or start with --no-config")
     assert configure("--no-config", folder=tmp_path).path == ""
 

@@ -85,7 +85,7 @@ SHAPES = {
     28: "506bf7b1332648cd",
     29: "b665222ba1116c42",
     30: "e28c82e6444fb7fe",
-    31: "be10e5a78fcad1e3",
+    31: "de99d29c69fa0c4e",
 }
 """Of each protocol, what ``take_fingerprint`` gave."""
 

@@ -150,7 +150,7 @@ async def test_turns_go_on_whatever_fails_in_one(
     fault = "event=turn_failed cannot"
 
     def fail(*_: object, **__: object) -> None:
-        raise ZeroDivisionError("no number")
+        raise ZeroDivisionError("not a number")
 
     monkeypatch.setattr(loop_harness.harness.readings, "read_beats", fail)
     monkeypatch.setattr(loop_harness.strangers, "look", fail)

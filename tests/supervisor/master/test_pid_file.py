@@ -57,7 +57,7 @@ def test_what_was_left_behind_is_replaced_and_a_link_is_not_followed(
 def test_what_is_no_pid_file_is_left(tmp_path: Path) -> None:
     path = tmp_path / "x.pid"
     path.write_text("x" * (CONTENT_BYTES + 1))
-    with pytest.raises(UsageError, match="holds 65 octets, so it is no pid file"):
+    with pytest.raises(UsageError, match="holds 65 octets, so it is not a pid file"):
         claim(path)
     path.unlink()
     os.mkfifo(path)

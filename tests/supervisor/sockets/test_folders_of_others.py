@@ -111,7 +111,7 @@ def test_what_stands_there_and_is_no_socket_is_left(theirs: Path) -> None:
     victim = theirs.parent / "victim"
     victim.write_text("text")
     (theirs / "s").symlink_to(victim)
-    with pytest.raises(BindError, match="the path exists and is no socket"):
+    with pytest.raises(BindError, match="the path exists and is not a socket"):
         open_unix(UnixAddress(str(theirs / "s")))
     assert victim.read_text() == "text"
 

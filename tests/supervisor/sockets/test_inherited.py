@@ -60,9 +60,9 @@ def test_a_name_is_cut_at_what_systemd_takes() -> None:
 
 def test_what_is_no_listening_socket_is_named() -> None:
     fd = os.open("/dev/null", os.O_RDONLY)
-    with pytest.raises(UsageError, match=rf"descriptor {fd} \(web\) is no socket"):
+    with pytest.raises(UsageError, match=rf"descriptor {fd} \(web\) is not a socket"):
         take_inherited([(fd, "web")])
     os.close(fd)
     sock = socket.socket()
-    with pytest.raises(UsageError, match="is no listening stream socket"):
+    with pytest.raises(UsageError, match="is not a listening stream socket"):
         take_inherited([(sock.detach(), "")])

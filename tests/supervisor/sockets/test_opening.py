@@ -126,7 +126,7 @@ def test_a_living_unix_socket_with_a_full_queue_is_refused(
 
 def test_a_file_that_is_no_socket_is_never_removed(address: UnixAddress) -> None:
     Path(address.path).write_text("precious")
-    with pytest.raises(BindError, match="is no socket"):
+    with pytest.raises(BindError, match="is not a socket"):
         open_unix(address)
     assert Path(address.path).read_text() == "precious"
 

@@ -181,7 +181,7 @@ def load_state(
 
 
 def take_part(kind: type, fd: int, take: Callable[[int], socket.socket]) -> Any:
-    """Return a part that is no value, from its descriptor."""
+    """Return a part that is not a value, from its descriptor."""
     if kind is Row:
         return Row(os.dup(fd))
     sock = take(fd)
