@@ -11,12 +11,17 @@ import argparse
 import dataclasses
 import json
 import os
+import platform
+import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
 
 from tests.bench.bulk_client import WrongCountError
+from tests.bench.chart import draw_chart
 from tests.bench.contestants import BULK_CONTESTANTS, CONTESTANTS, Contestant
 from tests.bench.interpreter import read_interpreter
 from tests.bench.load import run_wrk
@@ -52,6 +57,27 @@ def compare_hello(options: argparse.Namespace) -> None:
         print(json.dumps([dataclasses.asdict(each) for each in results], indent=2))
     else:
         print(format_table(results))
+    if options.svg and results:
+        options.svg.write_text(draw_chart(results, describe_run(options)))
+
+
+def describe_run(options: argparse.Namespace) -> list[str]:
+    """Say when, where, by which Python and by which command it was measured."""
+    words = [f"--duration {options.duration:g}", f"--connections {options.connections}"]
+    words += [f"--only {name}" for name in options.only or ()]
+    return [
+        f"{date.today()}, {read_processor()}, 1 core for the server, 1 for wrk; "
+        f"load average {os.getloadavg()[1]:.0f}, which counts what else runs",
+        str(read_interpreter()),
+        f"make bench ARGS='{' '.join(words)}'",
+    ]
+
+
+def read_processor() -> str:
+    """Name the processor of this machine, with its number of cores."""
+    with open("/proc/cpuinfo") as file:
+        names = re.findall(r"^model name\s*: (.+)$", file.read(), re.MULTILINE)
+    return f"{names[0] if names else platform.machine()} ({os.cpu_count()} cores)"
 
 
 def compare_throughput(options: argparse.Namespace) -> None:
@@ -98,6 +124,7 @@ def parse_options(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--connections", type=int, default=64)
     parser.add_argument("--only", action="append", choices=names, help="repeatable")
+    parser.add_argument("--svg", type=Path, help="write a chart to this file, too")
     parser.add_argument("--json", action="store_true", help="JSON instead of a table")
     options = parser.parse_args(arguments)
     chosen = options.only or names

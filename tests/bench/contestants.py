@@ -88,6 +88,19 @@ def _granian(interface: str, app: str) -> Command:
     return command
 
 
+def _gunicorn(port: int, folder: Path) -> list[str]:
+    where = ["--bind", f"127.0.0.1:{port}", "--chdir", str(APPS)]
+    how = ["--workers", "1", "--worker-class", "asgi", "--log-level", "warning"]
+    return [program("gunicorn"), "asgi_hello:app", *where, *how]
+
+
+def _hypercorn(port: int, folder: Path) -> list[str]:
+    where = ["--bind", f"127.0.0.1:{port}", "--workers", "1"]
+    # It imports from its working directory alone.
+    inside = [program("env"), f"--chdir={APPS}", program("hypercorn")]
+    return [*inside, "asgi_hello:app", *where]
+
+
 def _aiohttp(port: int, folder: Path) -> list[str]:
     return [sys.executable, str(APPS / "aiohttp_hello.py"), str(port)]
 
@@ -116,6 +129,8 @@ CONTESTANTS = (
     Contestant("granian-asgi", "granian", _granian("asgi", "hello")),
     Contestant("uvicorn", "uvicorn", _uvicorn("hello")),
     Contestant("aiohttp", "aiohttp", _aiohttp),
+    Contestant("gunicorn", "gunicorn", _gunicorn),
+    Contestant("hypercorn", "hypercorn", _hypercorn),
 )
 BULK_CONTESTANTS = (
     Contestant(OURS[1], "blazeio", _blazeio("bulk")),
