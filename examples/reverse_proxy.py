@@ -46,7 +46,7 @@ class ReverseProxy:
 
     async def handle(self, r):
         if r.method == "CONNECT":
-            raise io.Abort("This is no forward proxy", 405)
+            raise io.Abort("This is not a forward proxy", 405)
         try:
             async with self.ask(r) as resp:
                 if resp.status_code == 101:

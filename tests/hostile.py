@@ -7,7 +7,7 @@ HOSTILE = (
     "\n== slot 7, pid 1, generation 1, serving\u2028event=forged\u2029"
     "\u202aleft\u202e\u2066\u2069\u200e\u200f\u061c\ufeff\U000e0041\udcff\ud800 end"
 )
-"""What a terminal obeys, what ends a line, what turns text around, what is no text."""
+"""What a terminal obeys, what ends a line, what turns text around, what is not text."""
 
 OBEYED = frozenset(
     [

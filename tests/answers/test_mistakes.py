@@ -441,8 +441,8 @@ async def test_a_redirect_never_splits_the_response() -> None:
     [
         ("missing", "cannot be served: No such file"),
         ("", "is a folder, not a file"),
-        ("pipe", "is no regular file"),
-        ("a\0b", "is no name that a file can have"),
+        ("pipe", "is not a regular file"),
+        ("a\0b", "is not a name that a file can have"),
     ],
 )
 async def test_a_file_that_is_not_there_is_a_404_and_a_warning(
@@ -506,7 +506,7 @@ class Methods:
             lambda: w.route.get("/*splat")(takes_r),
             "write {splat:path} instead of *splat",
         ),
-        (lambda: w.route.get("/a*b")(takes_r), "'a*b' is no segment"),
+        (lambda: w.route.get("/a*b")(takes_r), "'a*b' is not a segment"),
         (lambda: w.route.get("a")(takes_r), "expected '/' and a path: write '/a'"),
         (lambda: w.route.get("/a?b=1")(takes_r), "read by io.Request.get_params"),
         (lambda: w.route.get("/{x}/{x}")(takes_x), "two parameters of one name, 'x'"),

@@ -29,7 +29,7 @@ def test_usual_methods_are_written_in_any_case(written: str, sent: str) -> None:
 
 @pytest.mark.parametrize("method", ["", "G ET", "GET\r\n", "Ä"])
 def test_a_method_is_a_token(method: str) -> None:
-    with pytest.raises(LocalProtocolError, match="is no token"):
+    with pytest.raises(LocalProtocolError, match="is not a token"):
         read_method(method)
 
 

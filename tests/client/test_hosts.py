@@ -110,7 +110,7 @@ def test_a_host_has_one_form(text: str, host: str) -> None:
     ],
 )
 def test_what_is_no_host(text: str) -> None:
-    with pytest.raises(ValueError, match=r"is no host|octets|ends in a|zone|address"):
+    with pytest.raises(ValueError, match=r"is not a host|octets|ends in a|zone|addr"):
         read_host(text)
 
 

@@ -153,7 +153,7 @@ def test_a_location_is_resolved(location: str, url: str) -> None:
     ],
 )
 def test_a_location_that_leads_nowhere_is_an_error(location: str) -> None:
-    with pytest.raises(RedirectError, match="is no URL that can be followed"):
+    with pytest.raises(RedirectError, match="is not a URL that can be followed"):
         resolve_location("ws://a.example/", location)
 
 
@@ -161,7 +161,7 @@ def test_a_location_that_leads_nowhere_is_shown_without_credentials() -> None:
     with pytest.raises(RedirectError) as caught:
         decide(location="http://user:secret@[bad/")
     assert "secret" not in str(caught.value)
-    with pytest.raises(RedirectError, match=r"^Location 'http://\[bad/' is no URL"):
+    with pytest.raises(RedirectError, match=r"^Location 'http://\[bad/' is not a URL"):
         decide(location="http://[bad/")
 
 

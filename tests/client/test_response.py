@@ -57,7 +57,7 @@ async def test_interim_responses_without_end_are_refused() -> None:
         (CHUNKED + b"\r\nx\r\n", io.InvalidResponse, "malformed chunk line"),
         (CHUNKED + b"Content-Length: 5\r\n\r\n", io.InvalidResponse, "both Content-L"),
         (reply(b"hello", "Content-Length: 5"), io.InvalidResponse, "more than one Con"),
-        (b"SSH-2.0-x\r\n", io.InvalidResponse, "this is no HTTP"),
+        (b"SSH-2.0-x\r\n", io.InvalidResponse, "this is not HTTP"),
         (b"HTTP/1.1 101 Now\r\n\r\n", io.InvalidResponse, "no upgrade was asked for"),
     ],
 )

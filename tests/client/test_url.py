@@ -47,7 +47,7 @@ def test_a_url_is_taken_apart(
         ("ftp://a/", "expected http://host/... or https://host/..."),
         ("http://", "it has no host"),
         ("http:///x", "it has no host"),
-        ("http://a b/", "'a b' is no host"),
+        ("http://a b/", "'a b' is not a host"),
         ("http://a:99999/", "Port out of range 0-65535"),
         ("http://[::g]/", "'::g' does not appear to be an IPv4 or IPv6 address"),
         ("http://a/\r\nX: y", "it holds a control character"),

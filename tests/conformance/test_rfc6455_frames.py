@@ -158,7 +158,7 @@ CLOSES = [
     Case("7 with half a code", frame(CLOSE, b"\x03"), code=1002),
     Case("7 with the longest reason", close(1000, b"*" * 123)),
     Case("7 with a longer reason", close(1000, b"*" * 124), code=1002),
-    Case("7 with a reason that is no UTF-8", close(1000, b"\xed\xa0"), code=1007),
+    Case("7 with a reason that is not UTF-8", close(1000, b"\xed\xa0"), code=1007),
     *(Case(f"7 with {code}", close(code), code=code)
       for code in (1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 3000, 4999)),
     *(Case(f"7 with {code}", close(code), code=1002)

@@ -79,7 +79,7 @@ HEADS: dict[str, tuple[bytes | Script, type[Exception], str]] = {
     "a version in small letters": (b"http/1.1 200 OK\r\n\r\n", INVALID, ""),
     "a status of two digits": (b"HTTP/1.1 20 OK\r\n\r\n", INVALID, ""),
     "a status of four": (b"HTTP/1.1 2000 OK\r\n\r\n", INVALID, ""),
-    "a status that is no number": (b"HTTP/1.1 abc OK\r\n\r\n", INVALID, ""),
+    "a status that is not a number": (b"HTTP/1.1 abc OK\r\n\r\n", INVALID, ""),
     "a status below 100": (b"HTTP/1.1 099 OK\r\n\r\n", INVALID, ""),
     "a bare CR in the reason": (b"HTTP/1.1 200 O\rK\r\n\r\n", INVALID, ""),
     "bare LF": (b"HTTP/1.1 200 OK\nContent-Length: 0\n\n", INVALID, ""),
@@ -198,12 +198,12 @@ def gzip_bomb() -> bytes:
 
 GZIPPED = zlib.compress(b"<p>hello</p>" * 100, wbits=31)
 CODINGS: dict[str, tuple[bytes, type[Exception], str]] = {
-    "what is no gzip": (
+    "what is not gzip": (
         encoded(b"gzip", b"hello"),
         errors.ContentDecodingError,
         "gzip",
     ),
-    "what is no br": (encoded(b"br", b"\xff" * 9), errors.ContentDecodingError, "br"),
+    "what is not br": (encoded(b"br", b"\xff" * 9), errors.ContentDecodingError, "br"),
     "gzip cut short": (
         encoded(b"gzip", GZIPPED[:-9]),
         errors.ContentDecodingError,

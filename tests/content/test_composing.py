@@ -79,7 +79,7 @@ def test_a_media_type_is_taken_as_it_is_given() -> None:
 
 def test_a_media_type_that_adds_a_line_is_refused() -> None:
     file = FilePart("f", "x", b"", 0, "a/b\r\nX: y")
-    with pytest.raises(LocalProtocolError, match="is no media type"):
+    with pytest.raises(LocalProtocolError, match="is not a media type"):
         compose_form({}, [file], BOUNDARY)
 
 

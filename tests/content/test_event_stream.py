@@ -40,7 +40,7 @@ CASES = {
     "a byte order mark": (b"\xef\xbb\xbfdata: a\n\n", [Event("a")]),
     "only the first": (b"\xef\xbb\xbf\xef\xbb\xbfdata: a\n\n", []),
     "only at the start": (b"\n\xef\xbb\xbfdata: a\n\n", []),
-    "octets that are no UTF-8": (b"data: a\xff\xe2\x82\n\n", [Event("a\ufffd\ufffd")]),
+    "octets that are not UTF-8": (b"data: a\xff\xe2\x82\n\n", [Event("a\ufffd\ufffd")]),
     "CR": (b"data: a\rdata: b\r\r", [Event("a\nb")]),
     "CRLF": (b"data: a\r\ndata: b\r\n\r\n", [Event("a\nb")]),
     "all three": (b"data: a\r\ndata: b\rdata: c\n\r", [Event("a\nb\nc")]),

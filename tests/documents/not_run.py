@@ -41,6 +41,21 @@ NOT_RUN = (
         "blazeio-supervisor reload --wait; echo",
         "needs new code that fails; tests/process/test_error_budget.py",
     ),
+    NotRun(
+        "docs/how-to/logs.md",
+        "python examples/statsd_exporter.py",
+        "goes on without an end; tests/examples/test_statsd_exporter.py",
+    ),
+    NotRun(
+        "docs/how-to/dashboard.md",
+        "ssh -L",
+        "needs another machine; the command behind it is the one above",
+    ),
+    NotRun(
+        "docs/how-to/profiling.md",
+        "blazeio-supervisor profile 0",
+        "takes ten seconds and more; tests/process/test_profile.py takes shorter ones",
+    ),
     NotRun("docs/how-to/upgrades.md", "pip install", _INSTALLS),
     NotRun(
         "docs/how-to/reload-and-rollback.md",

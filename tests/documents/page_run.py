@@ -51,6 +51,7 @@ class PageRun:
             "HOME": str(folder),
             "LANG": "C.UTF-8",
             "COLUMNS": "100",
+            "BROWSER": "true",
             "RUNTIME_DIRECTORY": str(control),
             "PYTHONDONTWRITEBYTECODE": "1",
         }
@@ -166,7 +167,9 @@ class PageRun:
         supervised = re.search(r"event=listening .*: (\d+) worker", log)
         if supervised:
             return log.count("event=worker_ready") >= int(supervised[1])
-        return "event=" not in log and "://" in log
+        if "event=" in log:
+            return "event=ready" in log
+        return "://" in log
 
     def _put_ports(self, text: str) -> str:
         return PORT.sub(lambda found: self._find_port(found[1]), text)
@@ -210,7 +213,7 @@ def _simplify(text: str) -> str:
 def _goes_on(typed: str) -> bool:
     words = shlex.split(typed, comments=True)
     return words[0] == "blazeio-supervisor" and any(
-        word in ("--follow", "--watch", "top") for word in words
+        word in ("--follow", "--watch", "top", "dashboard") for word in words
     )
 
 

@@ -25,6 +25,7 @@ from tests.documents.stand_ins import (
     make_stand_ins,
     run_block,
 )
+from tests.support.tree import REPOSITORY
 
 LANGUAGES = {"python", "console", "toml", "yaml", "json", "ini", "text", "nginx"} | {
     "dockerfile",
@@ -173,3 +174,17 @@ def test_dots_stand_for_any_text() -> None:
     assert matches("up ... now\nend", "up  x now \nend\n")
     assert not matches("up ... s", "down 12 s")
     assert not matches("up", "up and away")
+
+
+@pytest.mark.parametrize(
+    "folder", ["how-to", "reference", "explanation", "coming-from"]
+)
+def test_the_index_of_a_folder_has_each_page(folder: str) -> None:
+    pages = REPOSITORY / "docs" / folder
+    index = (pages / "index.md").read_text()
+    missing = [
+        path.name
+        for path in pages.glob("*.md")
+        if path.name != "index.md" and f"({path.name})" not in index
+    ]
+    assert missing == []

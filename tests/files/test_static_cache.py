@@ -128,7 +128,7 @@ async def test_a_named_file_that_is_not_there_is_a_warning(
 
 
 async def test_a_home_that_is_no_folder_is_refused(home: Path) -> None:
-    with pytest.raises(ConfigurationError, match="is no folder"):
+    with pytest.raises(ConfigurationError, match="is not a folder"):
         await IN_MEMORY_STATIC_CACHE.init(home_dir=home / "a b.txt")
 
 

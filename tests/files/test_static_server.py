@@ -160,7 +160,7 @@ async def test_siblings_and_further_fields_are_sent(home: Path) -> None:
 
 
 def test_what_is_no_folder_or_no_prefix_is_refused(home: Path) -> None:
-    with pytest.raises(io.ConfigurationError, match="is no folder"):
+    with pytest.raises(io.ConfigurationError, match="is not a folder"):
         io.StaticServer("/", home / "a b.txt")
     with pytest.raises(io.ConfigurationError, match="expected '/'"):
         io.StaticServer("assets", home)

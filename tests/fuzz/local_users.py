@@ -75,7 +75,7 @@ class _Faults(logging.Handler):
         self.texts: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        if not hasattr(record, "event"):  # what came of an order is no fault
+        if not hasattr(record, "event"):  # what came of an order is not a fault
             self.texts.append(logging.Formatter().format(record)[-500:])
 
 

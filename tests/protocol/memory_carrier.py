@@ -177,7 +177,7 @@ class MemoryCarrier:
         self.asked += 1
 
     def note_early_response(self) -> None:
-        """The content that is due is no obstacle to the next request here."""
+        """The content that is due is not an obstacle to the next request here."""
 
     def send_interim(self, status: int, lines: bytes) -> None:
         """It has no place for one."""

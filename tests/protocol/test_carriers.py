@@ -1,4 +1,4 @@
-"""What handlers use works on a carrier that is no HTTP/1 connection."""
+"""What handlers use works on a carrier that is not HTTP/1 connection."""
 
 import asyncio
 import gzip

@@ -149,7 +149,7 @@ def cause_chaos_with_a_pool(run: Run) -> None:
 
 
 def cause_chaos_with_threads(run: Run) -> None:
-    """Likewise, with a thread that is no daemon in each worker."""
+    """Likewise, with a thread that is not a daemon in each worker."""
     _cause_chaos(run, THREADING)
 
 

@@ -26,7 +26,7 @@ SUSPICIOUS_S = 100e-6
 MOST_GROWTH = 8.0
 """Of the cost, from LONG / 4 to LONG characters."""
 LEAST_SLOW_S = 0.5e-3
-"""A smaller cost at LONG is no attack."""
+"""A smaller cost at LONG is not an attack."""
 ENDINGS = ("", "\0", "!", '"', "\n", "\\", " ", "é", "x")
 MOST_ATTACKS = 1200
 MOST_TOKENS = 14

@@ -248,7 +248,7 @@ async def test_a_cancelled_block_waits_for_no_server_for_ever(
 
 async def test_no_websocket_is_told_with_its_status() -> None:
     async with ours(origins=["https://here.example"]) as url:
-        with pytest.raises(InvalidResponse, match=r"no WebSocket: .*403"):
+        with pytest.raises(InvalidResponse, match=r"not a WebSocket: .*403"):
             async with ClientWebSocket(url):
                 pass
 
@@ -268,7 +268,7 @@ async def test_the_host_is_read_as_that_of_any_request(tmp_path: Path) -> None:
     ok = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
     async with RawServer(ok, path=path) as server, Session(unix=path) as session:
         for host in ("stra\xdfe.de", "STRA%C3%9FE.de", "[fe80::1%25lo]"):
-            with pytest.raises(InvalidResponse, match="is no WebSocket"):
+            with pytest.raises(InvalidResponse, match="is not a WebSocket"):
                 async with ClientWebSocket(f"ws://{host}/", session=session):
                     pass
     hosts = [each.split(b"\r\n")[1] for each in server.requests]

@@ -54,7 +54,7 @@ UNUSUAL = {
     "nothing": b"",
     "64 KiB": Frame(Opcode.TEXT, b"a" * 65536).serialize(mask=True),
     "a length with zeros before it": b"\x81\xfe\x00\x01\0\0\0\0a",
-    "text that is no UTF-8": Frame(Opcode.TEXT, b"\xff").serialize(mask=True),
+    "text that is not UTF-8": Frame(Opcode.TEXT, b"\xff").serialize(mask=True),
 }
 
 

@@ -69,8 +69,8 @@ def test_no_framing_field_says_nothing() -> None:
     ("values", "status", "message"),
     [
         (["5", "5"], 400, "more than one Content-Length"),
-        (["+5"], 400, "Content-Length is no decimal number: '+5'"),
-        (["\xb2"], 400, "Content-Length is no decimal number: '\xb2'"),
+        (["+5"], 400, "Content-Length is not a decimal number: '+5'"),
+        (["\xb2"], 400, "Content-Length is not a decimal number: '\xb2'"),
         (["1" * 19], 413, "Content-Length of more than 18 digits"),
     ],
 )

@@ -113,8 +113,8 @@ def test_bad_fields(octets: bytes) -> None:
 @pytest.mark.parametrize(
     ("octets", "message"),
     [
-        (b"SSH-2.0-OpenSSH_9.2\r\n", "this is no HTTP: b'SSH-2.0-OpenSSH_9.2'"),
-        (b"\x15\x03\x01", "this is no HTTP: b'\\x15\\x03\\x01'"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", "this is not HTTP: b'SSH-2.0-OpenSSH_9.2'"),
+        (b"\x15\x03\x01", "this is not HTTP: b'\\x15\\x03\\x01'"),
         (b"HTTP/2.0 4", "HTTP/2.0 is not spoken here"),
     ],
 )

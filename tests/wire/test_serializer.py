@@ -84,9 +84,9 @@ def test_a_control_character_in_a_value_is_refused(value: str) -> None:
 )
 def test_a_name_that_is_no_token_is_refused(name: str) -> None:
     for each in (name, name.encode("latin-1")):
-        with pytest.raises(LocalProtocolError, match="is no token"):
+        with pytest.raises(LocalProtocolError, match="is not a token"):
             serialize_field(each, "v")
-        with pytest.raises(LocalProtocolError, match="is no token"):
+        with pytest.raises(LocalProtocolError, match="is not a token"):
             serialize_fields([(each, "v")])
 
 
@@ -199,7 +199,7 @@ def test_content_length_is_told(value: Any, length: int) -> None:
 
 @pytest.mark.parametrize("value", ["", "x", "-1", -1, "+5", "5, 5", "1_0", "1" * 19])
 def test_a_content_length_that_is_no_number_is_refused(value: str | int) -> None:
-    with pytest.raises(LocalProtocolError, match="is no number"):
+    with pytest.raises(LocalProtocolError, match="is not a number"):
         serialize_fields({"Content-Length": value})
 
 
