@@ -224,7 +224,7 @@ class HttpExchange:
 
     # Sending
 
-    async def send(self, message: Message) -> None:
+    async def send(self, message: Message) -> None:  # noqa: C901 - hot: few calls
         """Take the next message of the response.
 
         Raises:
@@ -242,7 +242,8 @@ class HttpExchange:
             if body.__class__ is not bytes:
                 body = read_body(message)
             if not message.get("more_body"):
-                self.write(body, is_last=True)
+                if not self._send_plain(body):
+                    self.write(body, is_last=True)
             else:
                 chunks = self._chunks
                 if chunks is not None and body:  # as ``write``, 0.6x of it
@@ -305,15 +306,9 @@ class HttpExchange:
 
     def write(self, body: bytes, *, is_last: bool) -> None:
         """Write a piece of the body to the transport, after the head if it is held."""
-        # Hot: runs once per request.
         start = self._start
-        if start is not None:
-            if is_last:
-                if self._send_plain(start, body):
-                    self._end()
-                    return
-            elif self._begin_plain(start, body):
-                return
+        if self._send_plain(body) if is_last else self._begin_plain(body):
+            return
         waits = is_last and self._trailers is not None  # for the trailers
         if start is None:
             self._r.response.send(body, is_last=is_last and not waits)
@@ -325,20 +320,37 @@ class HttpExchange:
         elif is_last:
             self._end()
 
-    def _send_plain(self, start: ResponseStart, body: bytes) -> bool:
-        """Send head and body in one write, where nothing of them is unusual."""
-        fields = start.fields
+    def _send_plain(self, body: bytes) -> bool:
+        """Send all in one write, where nothing of head and body is unusual."""
+        # Hot: runs once per request; ``_is_usual`` and ``_end`` by hand.
+        start = self._start
+        if start is None:
+            return False
+        fields, r = start.fields, self._r
         length = fields.content_length
-        return (
+        if (
             (length is None or length == len(body))
-            and self._is_usual(start)
-            and self._r.response.send_lines(body, start.status, fields.lines)
-        )
+            and fields.is_usual
+            and not start.has_trailers
+            and self._content.is_whole
+            and not r.context.heads.fields
+            and r.response.send_lines(body, start.status, fields.lines)
+        ):
+            self.state = OVER
+            self.has_begun = self.is_over = True
+            if self._waiters is not None:
+                self._wake()
+            self._gateway.note_answered(self)
+            return True
+        return False
 
-    def _begin_plain(self, start: ResponseStart, body: bytes) -> bool:
+    def _begin_plain(self, body: bytes) -> bool:
         """Send head and first chunk in one write, where nothing of them is unusual."""
+        start = self._start
+        if start is None or not body or not self._is_usual(start):
+            return False
         fields = start.fields
-        if not body or fields.content_length is not None or not self._is_usual(start):
+        if fields.content_length is not None:
             return False
         answer = self._r.response
         self._chunks = answer.begin_chunks(body, start.status, fields.lines)
