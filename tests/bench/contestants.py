@@ -40,12 +40,14 @@ class Contestant:
         needs: A program on the path, or a module that can be imported.
         command: Of the port and of a folder for files of its own.
         is_tls: Whether it speaks TLS.
+        is_http2: Whether it speaks nothing but HTTP/2.
     """
 
     name: str
     needs: str
     command: Command
     is_tls: bool = False
+    is_http2: bool = False
 
     def is_installed(self) -> bool:
         """Whether what it needs is there."""

@@ -15,6 +15,7 @@ import psutil
 
 from tests.bench.contestants import Contestant
 from tests.support.clock import block_until
+from tests.support.http2 import OPENING, SETTINGS
 
 START_TIMEOUT_S = 15.0
 END_TIMEOUT_S = 10.0
@@ -87,7 +88,7 @@ def serving(contestant: Contestant, core: int) -> Iterator[Served]:
                 preexec_fn=lambda: os.sched_setaffinity(0, {core}),
             )
         try:
-            _wait_until_it_serves(process, port, folder / "log", contestant.is_tls)
+            _wait_until_it_serves(process, port, folder / "log", contestant)
             yield Served(process.pid, port, folder, contestant.is_tls)
         finally:
             _end(process)
@@ -115,13 +116,15 @@ def fetch(port: int) -> bytes:
 
 
 def _wait_until_it_serves(
-    process: subprocess.Popen[bytes], port: int, log_path: Path, is_tls: bool
+    process: subprocess.Popen[bytes], port: int, log_path: Path, contestant: Contestant
 ) -> None:
     def answers() -> bool:
         try:
-            with connect(port, 5, is_tls=is_tls) as sock:
-                sock.sendall(REQUEST)
-                is_answered = sock.recv(65536).startswith(b"HTTP/1.1 ")
+            with connect(port, 5, is_tls=contestant.is_tls) as sock:
+                sock.sendall(OPENING if contestant.is_http2 else REQUEST)
+                octets = sock.recv(65536)
+                is_settings = contestant.is_http2 and octets[3:4] == bytes((SETTINGS,))
+                is_answered = is_settings or octets.startswith(b"HTTP/1.1 ")
             return is_answered or process.poll() is not None
         except OSError:
             return process.poll() is not None
