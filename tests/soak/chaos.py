@@ -2,9 +2,11 @@
 
 import contextlib
 import random
+import re
 import signal
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import psutil
 
@@ -116,8 +118,9 @@ class Chaos:
 
     def _kill_worker(self) -> None:
         living = self._service.server.children("blazeio: worker")
-        with contextlib.suppress(ProcessLookupError, psutil.NoSuchProcess):
-            self._deaths.kill(self._random.choice(living).pid)
+        if living:
+            with contextlib.suppress(ProcessLookupError, psutil.NoSuchProcess):
+                self._deaths.kill(self._random.choice(living).pid)
 
     def _kill_forkserver(self) -> None:
         living = self._service.server.children("blazeio: forkserver")
@@ -158,11 +161,29 @@ def cause_chaos_with_a_helper(run: Run) -> None:
     _cause_chaos(run, HELPING)
 
 
-def _cause_chaos(run: Run, code: str) -> None:
+def cause_chaos_with_starlette(run: Run) -> None:
+    """Likewise, with an ASGI app; its lifespan is once for each worker."""
+    log = _cause_chaos(run, "", APP.with_name("starlette_site.py"))
+    began = re.findall(r"^lifespan: startup (\d+)$", log, re.MULTILINE)
+    ended = re.findall(r"^lifespan: shutdown (\d+)$", log, re.MULTILINE)
+    is_once = len(set(began)) == len(began) and len(set(ended)) == len(ended)
+    seen = f"{len(began)} and {len(ended)}"
+    holds = bool(began) and is_once and set(ended) <= set(began)
+    run.check("startups and shutdowns: one for each worker", seen, holds=holds)
+
+
+def cause_chaos_with_flask(run: Run) -> None:
+    """Likewise, with a WSGI app, whose threads run out at times."""
+    _cause_chaos(run, "", APP.with_name("flask_site.py"), "--threads", "64")
+
+
+def _cause_chaos(run: Run, more: str, app: Path = APP, *options: str) -> str:
+    """Change things for a while; return the log."""
     seed = random.randrange(10**6)
     deaths = Deaths()
     done: list[str] = []
-    with run.serve(workers=WORKERS, code=APP.read_text() + code) as service:
+    code = app.read_text() + more
+    with run.serve(*options, workers=WORKERS, code=code) as service:
         with traffic(run, service, deaths):
             chaos = Chaos(service, deaths, seed)
             until = time.monotonic() + run.pick(180.0, 20.0)
@@ -171,6 +192,7 @@ def _cause_chaos(run: Run, code: str) -> None:
                 run.say(f"{len(done)} changes, the last: {done[-1]}")
             has_calmed = calm_down(service)
         run.check(f"after {len(done)} changes it is calm", has_calmed, holds=has_calmed)
+    return service.server.log
 
 
 def calm_down(service: Service) -> bool:

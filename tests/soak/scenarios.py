@@ -25,6 +25,8 @@ SCENARIOS = (
     Scenario("chaos-pool", "with a pool", chaos.cause_chaos_with_a_pool),
     Scenario("chaos-threads", "with threads", chaos.cause_chaos_with_threads),
     Scenario("chaos-helper", "with a helper", chaos.cause_chaos_with_a_helper),
+    Scenario("chaos-asgi", "with Starlette", chaos.cause_chaos_with_starlette),
+    Scenario("chaos-wsgi", "with Flask", chaos.cause_chaos_with_flask),
     Scenario("blocked", "one of four workers is blocked", blocked.block_one_of_four),
     Scenario("broken", "reloads onto broken code", broken_code.reload_onto_broken_code),
     Scenario("upgrades", "5 upgrades (USR2) under load", upgrades.upgrade_five_times),
