@@ -1,7 +1,10 @@
 """The manifests: what a cluster would refuse, and what they promise."""
 
+import re
 from typing import Any
 
+import kubernetes_validate
+import msgspec
 import pytest
 import yaml
 
@@ -9,12 +12,14 @@ from blazeio_supervisor.fleet.policy import Policy
 from tests.supervisor.typed import read_settings
 from tests.support.tree import REPOSITORY
 
-OBJECTS: dict[str, dict[str, Any]] = {
-    each["kind"]: each
-    for each in yaml.safe_load_all(
-        (REPOSITORY / "deploy/kubernetes/app.yaml").read_text()
-    )
-}
+DEPLOY = REPOSITORY / "deploy"
+
+
+def load(name: str) -> list[dict[str, Any]]:
+    return list(yaml.safe_load_all((DEPLOY / name).read_text()))
+
+
+OBJECTS = {each["kind"]: each for each in load("kubernetes/app.yaml")}
 POD = OBJECTS["Deployment"]["spec"]["template"]
 CONTAINER = POD["spec"]["containers"][0]
 SETTINGS = read_settings(*CONTAINER["args"][1:])
@@ -26,7 +31,18 @@ def test_each_kind_is_there_once_with_its_version() -> None:
         "Service": "v1",
         "PodDisruptionBudget": "policy/v1",
         "HorizontalPodAutoscaler": "autoscaling/v2",
+        "ConfigMap": "v1",
+        "Secret": "v1",
+        "NetworkPolicy": "networking.k8s.io/v1",
+        "Ingress": "networking.k8s.io/v1",
     }
+
+
+@pytest.mark.parametrize("version", ["1.29", "1.37"])
+@pytest.mark.parametrize("name", ["app.yaml", "migrate.yaml"])
+def test_a_cluster_takes_them(name: str, version: str) -> None:
+    for each in load(f"kubernetes/{name}"):
+        kubernetes_validate.validate(each, version, strict=True)
 
 
 @pytest.mark.parametrize("kind", ["Deployment", "PodDisruptionBudget"])
@@ -77,6 +93,69 @@ def test_a_pod_may_do_nothing_that_it_need_not() -> None:
 def test_there_are_always_enough() -> None:
     scale, spec = OBJECTS["HorizontalPodAutoscaler"]["spec"], OBJECTS["Deployment"]
     least = scale["minReplicas"]
-    assert spec["spec"]["replicas"] >= least
+    assert "replicas" not in spec["spec"]  # each apply would undo the autoscaler
     assert OBJECTS["PodDisruptionBudget"]["spec"]["maxUnavailable"] < least
     assert spec["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
+
+
+def test_the_network_policy_names_ports_and_pods_that_are_there() -> None:
+    policy, ports = OBJECTS["NetworkPolicy"]["spec"], CONTAINER["ports"]
+    assert policy["podSelector"]["matchLabels"] == POD["metadata"]["labels"]
+    named = [each["port"] for rule in policy["ingress"] for each in rule["ports"]]
+    assert named == [each["name"] for each in ports]
+
+
+def test_settings_and_secrets_come_from_what_is_there() -> None:
+    sources = {next(iter(each)): each for each in CONTAINER["envFrom"]}
+    assert sources["configMapRef"]["configMapRef"]["name"] == "shop"
+    assert sources["secretRef"]["secretRef"]["name"] == "shop"
+    env = OBJECTS["ConfigMap"]["data"]
+    assert read_settings(environ=env).access_log == "-"
+
+
+def test_the_job_is_the_same_image_and_may_do_as_little() -> None:
+    (job,) = load("kubernetes/migrate.yaml")
+    pod = job["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    for name in ("image", "envFrom", "securityContext", "volumeMounts"):
+        assert container[name] == CONTAINER[name]
+    assert pod["securityContext"] == POD["spec"]["securityContext"]
+
+
+METRIC = re.compile(r"\bblazeio_[a-z_0-9]+")
+KNOWN = set(METRIC.findall((REPOSITORY / "docs/reference/metrics.md").read_text()))
+
+
+@pytest.mark.parametrize("name", ["prometheus/alerts.yaml", "grafana/blazeio.json"])
+def test_each_metric_that_is_asked_for_is_one(name: str) -> None:
+    text = (DEPLOY / name).read_text()
+    named = {each.removesuffix("_bucket") for each in METRIC.findall(text)}
+    assert named
+    assert named <= KNOWN
+
+
+def test_each_alert_says_what_to_do() -> None:
+    (rules,) = load("prometheus/alerts.yaml")
+    (group,) = rules["groups"]
+    for rule in group["rules"]:
+        assert rule["labels"]["severity"] in {"page", "ticket"}
+        assert rule["annotations"]["summary"]
+
+
+def test_the_dashboard_has_no_two_panels_in_one_place() -> None:
+    dashboard = msgspec.json.decode((DEPLOY / "grafana/blazeio.json").read_bytes())
+    places = [
+        (each["gridPos"]["x"], each["gridPos"]["y"]) for each in dashboard["panels"]
+    ]
+    assert len(places) == len(set(places)) == 10
+
+
+def test_compose_and_quadlet_leave_time_for_the_drain() -> None:
+    (compose,) = load("compose.yaml")
+    shop = compose["services"]["shop"]
+    graceful_s = float(shop["environment"]["BLAZEIO_GRACEFUL_TIMEOUT"])
+    assert float(shop["stop_grace_period"].removesuffix("s")) >= graceful_s + 10
+    quadlet = (DEPLOY / "shop.container").read_text()
+    assert f"BLAZEIO_GRACEFUL_TIMEOUT={graceful_s:g}" in quadlet
+    (stop_s,) = re.findall(r"TimeoutStopSec=(\d+)", quadlet)
+    assert float(stop_s) >= graceful_s + 10
