@@ -12,6 +12,7 @@ import inspect
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from typing import Any, TypeVar, overload
 
+from blazeio.app.broadcast import BroadcastHandler, Broadcasts
 from blazeio.app.endpoints import describe
 from blazeio.app.metrics import AppMetrics
 from blazeio.app.middleware import Around, ErrorHandler, Middlewares
@@ -38,12 +39,14 @@ class Lifespan:
         drain_hooks: Run when the server begins to drain.
         stop_hooks: Run after the last request.
         metrics: Those that the app declares.
+        broadcasts: Messages of all processes of the service.
         once: The tasks of which only one process of the service runs any.
     """
 
     def __init__(self) -> None:
         self.metrics = AppMetrics()
         self.once = OnceTasks()
+        self.broadcasts = Broadcasts()
         self.start_hooks: list[Hook] = []
         self.drain_hooks: list[Hook] = []
         self.stop_hooks: list[Hook] = []
@@ -58,6 +61,7 @@ class Lifespan:
         if inner not in self._inner:
             self.metrics.include(inner.metrics)
             self.once.include(inner.once)
+            self.broadcasts.include(inner.broadcasts)
             self._inner.append(inner)
 
     def walk(self) -> Iterator["Lifespan"]:
@@ -210,6 +214,7 @@ def _ends_task(error: BaseException) -> bool:
 
 
 HookT = TypeVar("HookT", bound=Hook)
+BroadcastHandlerT = TypeVar("BroadcastHandlerT", bound=BroadcastHandler)
 BackgroundT = TypeVar("BackgroundT", bound=Background)
 AroundT = TypeVar("AroundT", bound=Around)
 ErrorHandlerT = TypeVar("ErrorHandlerT", bound=ErrorHandler)
@@ -400,3 +405,37 @@ class Hooks:
     def once_tasks(self) -> OnceTasks:
         """The tasks that run once; a supervisor starts and stops them."""
         return self._lifespan.once
+
+    @property
+    def broadcasts(self) -> Broadcasts:
+        """What ``broadcast`` works with; ``dropped`` counts what had no room."""
+        return self._lifespan.broadcasts
+
+    def broadcast(self, message: Any) -> bool:
+        """Send a message to every process of the service, also to this one.
+
+        Under a supervisor: to each worker that serves. It is called in the thread of
+        the loop, and waits for nothing. See docs/how-to/broadcast.md.
+
+        Args:
+            message: What MessagePack has: text, octets, numbers, lists, dicts; at most
+                32 KiB of it.
+
+        Returns:
+            False: it was dropped, and only this process gets it.
+
+        Raises:
+            ValueError: It is too long, or no such value.
+        """
+        return self._lifespan.broadcasts.send(message)
+
+    def on_broadcast(self, handler: BroadcastHandlerT) -> BroadcastHandlerT:
+        """Call a function, async or not, with each message of ``broadcast``.
+
+        One message is handled after the other; an exception is logged.
+
+        Raises:
+            ConfigurationError: It does not take one argument.
+        """
+        self._lifespan.broadcasts.add(handler)
+        return handler

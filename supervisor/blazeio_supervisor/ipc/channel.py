@@ -207,6 +207,12 @@ class LoopChannel:
             self._outbox.append((message, _duplicate(sockets)))
             self._loop.add_writer(self._sock.fileno(), self._flush)
 
+    def offer(self, message: Message) -> bool:
+        """Send now, or not at all: nothing may wait for it; return whether it was."""
+        if not self.is_open or self._outbox:
+            return False
+        return self._sends(message, ())
+
     def _sends(self, message: Message, sockets: Sequence[Sendable]) -> bool:
         try:
             send(self._sock, message, [sock.fileno() for sock in sockets])

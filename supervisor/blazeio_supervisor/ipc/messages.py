@@ -24,7 +24,7 @@ from blazeio_supervisor.log.formats import (
 )
 from blazeio_supervisor.version import find_version
 
-PROTOCOL = 31
+PROTOCOL = 32
 """Raised by one when a message or the scoreboard changes its shape, or a signal its
 meaning: one that a worker does not know would end it."""
 
@@ -41,6 +41,9 @@ MOST_FINDINGS = 20
 
 MOST_TASKS = 64
 """Tasks that run once, of one app."""
+
+BROADCAST_BYTES = 32 * 1024
+"""Of one message of the app to all workers."""
 
 TaskName = Annotated[str, Meta(min_length=1, max_length=100)]
 TimeOfDay = tuple[Annotated[int, Meta(ge=0, le=23)], Annotated[int, Meta(ge=0, le=59)]]
@@ -343,6 +346,12 @@ class TaskEnded(_Message, frozen=True):
     failure: str = ""
 
 
+class Broadcast(_Message, frozen=True):
+    """A message of the app to all workers; the master passes it on as it is."""
+
+    payload: Annotated[bytes, Meta(max_length=BROADCAST_BYTES)]
+
+
 class ReturnLease(_Message, frozen=True):
     """All of these tasks have ended, and this worker begins none any more."""
 
@@ -448,6 +457,7 @@ FromWorker = (
     | TaskBegan
     | TaskEnded
     | ReturnLease
+    | Broadcast
     | Failed
 )
 FromChild = FromForkserver | FromWorker

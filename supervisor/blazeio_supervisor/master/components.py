@@ -124,6 +124,7 @@ def build_master(
         orders=children.orders,
         readings=children.readings,
         task_runs=children.workers.task_runs,
+        broadcast_counts=state.broadcast_counts,
         forkservers=children.forkservers,
         reloads=children.reloads,
         upgrades=upgrades,
@@ -206,7 +207,7 @@ def _build_children(
         captured=captured,
     )
     rows = RowAllocator(state.counted, state.app_counted)
-    shared = state.workers, state.task_runs
+    shared = state.workers, state.task_runs, state.broadcast_counts
     workers = Workers(context, rows, state.listeners, *shared)
     reloads = Reloads(base.facts.put_fact, frames, state.settings)
     return _Children(

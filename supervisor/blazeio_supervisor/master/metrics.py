@@ -36,6 +36,7 @@ from blazeio_supervisor.ipc.control_api import (
 from blazeio_supervisor.ipc.scoreboard import STATUS_CLASSES, Histogram, Tally
 from blazeio_supervisor.log.formats import escape_answer, escape_line
 from blazeio_supervisor.log.setup import note
+from blazeio_supervisor.master.broadcasts import BroadcastCounts
 from blazeio_supervisor.master.dashboard import Dashboard, ServiceSource
 from blazeio_supervisor.master.guarded_server import (
     GuardedServer,
@@ -83,6 +84,7 @@ def list_families(service: ServiceState) -> Iterator[Metric]:
     yield from _list_slots(service, snapshot, tallies)
     yield from _list_workers(service, snapshot)
     yield from _list_tasks(service, snapshot)
+    yield from _list_broadcasts(service.broadcast_counts)
     yield from _list_app(service.readings.read_app())
 
 
@@ -310,6 +312,23 @@ def _list_tasks(service: ServiceState, snapshot: Snapshot) -> Iterator[Metric]:
         running.add_metric([name], run.is_running(living))
         began.add_metric([name], run.began_at if run.count else 0.0)
     yield from (runs, failures, running, began)
+
+
+def _list_broadcasts(counts: BroadcastCounts) -> Iterator[Metric]:
+    yield CounterMetricFamily(
+        "blazeio_broadcasts",
+        "Messages that apps have sent to all workers.",
+        counts.messages,
+    )
+    deliveries = CounterMetricFamily(
+        "blazeio_broadcast_deliveries",
+        "What became of them, each counted for each other worker: sent; dropped: over "
+        "a budget, or the worker did not read.",
+        labels=["result"],
+    )
+    deliveries.add_metric(["sent"], counts.delivered)
+    deliveries.add_metric(["dropped"], counts.dropped)
+    yield deliveries
 
 
 def _list_app(totals: AppTotals) -> Iterator[Metric]:

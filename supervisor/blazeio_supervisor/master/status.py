@@ -34,6 +34,7 @@ from blazeio_supervisor.ipc.status_api import (
     TaskAnswer,
     WorkerAnswer,
 )
+from blazeio_supervisor.master.broadcasts import BroadcastCounts
 from blazeio_supervisor.master.events import EventRing
 from blazeio_supervisor.master.forkservers import Forkservers
 from blazeio_supervisor.master.reloads import Reloads
@@ -63,6 +64,7 @@ class ServiceState(Struct, frozen=True, kw_only=True):
     orders: WorkerOrders
     readings: WorkerReadings
     task_runs: TaskRuns
+    broadcast_counts: BroadcastCounts
     forkservers: Forkservers
     reloads: Reloads
     events: EventRing

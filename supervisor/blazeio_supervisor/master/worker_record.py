@@ -15,6 +15,7 @@ from blazeio_supervisor.ipc.messages import (
     Address,
     Admit,
     Adopt,
+    Broadcast,
     Drain,
     Failed,
     FromWorker,
@@ -100,7 +101,7 @@ class WorkerRecord(Struct):
     tasks: tuple[TaskInfo, ...] = ()
     has_lease: bool = False
 
-    def check(self, message: FromWorker) -> None:
+    def check(self, message: FromWorker) -> None:  # noqa: C901 - a table
         """Note that this message has come, and whether it may come.
 
         Raises:
@@ -123,6 +124,8 @@ class WorkerRecord(Struct):
                 self.said_count += 1
             case TaskBegan(name) | TaskEnded(name):
                 is_due = self.has_lease and any(t.name == name for t in self.tasks)
+            case Broadcast():
+                is_due = self.has_ready
             case ReturnLease():
                 is_due, self.has_lease = self.has_lease, False
             case Failed():

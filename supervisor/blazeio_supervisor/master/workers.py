@@ -31,6 +31,7 @@ from blazeio_supervisor.ipc.channel import (
 )
 from blazeio_supervisor.ipc.messages import (
     Address,
+    Broadcast,
     Failed,
     Fork,
     FromWorker,
@@ -53,6 +54,7 @@ from blazeio_supervisor.ipc.scoreboard import (
 from blazeio_supervisor.ipc.stacks import StackCall
 from blazeio_supervisor.log.formats import LogOrigin
 from blazeio_supervisor.log.setup import note
+from blazeio_supervisor.master.broadcasts import BroadcastCounts, BroadcastRelay
 from blazeio_supervisor.master.children import (
     CLOSED_ITS_CHANNEL,
     MOST_ORPHANS_REAPED,
@@ -83,10 +85,12 @@ class Workers:
         listeners: What they accept from.
         records: As below, of the image before; they are shared with this object.
         task_runs: Likewise.
+        broadcast_counts: Likewise.
 
     Attributes:
         records: One for each, by serial number; shared with the parts that need them.
         task_runs: When the tasks that run once have run.
+        broadcasts: Passes messages of the app on.
     """
 
     def __init__(
@@ -96,12 +100,15 @@ class Workers:
         listeners: Listeners,
         records: Records | None = None,
         task_runs: TaskRuns | None = None,
+        broadcast_counts: BroadcastCounts | None = None,
     ) -> None:
         self._child_context = child_context
         self._ledger = ledger
         self._listeners = listeners
         self.records = {} if records is None else records
         self.task_runs = TaskRuns() if task_runs is None else task_runs
+        counts = BroadcastCounts() if broadcast_counts is None else broadcast_counts
+        self.broadcasts = BroadcastRelay(self.records, counts)
         if child_context.captured is not None:
             child_context.captured.on_fault = self.report_fault
 
@@ -279,7 +286,9 @@ class Workers:
 
     # Their messages
 
-    def _on_message(self, worker: int, message: FromWorker, sender: int) -> None:
+    def _on_message(  # noqa: C901 - a table
+        self, worker: int, message: FromWorker, sender: int
+    ) -> None:
         record = self.records[worker]
         record.sender = sender
         record.check(message)
@@ -298,6 +307,8 @@ class Workers:
                 self.task_runs.note_ended(name, failure)
                 if failure:
                     record.note("task_failed", f"{name}: {failure}", "WARNING")
+            case Broadcast():
+                self.broadcasts.relay(message, worker)
             case ReturnLease():
                 self._child_context.put_fact(LeaseReturned(worker))
             case WorkerEvent():

@@ -32,6 +32,7 @@ from blazeio_supervisor.ipc.channel import LoopChannel, take_listeners
 from blazeio_supervisor.ipc.messages import (
     Admit,
     Adopt,
+    Broadcast,
     Drain,
     Fork,
     IgnoreTerm,
@@ -152,6 +153,11 @@ class WorkerServer:
         self._has_closed = False
         self._stuck_told = 0
         self._leased = LeasedTasks(app.once_tasks, self._send)
+        app.broadcasts.carrier = self._carry
+
+    def _carry(self, octets: bytes) -> bool:
+        """Give a message to the master for all others; False: there is no room."""
+        return self._channel.offer(Broadcast(octets))
 
     def _send(self, message: Message) -> None:
         if self._channel.is_open:  # else the master is gone
@@ -289,6 +295,8 @@ class WorkerServer:
                 self._ignore_term()
             case Lease(last):
                 self._leased.begin(last)
+            case Broadcast(payload):
+                self._app.broadcasts.receive(payload)
             case Admit() if not self._drain_order.done():
                 self._listeners.open()
             case Adopt(slot, terms) if not self._drain_order.done():

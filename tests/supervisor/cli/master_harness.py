@@ -80,6 +80,7 @@ class MasterHarness:
             orders=WorkerOrders(self.workers.records, reaper, self.listeners),
             readings=self.readings,
             task_runs=self.workers.task_runs,
+            broadcast_counts=self.workers.broadcasts.counts,
             forkservers=Forkservers(
                 child_context, self.reloads.settings_of, self.workers
             ),

@@ -86,6 +86,7 @@ SHAPES = {
     29: "b665222ba1116c42",
     30: "e28c82e6444fb7fe",
     31: "de99d29c69fa0c4e",
+    32: "57519785d4ada008",
 }
 """Of each protocol, what ``take_fingerprint`` gave."""
 

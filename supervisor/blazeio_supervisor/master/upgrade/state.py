@@ -29,6 +29,7 @@ from blazeio_supervisor.ipc.packing import (
     unpack,
 )
 from blazeio_supervisor.ipc.scoreboard import Row, Tally
+from blazeio_supervisor.master.broadcasts import BroadcastCounts
 from blazeio_supervisor.master.control_server import ControlState
 from blazeio_supervisor.master.events import EventHistory
 from blazeio_supervisor.master.forkservers import ForkserverRecord
@@ -61,6 +62,7 @@ class MasterState(Struct, kw_only=True):
         counted: By slot, what its earlier workers have counted.
         app_counted: What the app has counted in earlier workers.
         task_runs: When the tasks that run once have run.
+        broadcast_counts: What became of messages between workers.
         workers: By serial number.
         forkservers: By generation.
         captured: One for each process whose output is read.
@@ -76,6 +78,7 @@ class MasterState(Struct, kw_only=True):
     counted: dict[int, Tally] = field(default_factory=dict)
     app_counted: AppTotals = field(default_factory=AppTotals)
     task_runs: TaskRuns = field(default_factory=TaskRuns)
+    broadcast_counts: BroadcastCounts = field(default_factory=BroadcastCounts)
     workers: dict[int, WorkerRecord] = field(default_factory=dict)
     forkservers: dict[int, ForkserverRecord] = field(default_factory=dict)
     naming: Naming = field(default_factory=Naming)

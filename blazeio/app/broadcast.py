@@ -1,0 +1,121 @@
+"""``web.broadcast``: a message to every process of the service.
+
+A message is a value that MessagePack has: text, octets, numbers, lists, dicts. The
+handlers of this process get it in the order of the calls, one message after the
+other; the other processes get it by a *carrier*, which a supervisor provides. Nothing
+waits: where there is no room, a message is dropped and counted.
+"""
+
+import asyncio
+import inspect
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from blazeio.app.endpoints import describe
+from blazeio.errors import ConfigurationError
+from blazeio.loggers import get_logger
+
+log = get_logger("blazeio.app")
+
+MESSAGE_BYTES = 32 * 1024
+"""Of one message, as it is sent."""
+INBOX_COUNT = 1_000
+"""Messages that wait for the handlers of one process."""
+
+BroadcastHandler = Callable[[Any], Any]
+Carrier = Callable[[bytes], bool]
+
+
+class Broadcasts:
+    """The handlers of one app, and the way to those of other processes.
+
+    Attributes:
+        carrier: Takes a message to the other processes; False: it was dropped. None:
+            there is no other process.
+        dropped: Messages that this process has dropped: sent, but not carried, or
+            received, but too many.
+    """
+
+    def __init__(self) -> None:
+        self.carrier: Carrier | None = None
+        self.dropped = 0
+        self._handlers: list[BroadcastHandler] = []
+        self._inbox: deque[bytes] = deque()
+        self._task: asyncio.Task[None] | None = None
+        self._outer: Broadcasts | None = None
+
+    def include(self, inner: "Broadcasts") -> None:
+        """Let the handlers of a mounted app be handlers of this one."""
+        self._home._handlers += inner._handlers
+        inner._handlers, inner._outer = [], self
+
+    @property
+    def _home(self) -> "Broadcasts":
+        return self if self._outer is None else self._outer._home
+
+    def add(self, handler: BroadcastHandler) -> None:
+        """Call this with each message.
+
+        Raises:
+            ConfigurationError: It does not take one argument.
+        """
+        try:
+            inspect.signature(handler).bind(None)
+        except TypeError as error:
+            text = f"on_broadcast: {describe(handler)} takes the message: {error}"
+            raise ConfigurationError(text) from None
+        self._home._handlers.append(handler)
+
+    def send(self, message: Any) -> bool:
+        """Send a message to every process, also to this one.
+
+        Raises:
+            ValueError: It is too long, or no value of MessagePack.
+        """
+        home = self._home
+        try:
+            octets = msgspec.msgpack.encode(message)
+        except (TypeError, OverflowError, UnicodeEncodeError) as error:
+            text = f"broadcast({message!r:.60}): {error}"
+            raise ValueError(text) from None
+        if len(octets) > MESSAGE_BYTES:
+            text = f"broadcast: {len(octets):,} octets, of at most {MESSAGE_BYTES:,}"
+            raise ValueError(text)
+        is_carried = home.carrier is None or home.carrier(octets)
+        home.dropped += not is_carried
+        home.receive(octets)
+        return is_carried
+
+    def receive(self, octets: bytes) -> None:
+        """Take a message, in the loop's thread; the handlers get it in a turn of it."""
+        if not self._handlers:
+            return
+        loop = asyncio._get_running_loop()
+        if loop is None or len(self._inbox) >= INBOX_COUNT:
+            self.dropped += 1  # an app that is imported handles nothing yet
+            return
+        self._inbox.append(octets)
+        if self._task is None:
+            self._task = loop.create_task(self._deliver(), name="broadcast")
+
+    async def _deliver(self) -> None:
+        try:
+            while self._inbox:
+                octets = self._inbox.popleft()
+                for handler in self._handlers:
+                    await _call(handler, octets)
+        finally:
+            self._task = None
+
+
+async def _call(handler: BroadcastHandler, octets: bytes) -> None:
+    try:
+        # Decoded for each: one handler may change what it was given.
+        result = handler(msgspec.msgpack.decode(octets))
+        if inspect.isawaitable(result):
+            await result
+    except Exception:
+        log.exception("broadcast handler %s failed", describe(handler))
