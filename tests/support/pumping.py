@@ -27,6 +27,8 @@ MOST_GROWTH = 8.0
 """Of the cost, from LONG / 4 to LONG characters."""
 LEAST_SLOW_S = 0.5e-3
 """A smaller cost at LONG is not an attack."""
+TRIALS = 3
+"""Where the first finds growth: a busy machine may have slowed that one down."""
 ENDINGS = ("", "\0", "!", '"', "\n", "\\", " ", "é", "x")
 MOST_ATTACKS = 1200
 MOST_TOKENS = 14
@@ -69,7 +71,7 @@ def find_attack(
 ) -> tuple[str, str, str] | None:
     """An attack under which the work grows faster than its input."""
     for attack in make_attacks(tokens, most_attacks):
-        if is_superlinear(work, attack):
+        if all(is_superlinear(work, attack) for _ in range(TRIALS)):
             return attack
     return None
 
