@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Protocol
 from msgspec import Struct
 from msgspec.structs import replace
 
-from blazeio.client.auth import explain_refusal
 from blazeio.client.connection import ClientConnection
+from blazeio.client.digest import explain_refusal
 from blazeio.client.pool import IDEMPOTENT, SAFE, may_retry
 from blazeio.client.redirects import FOLLOWED, Redirect, decide_redirect
 from blazeio.client.url import Origin, parse_url
