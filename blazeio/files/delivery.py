@@ -20,6 +20,7 @@ from typing import Any, BinaryIO
 from msgspec import Struct
 from msgspec.structs import replace
 
+from blazeio.capabilities import find_real_path
 from blazeio.content.media_types import guess_media_type
 from blazeio.content.representation import (
     CONDITIONS,
@@ -201,7 +202,7 @@ def _is_plain(segment: str) -> bool:
 def _is_below(home: str | None, descriptor: int, *, or_it: bool = False) -> bool:
     if home is None:
         return True
-    real_path = os.readlink(f"/proc/self/fd/{descriptor}")
+    real_path = find_real_path(descriptor)
     return real_path.startswith(home.rstrip("/") + "/") or (or_it and real_path == home)
 
 

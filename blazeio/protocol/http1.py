@@ -20,6 +20,7 @@ import asyncio
 from collections.abc import Callable
 from typing import cast
 
+from blazeio.capabilities import HAS_SENDFILE
 from blazeio.errors import RemoteProtocolError
 from blazeio.loggers import get_logger
 from blazeio.protocol import states
@@ -263,7 +264,7 @@ class Http1Connection(ReceivedContent, asyncio.BufferedProtocol, asyncio.Protoco
     @property
     def can_sendfile(self) -> bool:
         """Not over TLS, where octets have to be enciphered."""
-        return self.transport.get_extra_info("ssl_object") is None
+        return HAS_SENDFILE and self.transport.get_extra_info("ssl_object") is None
 
     def send_interim(self, status: int, lines: bytes) -> None:
         """Send an interim response; not to HTTP/1.0, which knows none."""

@@ -24,6 +24,8 @@ import termios
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from blazeio.capabilities import HAS_EPOLL, HAS_UNSENT_COUNT, PEER_HAS_ENDED
+
 _RESET = struct.pack("ii", 1, 0)
 """The struct linger of SO_LINGER: on, for zero seconds."""
 
@@ -35,7 +37,7 @@ def count_unread_bytes(fd: int) -> int:
 
 def count_unsent_bytes(fd: int) -> int:
     """Return how many written octets the peer has not acknowledged (SIOCOUTQ)."""
-    return _ask(fd, termios.TIOCOUTQ)
+    return _ask(fd, termios.TIOCOUTQ) if HAS_UNSENT_COUNT else 0
 
 
 def poll_for_arrivals(fd: int) -> Callable[[int], Sequence[object]]:
@@ -46,7 +48,7 @@ def poll_for_arrivals(fd: int) -> Callable[[int], Sequence[object]]:
     call takes 0.3 us.
     """
     poll = select.poll()
-    poll.register(fd, select.POLLIN | select.POLLRDHUP)
+    poll.register(fd, select.POLLIN | PEER_HAS_ENDED)
     return poll.poll
 
 
@@ -125,13 +127,87 @@ class SideEpoll:
         self._epoll = None
 
 
+LOOK_EVERY_S = 0.25
+"""How often ``SidePoll`` looks at its sockets, seconds."""
+
+
+class SidePoll:
+    """``SideEpoll`` where there is no epoll: it looks at the sockets by poll(2).
+
+    A FIN is not seen behind octets that wait to be read, and a reset up to
+    ``LOOK_EVERY_S`` late.
+    """
+
+    __slots__ = ("_base", "_loop", "_on_ready", "_poll", "_timer", "_watched")
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, on_ready: Callable[[], None]
+    ) -> None:
+        self._loop = loop
+        self._on_ready = on_ready
+        self._base = contextvars.copy_context()
+        self._poll = select.poll()
+        self._watched: set[int] = set()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def list_descriptors(self) -> list[int]:
+        """Return nothing: it has no descriptor of its own."""
+        return []
+
+    def register(self, fd: int, events: int) -> None:
+        """Watch a socket for events of poll(2)."""
+        self._poll.register(fd, events)
+        self._watched.add(fd)
+        if self._timer is None:
+            self._look_later()
+
+    def modify(self, fd: int, events: int) -> None:
+        """Watch a socket for other events from now on."""
+        if fd in self._watched:
+            self._poll.modify(fd, events)
+
+    def unregister(self, fd: int) -> None:
+        """Stop watching a socket, which may be closed by now."""
+        if fd in self._watched:
+            self._watched.discard(fd)
+            self._poll.unregister(fd)
+
+    def poll(self) -> list[tuple[int, int]]:
+        """Return the sockets that have events now, each with its events."""
+        return self._poll.poll(0)
+
+    def close(self) -> None:
+        """Look no more."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _look_later(self) -> None:
+        self._timer = self._base.copy().run(
+            self._loop.call_later, LOOK_EVERY_S, self._look
+        )
+
+    def _look(self) -> None:
+        self._timer = None
+        if self._watched:
+            self._on_ready()
+            self._look_later()
+
+
+def make_side(
+    loop: asyncio.AbstractEventLoop, on_ready: Callable[[], None]
+) -> SideEpoll | SidePoll:
+    """Make what watches sockets beside the event loop."""
+    return SideEpoll(loop, on_ready) if HAS_EPOLL else SidePoll(loop, on_ready)
+
+
 class HangupWatcher:
     """Watches the sockets of paused connections of one event loop."""
 
     __slots__ = ("_epoll", "_watched")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._epoll = SideEpoll(loop, self._poll)
+        self._epoll = make_side(loop, self._poll)
         self._watched: dict[int, HangupListener] = {}
 
     def list_epolls(self) -> list[int]:
@@ -141,7 +217,7 @@ class HangupWatcher:
     def watch(self, fd: int, connection: HangupListener) -> None:
         """Call ``connection.on_hangup`` at the peer's FIN, and at its RST."""
         if fd not in self._watched:
-            self._epoll.register(fd, select.EPOLLRDHUP)
+            self._epoll.register(fd, PEER_HAS_ENDED)
         self._watched[fd] = connection
 
     def forget(self, fd: int) -> None:
@@ -154,7 +230,7 @@ class HangupWatcher:
             connection = self._watched.get(fd)
             if connection is None:
                 continue  # forgotten by a connection served just before
-            if events & (select.EPOLLERR | select.EPOLLHUP):
+            if events & (select.POLLERR | select.POLLHUP):
                 self.forget(fd)
                 connection.on_hangup(is_reset=True)
             else:
@@ -175,7 +251,7 @@ class WritabilityWatcher:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._epoll = SideEpoll(loop, self._poll)
+        self._epoll = make_side(loop, self._poll)
         self._waiters: dict[int, asyncio.Future[None]] = {}
 
     def list_epolls(self) -> list[int]:

@@ -14,6 +14,7 @@ import asyncio
 import os
 from typing import TYPE_CHECKING
 
+from blazeio.capabilities import HAS_NOWAIT_READS
 from blazeio.errors import ClientDisconnected
 
 if TYPE_CHECKING:
@@ -46,6 +47,8 @@ def is_cached(file: int, first: int, size: int) -> bool:
     The kernel's read-ahead fills what is between. Where it did not, the loop waits for
     the disk once.
     """
+    if not HAS_NOWAIT_READS:
+        return False
     octet = bytearray(1)
     try:
         os.preadv(file, [octet], first, os.RWF_NOWAIT)

@@ -23,6 +23,7 @@ import stat
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from blazeio.capabilities import NO_SIGNAL
 from blazeio.errors import ConfigurationError
 from blazeio.loggers import get_logger
 from blazeio.protocol.context import Record
@@ -131,7 +132,7 @@ class LogDestination:
 
     def _try(self, piece: bytes) -> int:
         if self._socket is not None:
-            flags = socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL
+            flags = socket.MSG_DONTWAIT | NO_SIGNAL
             return self._socket.send(piece, flags)
         if self._poll is not None and not self._poll.poll(0):
             return 0

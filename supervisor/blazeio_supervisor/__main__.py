@@ -97,6 +97,10 @@ def main() -> None:
 
 def run_program(words: list[str]) -> int:
     """Run the program in this process, with these words; return the exit code."""
+    if sys.platform != "linux" or "--single" in words:
+        from blazeio_supervisor.single import run_single
+
+        return run_single(words)
     forget_starter()
     if os.geteuid() == 0:
         _leave_untrusted_paths()

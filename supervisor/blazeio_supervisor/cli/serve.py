@@ -170,6 +170,13 @@ CONFIG_OPTIONS = OptionGroup(
             is_flag=True,
             help="With --print-config: the values of --env too, which may be secret.",
         ),
+        click.Option(  # carried out before this command is looked at
+            ["--single"],
+            is_flag=True,
+            expose_value=False,
+            help="Serve by one process, without a supervisor, for development and "
+            "without Linux; see docs/how-to/development.md.",
+        ),
     ),
 )
 OPTION_GROUPS = (
