@@ -163,7 +163,13 @@ def _is_fit(roster: Roster, handle: WorkerHandle) -> bool:
 
 def _change_adopter(context: PlanContext, slot: Slot) -> None:
     roster, before = context.roster, slot.adopter
-    fit = [h for h in roster.serving() if _is_fit(roster, h) and not h.health.is_late]
+    fit = [
+        handle
+        for handle in roster.serving()
+        if _is_fit(roster, handle)
+        and not handle.health.is_late
+        and _beats(context, handle)
+    ]
     if fit:
         adopter = min(fit, key=lambda handle: _find_burden(roster, handle))
         context.act(AdoptQueue(slot.index, adopter.worker))
@@ -171,6 +177,13 @@ def _change_adopter(context: PlanContext, slot: Slot) -> None:
         slot.adopter = adopter
     elif before is not None and not before.is_serving:
         _release(context, slot)  # nobody is fit: a late adopter is better than none
+
+
+def _beats(context: PlanContext, handle: WorkerHandle) -> bool:
+    """Whether it has beaten just now: that it is ready may be old news."""
+    policy, silent_s = context.policy, context.now - handle.health.beat_at
+    rest_s = policy.rest_every_s if _rests(handle) else 0.0
+    return silent_s < policy.adopt_after_s + rest_s
 
 
 def _find_burden(roster: Roster, handle: WorkerHandle) -> tuple[float, float, int]:

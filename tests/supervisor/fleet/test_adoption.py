@@ -8,6 +8,7 @@ from blazeio_supervisor.fleet.actions import (
     Steer,
 )
 from blazeio_supervisor.fleet.facts import (
+    Beat,
     ForkserverReady,
     ScaleAsked,
     StartAsked,
@@ -36,8 +37,20 @@ def test_first_that_serves_adopts_the_slots_that_still_boot() -> None:
     driver = Driver(slots=3)
     driver.tell(StartAsked())
     driver.tell(ForkserverReady(1))
-    assert moves(driver.serve(2)) == [AdoptQueue(0, 2), AdoptQueue(2, 2)]
+    assert moves(driver.serve(2)) == []  # it has not beaten yet
+    assert moves(driver.wait(0.05)) == [AdoptQueue(0, 2), AdoptQueue(2, 2)]
     assert moves(driver.serve(1)) == [ReleaseQueue(0, 2)]
+
+
+def test_a_worker_that_got_ready_long_ago_and_blocks_adopts_nothing() -> None:
+    """Its fork was answered late: what it said before is no news."""
+    driver = Driver(slots=2)
+    driver.tell(StartAsked())
+    driver.tell(ForkserverReady(1))
+    driver.serve(2)
+    driver.ready[2] = Beat(2, driver.now - 5.0)
+    driver.silent.add(2)
+    assert moves(driver.wait(0.05)) == []
 
 
 def test_dead_slot_is_adopted_at_once_and_released_when_served_again() -> None:
