@@ -152,12 +152,18 @@ def start_service(
     code: str = APP,
     workers: int | str = 2,
     env: Mapping[str, str] | None = None,
+    wrap: Callable[..., list[str]] | None = None,
 ) -> Service:
-    """Start it, and wait until every worker is there."""
+    """Start it, and wait until every worker is there.
+
+    Args:
+        wrap: Makes the words of a command that runs the given words.
+    """
     (folder / "app.py").write_text(code)
     command = ["blazeio-supervisor", app, "--workers", str(workers)]
     shorter = ["--canary-hold", "0", "--drain-idle", "0.2"]
     words = [*command, *shorter, *options]
+    words = words if wrap is None else wrap(*words)
     server = live_server.start(words, cwd=folder, env=env)
     service = Service(server, folder)
     count = int(str(workers).partition("..")[0])

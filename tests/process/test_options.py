@@ -18,7 +18,7 @@ TELLS = change(
     APP,
     "str(os.getpid())",
     "f\"{os.getcwd()} {os.environ['A']} {os.environ['B']} {r.root_path} "
-    '{len(os.sched_getaffinity(0))}"',
+    "{len(os.sched_getaffinity(0))} {os.environ['DEVICE']}\"",
 ).replace("web = io.App(", "def create(): return web\nweb = io.App(")
 
 
@@ -39,6 +39,7 @@ def test_each_is_seen_where_it_should_be(
         app_dir = "src"
         env = {B = "of the table"}
         env_file = "app.env"
+        slot_env = {DEVICE = "gpu{slot}"}
         pid_file = "web.pid"
         cpu_affinity = "auto"
         bind = ["127.0.0.1:0", "unix:web.sock"]
@@ -54,7 +55,7 @@ def test_each_is_seen_where_it_should_be(
         ["blazeio-supervisor"], cwd=tmp_path, ready="event=ready "
     )
     answer = Service(server, there).get()
-    assert answer.text == f"{there} of the file of the table /shop 1"
+    assert answer.text == f"{there} of the file of the table /shop 1 gpu0"
     assert answer.field("x-shop") == "yes"
     assert answer.field("server") is None
     assert (there / "web.pid").read_text() == f"{server.pid}\n"

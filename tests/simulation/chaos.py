@@ -10,6 +10,7 @@ from blazeio_supervisor.fleet.facts import (
     ForkserverReady,
     HealthChecked,
     LeaseReturned,
+    MemoryRead,
     ParkAsked,
     RecycleAsked,
     ReloadAsked,
@@ -49,6 +50,7 @@ class Chaos:
             self.fill_worker: 5,
             self.load_worker: 10,
             self.grow_worker: 3,
+            self.change_memory: 5,
             self.kill_forkserver: 4,
             self.stop_forkserver: 3,
             self.stall_machine: 3,
@@ -138,6 +140,11 @@ class Chaos:
         worker = self._pick_worker()
         if worker is not None:
             worker.memory_bytes = self._rng.choice((1, 200, 2000)) * MIB
+
+    def change_memory(self) -> None:
+        """Others on the machine take memory, or give it back; or nobody can tell."""
+        free = self._rng.choice((None, 0, 100 * MIB, 64 * 1024 * MIB))
+        self._world.tell(MemoryRead(free))
 
     def massacre(self) -> None:
         """The kernel kills whatever it finds."""

@@ -33,6 +33,11 @@ def serving(view: Snapshot) -> set[int]:
     return {owner.worker for owner in owners if owner.state == "serving"}
 
 
+def made_room(view: Snapshot) -> set[int]:
+    """Who had to end before the next one starts, for lack of memory."""
+    return {slot.awaits for slot in view.slots if slot.awaits is not None}
+
+
 def wanted_count(view: Snapshot) -> int:
     return sum(not slot.is_parked for slot in view.slots)
 
@@ -53,8 +58,9 @@ def never_fewer_serving(step: Step, policy: Policy) -> None:
     hung |= step.ledger.misbehaved & before
     least = min(len(before), wanted_count(step.after))
     lost = before - after - hung
+    room = made_room(step.after) & before
     require(
-        len(after) + len(hung) >= least,
+        len(after) + len(hung) + len(room) >= least,
         f"{len(after)} serve of {least}; drained {sorted(lost)}",
     )
 
@@ -171,7 +177,10 @@ def trial_touches_no_old_worker(step: Step, policy: Policy) -> None:
             continue
         is_parked = step.after.slots[worker.slot].is_parked
         is_new = worker.generation == step.before.target
-        require(is_parked or is_new, f"trial drained old {worker}")
+        is_over = step.after.phase.value == "idle"
+        is_recycled = is_over and end.worker in made_room(step.after)
+        is_due = is_parked or is_new or is_recycled
+        require(is_due, f"trial drained old {worker}")
 
 
 def endings_only_rise(step: Step, policy: Policy) -> None:
@@ -350,7 +359,18 @@ def recycled_workers_are_replaced_first(step: Step, policy: Policy) -> None:
             continue
         slot = step.after.slots[worker.slot]
         is_replaced = slot.owner is not None and slot.owner.state == "serving"
+        is_replaced |= slot.awaits == worker.worker
         require(is_replaced or slot.is_parked, f"{worker} drains before its successor")
+
+
+def room_is_made_in_one_slot_and_for_lack_of_memory(step: Step, policy: Policy) -> None:
+    """One worker at a time ends before the next one starts, and only if it must."""
+    before, after = made_room(step.before), made_room(step.after)
+    require(len(after) <= 1, f"{sorted(after)} made room at once")
+    is_short = step.ledger.free_bytes is not None and (
+        step.ledger.free_bytes < 2200 * 1024 * 1024
+    )
+    require(after <= before or is_short, f"{sorted(after - before)} made room")
 
 
 def parked_services_rest(step: Step, policy: Policy) -> None:
@@ -457,6 +477,7 @@ INVARIANTS = (
     rollouts_are_bounded,
     recycled_workers_are_replaced_first,
     parked_services_rest,
+    room_is_made_in_one_slot_and_for_lack_of_memory,
     one_slot_is_replaced_at_a_time,
     nobody_outlives_its_time_unmarked,
     stages_are_told_truly,

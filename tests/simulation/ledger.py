@@ -28,6 +28,7 @@ from blazeio_supervisor.fleet.facts import (
     ForkserverReady,
     HealthChecked,
     LeaseReturned,
+    MemoryRead,
     ReloadAsked,
     StopAsked,
     WorkerExited,
@@ -69,6 +70,7 @@ class Ledger:
         stop_at: When it made its last call: from then on it serves no more.
         uncovered: Since when nobody accepts from a slot, by slot.
         healthy: Workers whose health path was told to answer well.
+        free_bytes: Memory that was last told to be free.
         rollout: The generation that a reload spreads, since when, and the sleep
             by then.
         stages: As the service manager was told, in order.
@@ -99,6 +101,7 @@ class Ledger:
     exit_code: int | None = None
     uncovered: dict[int, float] = field(default_factory=dict)
     healthy: set[int] = field(default_factory=set)
+    free_bytes: int | None = None
     rollout: tuple[int, float, float] = (0, 0.0, 0.0)
     stages: list[Stage] = field(default_factory=list)
     misbehaved: set[int] = field(default_factory=set)
@@ -131,6 +134,8 @@ class Ledger:
                 self.returned.add(worker)
             case HealthChecked(worker, True):
                 self.healthy.add(worker)
+            case MemoryRead(free_bytes):
+                self.free_bytes = free_bytes
             case ReloadAsked(ticket):
                 self.asked.setdefault(ticket, now)
             case StopAsked():

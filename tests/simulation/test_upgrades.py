@@ -48,7 +48,7 @@ def live(history: History, monkeypatch: pytest.MonkeyPatch) -> list[Action]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", [0, 1, 2, 3, 5, 6])  # the fourth ends at once
 def test_upgrades_change_no_history(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     upgraded = UpgradedHistory(f"upgrade/{seed}")
     plain = History(f"upgrade/{seed}")

@@ -230,6 +230,15 @@ class Process(Section):
         default_text="that of the supervisor",
         is_secret=True,
     )
+    slot_env: tuple[tuple[str, str], ...] = option(
+        Pairs(Parsed(read_variable, "NAME=VALUE", "=".join), "\n"),
+        "Set this variable in each worker, with {slot} in it for the number of its "
+        "slot, from 0 on: CUDA_VISIBLE_DEVICES={slot}. What the import reads of it is "
+        "that of the worker only with --no-preload. May be given several times. In a "
+        "TOML file it is a table.",
+        default=(),
+        default_text="none",
+    )
     env_file: str = option(
         Text("PATH"),
         "Set the variables of this file for the app's processes: NAME=VALUE lines; # "

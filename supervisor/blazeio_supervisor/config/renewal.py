@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 
 from blazeio_supervisor.config.option import Section, SettingError, option
-from blazeio_supervisor.config.types import Count, Number, Parsed, Seconds, Size
+from blazeio_supervisor.config.types import Count, Flag, Number, Parsed, Seconds, Size
 from blazeio_supervisor.fleet.policy import Policy
 
 JITTER_SHARE = 0.1
@@ -101,6 +101,13 @@ class Renewal(Section):
         default=None,
         default_text="never",
         key="max_memory",
+    )
+    exit_on_oom: bool = option(
+        Flag(),
+        "End the service with exit code 1 when the kernel kills a worker for lack of "
+        "memory, for those who want the container started anew; else the worker alone "
+        "is replaced.",
+        default=False,
     )
 
     def check(self) -> None:

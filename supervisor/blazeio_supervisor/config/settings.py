@@ -203,6 +203,7 @@ class Settings(
             canary_hold_s=self._hasten(self.canary_hold_s),
             hold_s=self._hasten(self.canary_hold_s),
             is_development=self.reload,
+            is_oom_fatal=self.exit_on_oom,
             rollout_timeout_s=self.rollout_timeout_s,
             has_health_check=bool(self.health_path),
             health_timeout_s=self.health_timeout_s,

@@ -15,9 +15,10 @@ from math import ceil
 from msgspec import Struct, field
 
 from blazeio_supervisor.fleet.context import PlanContext
-from blazeio_supervisor.fleet.facts import LoadRead, MemoryRead, ScaleAsked
+from blazeio_supervisor.fleet.facts import LoadRead, ScaleAsked
 from blazeio_supervisor.fleet.policy import Policy
 from blazeio_supervisor.fleet.reasons import count_of
+from blazeio_supervisor.fleet.room import count_room
 from blazeio_supervisor.fleet.scale import scale_to
 
 BUSY = 0.75
@@ -117,14 +118,12 @@ class Autoscale(Struct):
         scaler: Decides.
         is_fixed: The number was ordered by hand.
         seen: Of each worker what it had computed, s, and when that was read.
-        free_bytes: What may still be used; None: nobody knows.
         is_short: It was reported that there is no memory for more workers.
     """
 
     scaler: LoadScaler = field(default_factory=LoadScaler)
     is_fixed: bool = False
     seen: dict[int, tuple[float, float]] = field(default_factory=dict)
-    free_bytes: int | None = None
     is_short: bool = False
 
     def run(self, context: PlanContext, *, may_move: bool) -> None:
@@ -138,8 +137,6 @@ class Autoscale(Struct):
             if isinstance(fact, ScaleAsked):
                 self.is_fixed = not fact.is_auto
                 self.scaler.move(context.now)
-            elif isinstance(fact, MemoryRead):
-                self.free_bytes = fact.free_bytes
         if context.policy.most_workers is None:
             return
         loads = [fact for fact in context.facts if isinstance(fact, LoadRead)]
@@ -174,7 +171,7 @@ class Autoscale(Struct):
 
     def _fit(self, context: PlanContext, count: int, wanted: int) -> int:
         """Return how many of those wanted there is memory for."""
-        room = count_room(context, self.free_bytes)
+        room = count_room(context)
         if room is None or count + room >= wanted:
             self.is_short = False
             return wanted
@@ -183,16 +180,3 @@ class Autoscale(Struct):
             text = f"{count_of(wanted, 'worker')} by load; there is memory for"
             context.report("scale_limited", f"{text} {count + room}", "WARNING")
         return count + room
-
-
-def count_room(context: PlanContext, free_bytes: int | None) -> int | None:
-    """Return how many more workers there is memory for; None: nobody knows."""
-    own = [
-        handle.health.beat.memory_bytes
-        for handle in context.roster.workers.values()
-        if handle.health.beat is not None
-    ]
-    largest = max((size for size in own if size), default=0)
-    if free_bytes is None or not largest:
-        return None
-    return max(free_bytes - context.policy.memory_reserve_bytes, 0) // largest

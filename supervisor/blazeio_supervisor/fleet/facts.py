@@ -71,11 +71,13 @@ class WorkerExited(Struct, frozen=True):
     Attributes:
         status: Exit code, or minus the signal's number.
         reason: Why it ended, by its last message; "" when unknown.
+        is_oom: The kernel has killed it for lack of memory.
     """
 
     worker: int
     status: int
     reason: str = ""
+    is_oom: bool = False
 
 
 class WorkerMisbehaved(Struct, frozen=True):

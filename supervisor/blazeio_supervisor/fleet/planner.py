@@ -146,8 +146,10 @@ class Planner:
 
     @property
     def wants_memory(self) -> bool:
-        """Whether to tell how much memory is free."""
-        return self.wants_load
+        """Whether to tell soon how much memory is free, and not now and then."""
+        workers = self.state.roster.workers.values()
+        is_recycling = any(handle.retire_reason for handle in workers)
+        return self.wants_load or is_recycling or not self.state.rollout.is_idle
 
     @property
     def is_held(self) -> bool:
@@ -168,6 +170,7 @@ class Planner:
             state.parking.take(context, may_begin=may_park)
         serves = state.boot.has_served and not state.parking.is_active
         state.stopping.take(context, has_served=serves)
+        state.stopping.end_on_oom(context)
         if not state.stopping.is_active:
             failure = state.boot.run(context, state.rollout)
             if failure is not None:
@@ -190,7 +193,7 @@ class Planner:
         if state.rollout.may_replace:
             is_idle = state.rollout.phase is Phase.IDLE
             replace_next(context, may_recycle=is_idle)
-        respawn(context)
+        respawn(context, reserved=state.rollout.find_reserved(context))
         adopt_queues(context)
         state.steering.run(context)
 

@@ -64,6 +64,8 @@ class Policy(Struct, frozen=True, kw_only=True):
             and does not end the service.
         rollout_timeout_s: A whole reload; then it is rolled back. The way
             back has the same time.
+        is_oom_fatal: A worker that the kernel kills for lack of memory ends the
+            service.
         least_workers: Where the load decides on the number, no less,
         most_workers: and no more; None: the load does not decide.
         memory_reserve_bytes: Memory that is left free by whoever starts a worker
@@ -122,6 +124,7 @@ class Policy(Struct, frozen=True, kw_only=True):
     rollback_min_requests: int = 50
     is_development: bool = False
     rollout_timeout_s: float = 600.0
+    is_oom_fatal: bool = False
     least_workers: int = 1
     most_workers: int | None = None
     memory_reserve_bytes: int = 64 * 1024 * 1024

@@ -7,6 +7,7 @@ they drain.
 from blazeio_supervisor.fleet.context import Failure, PlanContext
 from blazeio_supervisor.fleet.facts import RecycleAsked
 from blazeio_supervisor.fleet.reasons import asked_for, was_killed
+from blazeio_supervisor.fleet.room import awaits_reading, is_vacated, make_room
 from blazeio_supervisor.fleet.roster import Slot, WorkerHandle
 from blazeio_supervisor.fleet.transitions import spawn, step_worker
 from blazeio_supervisor.fleet.worker_state import Event
@@ -101,7 +102,8 @@ def _find_use(context: PlanContext, handle: WorkerHandle) -> tuple[str, str]:
     return "", ""
 
 
-# Replace first, then retire: one slot at a time, whatever the cause.
+# Replace first, then retire: one slot at a time, whatever the cause; the other way
+# round where there is no memory for both (``fleet/room.py``).
 #
 # Reload, rollback and recycling all go through here, so together they never
 # have more than one worker beyond the wanted count that boots or serves. The
@@ -135,7 +137,10 @@ def replace_next(context: PlanContext, *, may_recycle: bool) -> None:
         if slot.is_parked:
             continue
         if slot.backoff.next_at <= context.now:
-            slot.successor = spawn(context, slot, roster.generation)
+            if awaits_reading(context):
+                return
+            if not make_room(context, slot):
+                slot.successor = spawn(context, slot, roster.generation)
             return
         context.wake(slot.backoff.next_at)
 
@@ -150,10 +155,20 @@ def note_failures(context: PlanContext) -> None:
             _note(context, failure, failure.who)
 
 
-def respawn(context: PlanContext) -> None:
-    """Fork a worker for each slot without one, as far as backoff allows."""
+def respawn(context: PlanContext, *, reserved: Slot | None = None) -> None:
+    """Fork a worker for each slot without one, as far as backoff allows.
+
+    Args:
+        context: The present turn.
+        reserved: A slot in which a canary is tried, and the old worker had to make
+            room for it.
+    """
     roster = context.roster
     for slot in roster.active():
+        if slot.owner is not None and slot.owner.is_serving:
+            slot.awaits = None
+        if slot is reserved or not (slot.owner or is_vacated(context, slot)):
+            continue
         if slot.owner is not None:
             _reset_failures(context, slot, slot.owner)
         elif slot.backoff.next_at > context.now:

@@ -35,7 +35,8 @@ from blazeio_supervisor.fleet.context import Failure, PlanContext
 from blazeio_supervisor.fleet.facts import HealthChecked, ReloadAsked
 from blazeio_supervisor.fleet.policy import Backoff, Policy
 from blazeio_supervisor.fleet.reasons import asked_for
-from blazeio_supervisor.fleet.roster import WorkerHandle
+from blazeio_supervisor.fleet.room import awaits_reading, is_vacated, make_room
+from blazeio_supervisor.fleet.roster import Slot, WorkerHandle
 from blazeio_supervisor.fleet.transitions import (
     admit,
     spawn,
@@ -215,6 +216,7 @@ class Rollout(Struct):
         reason: Why it is rolled back.
         is_unasked: It replaces a forkserver that has died; nobody has asked for it.
         has_served: Every slot has served the new code, and who has asked knows it.
+        has_made_room: The old worker of slot 0 had to end before the canary.
         backoff: The failures of reloads that nobody has asked for.
         budget: Compares the new code with the old; None: it is not asked for, or the
             new code does not serve yet.
@@ -235,6 +237,7 @@ class Rollout(Struct):
     reason: str = ""
     is_unasked: bool = False
     has_served: bool = False
+    has_made_room: bool = False
     backoff: Backoff = field(default_factory=Backoff)
     budget: ErrorBudget | None = None
 
@@ -247,6 +250,11 @@ class Rollout(Struct):
     def is_idle(self) -> bool:
         """Whether no reload runs or waits."""
         return self.phase is Phase.IDLE and not self.waiting
+
+    def find_reserved(self, context: PlanContext) -> Slot | None:
+        """Return the slot whose worker made room for the canary, during its trial."""
+        is_tried = self.has_made_room and self.phase in _UNTOUCHED
+        return context.roster.slots[0] if is_tried else None
 
     @property
     def is_unanswered(self) -> bool:
@@ -331,7 +339,8 @@ class Rollout(Struct):
                 context.wake(self.backoff.next_at)
                 return
         self.asked = asked = self.hand_over()
-        self.is_unasked, self.has_served, self.budget = not asked, False, None
+        self.is_unasked, self.budget = not asked, None
+        self.has_served = self.has_made_room = False
         self.previous = context.roster.generation
         self.target = context.roster.next_generation()
         self.deadline_at = context.now + context.policy.rollout_timeout_s
@@ -346,8 +355,21 @@ class Rollout(Struct):
             if all(generation == self.previous for generation in roster.forkservers):
                 ticket = self.asked[-1].ticket if self.asked else None
                 start_forkserver(context, self.target, ticket)
-        elif roster.can_fork(self.target) and not roster.is_replacing():
-            self.canary = Canary.begin(context, self.target)
+        elif roster.can_fork(self.target):
+            self._try_first(context, roster.slots[0])
+
+    def _try_first(self, context: PlanContext, slot: Slot) -> None:
+        """Start the canary, once nothing else is replaced and there is room for it."""
+        roster = context.roster
+        if self.has_made_room:
+            if is_vacated(context, slot):
+                self.canary = Canary.begin(context, self.target)
+        elif not (
+            roster.has_successor() or roster.is_making_room() or awaits_reading(context)
+        ):
+            self.has_made_room = make_room(context, slot)
+            if not self.has_made_room:
+                self.canary = Canary.begin(context, self.target)
 
     def _try_canary(self, context: PlanContext, canary: Canary) -> None:
         canary.run(context)

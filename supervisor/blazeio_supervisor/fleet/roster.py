@@ -157,6 +157,8 @@ class Slot(Struct, eq=False):
         owner: The wanted worker of this slot; it may still be booting.
         successor: Boots while the owner serves, then takes its place.
         adopter: The worker that accepts from the slot's queue for the owner.
+        awaits: The worker that has to end before the next one starts, for lack of
+            memory; until that one serves.
         backoff: The waits after its failures.
         deaths_serving: How many of its failures in a row were of workers that had
             got ready.
@@ -170,6 +172,7 @@ class Slot(Struct, eq=False):
     owner: WorkerHandle | None = None
     successor: WorkerHandle | None = None
     adopter: WorkerHandle | None = None
+    awaits: int | None = None
     backoff: Backoff = field(default_factory=Backoff)
     renewals: Backoff = field(default_factory=Backoff)
     failed_at: float | None = None
@@ -195,6 +198,9 @@ class Roster(Struct):
         generation: The one that new workers are forked from.
         workers: By serial number.
         forkservers: By generation.
+        free_bytes: Memory that may still be used; None: nobody knows.
+        read_at: When that was read, steady time.
+        largest_bytes: What the largest worker had of its own; 0: nobody knows.
     """
 
     slots: list[Slot]
@@ -203,6 +209,9 @@ class Roster(Struct):
     forkservers: dict[int, ForkserverHandle] = field(default_factory=dict)
     last_worker: int = 0
     last_generation: int = 0
+    free_bytes: int | None = None
+    read_at: float = 0.0
+    largest_bytes: int = 0
 
     @classmethod
     def with_slots(cls, count: int) -> Self:
@@ -251,9 +260,21 @@ class Roster(Struct):
             if slot.owner is not None and slot.owner.is_serving:
                 yield slot.owner
 
-    def is_replacing(self) -> bool:
-        """Whether some slot has a successor on its way."""
+    def has_successor(self) -> bool:
+        """Whether some slot has a successor on its way, beside its owner."""
         return any(slot.successor is not None for slot in self.slots)
+
+    def is_replacing(self) -> bool:
+        """Whether some slot has a successor on its way, or made room for one."""
+        makes_room = any(slot.awaits is not None for slot in self.slots)
+        return makes_room or self.has_successor()
+
+    def is_making_room(self) -> bool:
+        """Whether a worker ends so that another fits, or that one boots."""
+        return any(
+            slot.awaits is not None and (slot.owner or slot.awaits in self.workers)
+            for slot in self.slots
+        )
 
     def park_beyond(self, slot_count: int) -> None:
         """Take over slots that exist already and that nobody is wanted for."""

@@ -58,7 +58,7 @@ def scale_to(context: PlanContext, wanted: int, why: str, word: str = "asked") -
 
 
 def _park(slot: Slot) -> None:
-    slot.is_parked = True
+    slot.is_parked, slot.awaits = True, None
     slot.backoff.reset()
 
 

@@ -43,6 +43,8 @@ class SlotView(Struct, frozen=True):
             the kernel shares them out.
         failures: In a row; 0 when all is well, or proved to be so again.
         retry_in_s: Backoff left before the next spawn.
+        awaits: Serial number of the worker that has to end before the next one
+            starts, for lack of memory; until that one serves.
         failed_s: Since the last failure; None without one.
         failure: What that was, in words.
     """
@@ -55,6 +57,7 @@ class SlotView(Struct, frozen=True):
     weight: int
     failures: int
     retry_in_s: float
+    awaits: int | None = None
     failed_s: float | None = None
     failure: str = ""
 
@@ -197,6 +200,7 @@ def _view_slot(slot: Slot, weight: int, now: float) -> SlotView:
         weight=weight,
         failures=slot.backoff.failures,
         retry_in_s=max(0.0, slot.backoff.next_at - now),
+        awaits=slot.awaits,
         failed_s=None if slot.failed_at is None else now - slot.failed_at,
         failure=slot.failure,
     )

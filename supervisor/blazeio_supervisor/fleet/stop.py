@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from blazeio_supervisor.fleet.actions import CloseListeners, Exit, KeepServing
 from blazeio_supervisor.fleet.context import PlanContext
-from blazeio_supervisor.fleet.facts import StopAsked, WorkerReady
+from blazeio_supervisor.fleet.facts import StopAsked, WorkerExited, WorkerReady
 from blazeio_supervisor.fleet.reasons import asked_for, count_of
 from blazeio_supervisor.fleet.transitions import step_forkserver, step_worker
 from blazeio_supervisor.fleet.worker_state import Event, State
@@ -49,6 +49,16 @@ class Stopping(Struct):
         self._activate(context)
         text = f"the app did not start, so the service ends: {reason}"
         context.report("boot_failed", text, "ERROR")
+
+    def end_on_oom(self, context: PlanContext) -> None:
+        """Stop where a worker was killed for lack of memory, if that is asked for."""
+        killed = [f for f in context.facts if isinstance(f, WorkerExited) and f.is_oom]
+        if not killed or not context.policy.is_oom_fatal or self.is_active:
+            return
+        self.code, self.reason = 1, "the kernel has killed a worker: out of memory"
+        self.is_leaving = False
+        self._activate(context)
+        self._report(context, f"{self.reason} (--exit-on-oom)")
 
     def take(self, context: PlanContext, *, has_served: bool) -> None:
         """Begin to stop, or stop harder, when the facts ask for it.

@@ -22,6 +22,7 @@ from blazeio_supervisor.fleet.facts import (
     ForkserverExited,
     ForkserverMisbehaved,
     ForkserverReady,
+    MemoryRead,
     WorkerExited,
     WorkerForked,
     WorkerMisbehaved,
@@ -202,6 +203,9 @@ def apply_facts(context: PlanContext, fact: Fact) -> None:
             forkserver = context.roster.forkservers.get(generation)
             if forkserver is not None:
                 give_up_on(context, forkserver, f"it misbehaved: {reason}")
+        case MemoryRead(free_bytes):
+            context.roster.free_bytes = free_bytes
+            context.roster.read_at = context.now
         case WorkerForked(worker, pid):
             _apply_forked(context, worker, pid)
         case WorkerReady() | WorkerExited() | WorkerMisbehaved() | Beat():

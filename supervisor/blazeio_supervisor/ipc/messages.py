@@ -24,7 +24,7 @@ from blazeio_supervisor.log.formats import (
 )
 from blazeio_supervisor.version import find_version
 
-PROTOCOL = 32
+PROTOCOL = 33
 """Raised by one when a message or the scoreboard changes its shape, or a signal its
 meaning: one that a worker does not know would end it."""
 
@@ -175,6 +175,7 @@ class Load(_Message, frozen=True):
         overrides: What wins over the App's own settings.
         gateway: What the app is served with, if it is no App.
         bridges_prometheus: Show what ``prometheus_client`` counts, over all workers.
+        slot_env: Variables of each worker; ``{slot}`` in a value is its slot.
         names_failures: Each worker names the route that fails most in its row.
         additions: Static files and hooks that are not the app's own.
     """
@@ -199,6 +200,7 @@ class Load(_Message, frozen=True):
     gateway: GatewayConfig = GatewayConfig()
     bridges_prometheus: bool = False
     names_failures: bool = False
+    slot_env: tuple[tuple[str, str], ...] = ()
     tasks: tuple[str, ...] = ()
     additions: Additions = Additions()
 

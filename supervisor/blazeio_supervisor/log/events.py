@@ -88,6 +88,7 @@ EVENTS = {
     "worker_killed": "a worker that had not ended in time was killed; with its stacks",
     "crash_loop": "the workers of a slot keep failing; it keeps trying",
     "recovered": "a worker serves steadily in a slot that was in a crash loop",
+    "making_room": "there is no memory for two: a worker ends before the next starts",
     "recycling": "a worker that serves well will be replaced",
     "recycling_loop": "each new worker is over a limit at once: the limit is too low",
     "recycle_refused": "a slot was to be recycled that has no worker",

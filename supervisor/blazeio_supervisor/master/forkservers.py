@@ -91,6 +91,7 @@ def make_load(settings: Settings, generation: int, *, is_preload: bool) -> Load:
         gateway=settings.gateway,
         bridges_prometheus=settings.bridge_prometheus,
         names_failures=settings.rollback_5xx is not None,
+        slot_env=settings.slot_env,
         tasks=settings.tasks,
         additions=settings.additions,
     )

@@ -16,7 +16,9 @@ from blazeio_supervisor.sockets.listeners import Listeners
 
 LOAD_EVERY_S = 1.0
 MEMORY_EVERY_S = 0.2
-"""How often either is read, where the planner wants it."""
+"""How often either is read, where the planner wants it;"""
+MEMORY_AT_REST_EVERY_S = 2.0
+"""else the memory so often: it takes 0.1 ms."""
 
 _MOUNTS_V2 = ("sys/fs/cgroup", "sys/fs/cgroup/unified")
 _MOUNT_V1 = "sys/fs/cgroup/memory"
@@ -131,12 +133,15 @@ class LoadWatch:
         self._records = records
         self._listeners = listeners
         self._put_fact = put_fact
-        self._load_at = self._memory_at = 0.0
+        self._load_at = 0.0
+        self._memory_at = -MEMORY_AT_REST_EVERY_S
 
     def look(self, now: float) -> None:
         """Look, if it is wanted and time again; ``now`` is monotonic seconds."""
-        if self._planner.wants_memory and now >= self._memory_at:
-            self._memory_at = now + MEMORY_EVERY_S
+        wants = self._planner.wants_memory
+        every_s = MEMORY_EVERY_S if wants else MEMORY_AT_REST_EVERY_S
+        if now >= self._memory_at + every_s:
+            self._memory_at = now
             self._put_fact(MemoryRead(read_free_bytes()))
         if self._planner.wants_load and now >= self._load_at:
             self._load_at = now + LOAD_EVERY_S

@@ -356,9 +356,10 @@ class Workers:
             end_orphans_of(self._child_context.loop, title)
         at_work = describe_in_flight(record.row) if record.has_ready else ""
         self._ledger.fold(record.row, record.slot, record.worker)
-        reason = record.reason
+        reason, oom = record.reason, ""
         if not (record.is_killed or record.has_misbehaved):
-            reason = reason or self._child_context.oom_kills.explain(status)
+            oom = self._child_context.oom_kills.explain(status)
+            reason = reason or oom
         if not (reason or record.has_ready or record.is_told_to_end):
             is_importing = record.is_importing
             status, reason = explain_silence(status, is_importing=is_importing)
@@ -370,7 +371,7 @@ class Workers:
         record.note(
             "worker_exited", f"it ended: {describe_exit(status, reason)}", level
         )
-        self._child_context.put_fact(WorkerExited(worker, status, reason))
+        self._child_context.put_fact(WorkerExited(worker, status, reason, bool(oom)))
 
 
 # Dead children that are not watched: what an app has left behind.

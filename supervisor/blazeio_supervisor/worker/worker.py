@@ -173,6 +173,8 @@ class Worker:
         self._own.undo_in_children(self._close_in_child)
         self._own.unblock(signal.SIGTERM)
         setproctitle(f"blazeio: {self._title}")
+        for name, value in self._load.slot_env:
+            os.environ[name] = value.replace("{slot}", str(order.slot))
         set_parent_death_signal(signal.SIGTERM)
         if os.getppid() != self._load.master_pid:
             end_now(ExitCode.OK)  # it died before its death was watched for

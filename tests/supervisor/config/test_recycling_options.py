@@ -67,3 +67,22 @@ def test_a_health_path_is_the_target_of_a_request(path: str) -> None:
 def test_another_health_path_is_refused(path: str) -> None:
     with pytest.raises(UsageError, match="expected a path such as /health"):
         read_settings("--health-path", path)
+
+
+def test_what_takes_code_back_is_read() -> None:
+    assert not read_settings().make_policy().has_budget
+    words = ["--rollback-5xx=0.05", "--rollback-latency=1.5"]
+    policy = read_settings(*words, "--rollback-min-requests=20").make_policy()
+    assert (policy.rollback_5xx, policy.rollback_latency) == (0.05, 1.5)
+    assert policy.rollback_min_requests == 20
+    with pytest.raises(UsageError, match="--rollback-5xx 5: expected a number, 0 to 1"):
+        read_settings("--rollback-5xx=5")
+
+
+@pytest.mark.parametrize(
+    ("words", "is_fatal"), [([], False), (["--exit-on-oom"], True)]
+)
+def test_a_kill_for_lack_of_memory_may_be_the_end(
+    words: list[str], is_fatal: bool
+) -> None:
+    assert read_settings(*words).make_policy().is_oom_fatal == is_fatal

@@ -87,6 +87,7 @@ SHAPES = {
     30: "e28c82e6444fb7fe",
     31: "de99d29c69fa0c4e",
     32: "57519785d4ada008",
+    33: "ea43ad5d78a12535",
 }
 """Of each protocol, what ``take_fingerprint`` gave."""
 

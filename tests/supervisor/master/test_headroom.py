@@ -113,9 +113,13 @@ def test_only_what_the_planner_wants_is_read_and_now_and_then() -> None:
     facts: list[Fact] = []
     planner = Planner(Policy(), 1)
     watch = LoadWatch(planner, {}, Listeners(1), facts.append)
-    watch.look(1.0)
-    assert facts == []
-    planner.policy = Policy(most_workers=3)
-    watch.look(1.0)
-    watch.look(1.1)
+    for now in (1.0, 1.1, 2.9):
+        watch.look(now)
     assert [type(fact) for fact in facts] == [MemoryRead]
+    watch.look(3.0)
+    assert len(facts) == 2
+    planner.policy = Policy(most_workers=3)  # where the load decides, more often
+    watch.look(3.1)
+    assert len(facts) == 2
+    watch.look(3.25)
+    assert len(facts) == 3

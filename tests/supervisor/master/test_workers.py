@@ -87,7 +87,8 @@ async def test_a_kill_of_the_kernel_is_told_from_any_other(
     else:
         os.kill(pid, signal.SIGKILL)
     exited = await harness.wait_exited()
-    assert exited == WorkerExited(1, -9, "" if is_ours else OOM_REASON)
+    reason = "" if is_ours else OOM_REASON
+    assert exited == WorkerExited(1, -9, reason, is_oom=not is_ours)
 
 
 async def test_a_fork_that_failed_is_an_end(harness: WorkersHarness) -> None:
