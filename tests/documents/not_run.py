@@ -56,6 +56,16 @@ NOT_RUN = (
         "blazeio-supervisor profile 0",
         "takes ten seconds and more; tests/process/test_profile.py takes shorter ones",
     ),
+    NotRun(
+        "docs/how-to/command-line.md",
+        "blazeio-supervisor completion bash",
+        "writes below the home folder; tests/supervisor/cli/test_completion.py",
+    ),
+    NotRun(
+        "docs/how-to/command-line.md",
+        "export BLAZEIO_INSTANCE",
+        "tests find theirs by $RUNTIME_DIRECTORY; tests/supervisor/cli/test_looking.py",
+    ),
     NotRun("docs/how-to/upgrades.md", "pip install", _INSTALLS),
     NotRun(
         "docs/how-to/reload-and-rollback.md",

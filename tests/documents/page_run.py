@@ -233,5 +233,5 @@ def _serves(typed: str) -> bool:
         return len(words) == 2 and words[1].endswith(".py")
     if words[:1] != ["blazeio-supervisor"] or "|" in words:
         return False
-    is_verb = words[1:] and words[1] in list_verbs()
+    is_verb = words[1:] and words[1] != "serve" and words[1] in list_verbs()
     return not is_verb and not any(word in _ENDS_AT_ONCE for word in words)

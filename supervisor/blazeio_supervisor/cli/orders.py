@@ -117,17 +117,17 @@ _STEPS: msgspec.json.Decoder[Progress | ReloadAnswer] = msgspec.json.Decoder(
 @verb(
     "load new code; --wait reports whether it worked",
     click.option(
-        "--wait", is_flag=True, help="Wait until it is over, and tell how it went."
+        "--wait", is_flag=True, help="Wait until it is over, and report the result."
     ),
 )
 def reload(target: ServiceTarget, is_json: bool, wait: bool) -> int:
-    """Load the code anew, worker by worker, without losing a request.
+    """Load new code, worker by worker, without losing a request.
 
-    With --wait the exit code tells whether it worked: 0 as soon as every slot serves
-    the new code. If it is 1, the old code goes on, and what the new code raised is
-    shown. When a later reload takes the place of this one before it is over, the later
-    one is waited for. For some seconds more the code before is kept: if the new code
-    fails by then, all slots go back to it, which is the event rolled_back.
+    With --wait the exit code reports whether it worked: 0 as soon as every slot serves
+    the new code; 1 if the old code keeps serving, and the exception of the new code is
+    shown. If a later reload supersedes this one, it waits for the later one. The old
+    code is kept for some seconds more: if the new code fails within them, all slots go
+    back to it, which is the event rolled_back.
     """
     client = target.find()
     if not wait:
@@ -196,12 +196,12 @@ _COUNT = re.compile(r"([+-]?)\d{1,6}", re.ASCII)
     has_signs=True,
 )
 def scale(target: ServiceTarget, is_json: bool, count: str, wait: bool) -> int:
-    """Have N workers from now on, or so many more (+2) or less (-2).
+    """Run N workers from now on, or that many more (+2) or fewer (-2).
 
     It holds until the next start of the service, or until auto: then the load decides
     again, where --workers says so. Nothing in flight is lost. With --wait the exit code
-    tells whether so many serve. It is 1 when new workers fail, or when somebody has
-    asked for another number meanwhile.
+    reports whether that many serve. It is 1 when new workers fail, or when another
+    number was requested meanwhile.
     """
     client = target.find()
     order, known = _read_count(count), count_failures(client.ask(STATUS))
@@ -254,8 +254,8 @@ def format_scale(answer: ScaleAnswer) -> str:
 def recycle(target: ServiceTarget, is_json: bool, slot: str, wait: bool) -> int:
     """Replace the worker of one slot, or all one by one, with the same code.
 
-    The new one is ready before the old one drains. With --wait the exit code tells
-    whether all new ones serve. It is 1 when they fail; the old ones then go on.
+    The new one is ready before the old one drains. With --wait the exit code reports
+    whether all new ones serve. It is 1 when they fail; the old ones then keep serving.
     """
     order = RecycleOrder(read_slots(slot))
     client = target.find()
@@ -299,11 +299,11 @@ def _format_recycled(recycled: Recycled) -> str:
 
 @verb("stop serving for a while; new connections wait", _WAIT)
 def park(target: ServiceTarget, is_json: bool, wait: bool) -> int:
-    """Let nobody serve for a while: workers drain, new connections wait.
+    """Stop serving for a while: workers drain, new connections wait.
 
-    As many wait as the listen backlog holds. `resume` or a reload ends it. With
-    --wait the exit code tells whether no worker is left. It is 1 when the service was
-    resumed meanwhile.
+    As many can wait as the listen backlog holds. `resume` or a reload ends it. With
+    --wait the exit code reports whether all workers have ended. It is 1 when the
+    service was resumed meanwhile.
     """
     client = target.find()
     count = len(client.ask(STATUS).workers)
@@ -319,8 +319,8 @@ def park(target: ServiceTarget, is_json: bool, wait: bool) -> int:
 def resume(target: ServiceTarget, is_json: bool, wait: bool) -> int:
     """Serve again after `park`; connections that waited are answered.
 
-    With --wait the exit code tells whether every slot serves. It is 1 when new workers
-    fail.
+    With --wait the exit code reports whether every slot serves. It is 1 when new
+    workers fail.
     """
     client = target.find()
     known = count_failures(client.ask(STATUS))
@@ -372,17 +372,17 @@ _UPGRADE_POLL_S = 0.05
         "--check-upgrade",
         "is_check",
         is_flag=True,
-        help="Only find out whether it would work.",
+        help="Only check whether it would work.",
     ),
 )
 def upgrade(target: ServiceTarget, is_json: bool, is_check: bool) -> int:
-    """Go on with the code of the supervisor that is installed now.
+    """Switch to the installed version of the supervisor.
 
-    The pid and the workers stay the same, and nothing is lost. A child rehearses it
-    first with the real state; when that fails, nothing has happened. The end is always
-    waited for. If the exit code is 1, the running code goes on.
+    The pid and the workers stay the same, and nothing is lost. A child process
+    rehearses it first with the real state; if that fails, nothing changes. It always
+    waits for the end. If the exit code is 1, the running version stays in charge.
 
-    The code of the app stays as it is: `reload` is for that.
+    The code of the app does not change: use `reload` for that.
     """
     client = replace(target.find(), timeout_s=None)
     with interruptible("the upgrade goes on"):
@@ -419,7 +419,7 @@ def format_upgrade(answer: UpgradeAnswer, *, is_check: bool) -> str:
 
 @verb("reopen the log files after they were renamed")
 def reopen_logs(target: ServiceTarget, is_json: bool) -> int:
-    """Write to new log files, after the old ones were renamed: what USR1 does.
+    """Reopen the log files after they were renamed, as USR1 does.
 
     These are the file of --log-file, and the access log of every worker.
     """
@@ -433,15 +433,15 @@ def reopen_logs(target: ServiceTarget, is_json: bool) -> int:
 @verb(
     "finish requests in flight, then stop; waits for it",
     click.option(
-        "--quick", is_flag=True, help="End within a second, whatever is in flight."
+        "--quick", is_flag=True, help="Stop within a second, whatever is in flight."
     ),
     click.option("--no-wait", is_flag=True, help="Return at once."),
 )
 def stop(target: ServiceTarget, is_json: bool, quick: bool, no_wait: bool) -> int:
-    """Stop the service: refuse new connections, answer what is in flight.
+    """Stop the service: refuse new connections, finish requests in flight.
 
-    It returns when the master is gone, which takes the --graceful-timeout of the
-    service at most.
+    It returns when the master has ended, which takes at most the --graceful-timeout of
+    the service.
     """
     client = target.find()
     with client.watch_end() as end:

@@ -145,7 +145,7 @@ def _show_status(answer: StatusAnswer, is_json: bool) -> None:
     has_json=False,
 )
 def top(target: ServiceTarget, interval: float, sort: str) -> int:
-    """Watch the service live: each worker's load, and keys to order something.
+    """Watch the service live: each worker's load, and keys to control it.
 
     \b
     req/s      requests begun in a second
@@ -218,9 +218,8 @@ def dashboard(target: ServiceTarget, port: int, opens: bool) -> int:
 def stack(target: ServiceTarget, is_json: bool, slot: str) -> int:
     """Show where the workers of a slot are: every thread and every asyncio task.
 
-    It works while a worker's loop is blocked, too: the line at the top of `Current
-    thread` is the one that blocks it. Tasks that wait at the same place are one
-    entry.
+    It works even while a worker's loop is blocked: the line at the top of `Current
+    thread` is the one that blocks it. Tasks that wait at the same place are one entry.
     """
     order = StackOrder(read_slots(slot))
     answer = target.find().ask(STACK, order)
@@ -423,12 +422,12 @@ def events(
 ) -> int:
     """Show what has happened: starts, reloads, deaths, blocked loops.
 
-    There are also events that the log does not print at its level. The service keeps
-    the last 10,000; docs/reference/events.md lists all kinds. With --follow and
-    --json each is a line.
+    Events that the log leaves out at its level are included. The service keeps the last
+    10,000; docs/reference/events.md lists all kinds. With --follow, --json prints one
+    object per line.
 
-    --follow goes on over an upgrade. It ends with the service: the exit code is 0 when
-    that has stopped, and 6 when it is gone without a word.
+    --follow continues over an upgrade. It ends with the service: the exit code is 0
+    when the service has stopped, and 6 when it disappeared.
     """
     client = target.find()
     began_at_s = 0.0 if since is None else time.time() - since
@@ -560,10 +559,10 @@ def format_config(answer: ConfigAnswer) -> str:
 
 @verb("check kernel, limits and certificates; say how to fix them")
 def doctor(target: ServiceTarget, is_json: bool) -> int:
-    """Look at the machine, and at the service if one runs: what could be better.
+    """Check the machine, and the service if one runs, for problems.
 
-    Each finding says what follows from it and how to mend it. The exit code is 1 when
-    a problem was found; what cannot be seen from here does not count.
+    Each finding says what follows from it and how to fix it. The exit code is 1 when a
+    problem was found; what cannot be seen from here is not counted.
     """
     # The examinations take longer to load than the help of a verb may take.
     from blazeio_supervisor.cli.doctor import examine, format_report

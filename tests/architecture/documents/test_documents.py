@@ -18,7 +18,7 @@ from tests.support.tree import REPOSITORY, iterate_files
 DOCUMENTS = [path for path in iterate_files() if path.suffix == ".md"]
 LINK = re.compile(r"\]\((?!https?:)([^)#\s]+)(?:#[^)]*)?\)")
 PYTHON = re.compile(r"^```python\n(.+?)^```", re.DOTALL | re.MULTILINE)
-CALL = re.compile(r"^(?:\$ )?blazeio-supervisor ([^;&|\n]+)", re.MULTILINE)
+CALL = re.compile(r"^(?:\$ )?blazeio-supervisor ([^;&|>\n]+)", re.MULTILINE)
 NAMED = re.compile(r"`io\.([\w.]+)")
 
 of_each = pytest.mark.parametrize(

@@ -129,7 +129,7 @@ def list_options() -> set[str]:
 def test_every_variable_is_one(path: Path) -> None:
     named = {name for code in find_code(path) for name in VARIABLE.findall(code)}
     options = {f"BLAZEIO_{option.key.upper()}" for option in OPTIONS}
-    control = {"BLAZEIO_CONFIG", "BLAZEIO_NO_CONFIG"}
+    control = {"BLAZEIO_CONFIG", "BLAZEIO_NO_CONFIG", "BLAZEIO_INSTANCE"}
     assert named - options - control - OTHERS_VARIABLES == set()
 
 
