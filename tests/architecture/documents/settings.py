@@ -12,12 +12,12 @@ _INTRODUCTION = """\
 
 <!-- Made by `make docs` from blazeio_supervisor/config; do not edit. -->
 
-Every setting has one name in three places. What comes first wins:
+Every setting has one name in three places. The first of these wins:
 
-| place | how `--drain-idle` is said there |
+| place | how `--drain-idle` is written there |
 |---|---|
 | command line | `--drain-idle 5` |
-| environment | `BLAZEIO_DRAIN_IDLE=5`; an empty variable says nothing. `WEB_CONCURRENCY` stands for `BLAZEIO_WORKERS`, which wins over it |
+| environment | `BLAZEIO_DRAIN_IDLE=5`; an empty variable is ignored. `WEB_CONCURRENCY` stands for `BLAZEIO_WORKERS`, which wins over it |
 | TOML file | `drain_idle = 5`, at the top of the file of `--config` (or `BLAZEIO_CONFIG`), else of `blazeio.toml`, else in `[tool.blazeio]` of `pyproject.toml`, both in the working directory; with `--no-config` of none |
 
 ```toml
@@ -29,9 +29,9 @@ max_memory = "512M"
 access_log = "-"
 ```
 
-A switch is `--preload` or `--no-preload`, `BLAZEIO_PRELOAD=1` or `0`, `preload = true` or `false`. What may be given several times is a list in the file; in the environment it is separated by blanks, that of `--header`, `--env`, `--reload-dir` and `--reload-include` by line ends. Relative paths start from the working directory, wherever the file is.
+A switch is `--preload` or `--no-preload`, `BLAZEIO_PRELOAD=1` or `0`, `preload = true` or `false`. Options that may be given several times are lists in the file; in the environment their values are separated by spaces, those of `--header`, `--env`, `--reload-dir` and `--reload-include` by newlines. Relative paths start from the working directory, wherever the file is.
 
-A key that does not exist, a value of the wrong type and one that is out of bounds end the program with exit code 2 and one line that names the file, the key, what is expected and what was there. A `pyproject.toml` that is no TOML at all ends it as well, since it may hold settings: `--no-config` goes on without. `blazeio-supervisor --print-config` prints what is in force as such a file, with the origin of each value.
+A key that does not exist, a value of the wrong type and one that is out of bounds end the program with exit code 2 and one line that names the file, the key, what is expected and what was there. An invalid `pyproject.toml` ends it as well, since it may hold settings; `--no-config` ignores it. `blazeio-supervisor --print-config` prints what is in force as such a file, with the origin of each value.
 
 A **reload** reads the file again (the command line and the environment stay as they were). What is marked *restart* below keeps its old value until the service is restarted; the log names it (`event=needs_restart`), and so does `reload --wait`. When the file cannot be read by then, the reload fails in one line, and the old code goes on with the old settings.
 """
