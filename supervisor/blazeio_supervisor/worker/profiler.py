@@ -118,7 +118,10 @@ class ProfileOrders:
             return
         wish, sock = received
         profiler = Profiler(wish, sock, self._find_loop())
-        if not wish.is_of_memory:
+        if not wish.is_of_memory and self._is_taken():
+            text = "the app uses SIGPROF itself, by which a profile is taken"
+            profiler.fail(RuntimeError(text))
+        elif not wish.is_of_memory:
             # It stays: the last signal may come when all is over.
             signal.signal(signal.SIGPROF, self._tick)
             signal.siginterrupt(signal.SIGPROF, False)
@@ -126,6 +129,14 @@ class ProfileOrders:
         threading.Thread(
             target=profiler.run, name="blazeio-profiler", daemon=True
         ).start()
+
+    def _is_taken(self) -> bool:
+        """Whether the app has a profiler of its own."""
+        handler = signal.getsignal(signal.SIGPROF)
+        if handler == self._tick:  # of the profile before
+            return False
+        is_timed = any(signal.getitimer(signal.ITIMER_PROF))
+        return is_timed or handler not in (signal.SIG_DFL, signal.SIG_IGN)
 
     def _tick(self, _: int, frame: FrameType | None) -> None:
         profiler = self._profiler
@@ -200,6 +211,8 @@ class Profiler:
         began_cpu_s = time.thread_time()
         told_at = now = began_at
         ends_at = began_at + self._wish.seconds
+        if self._error is not None:
+            raise self._error
         signal.setitimer(signal.ITIMER_PROF, 1 / RATE_HZ, 1 / RATE_HZ)
         try:
             while now < ends_at and self._is_wanted():
