@@ -6,15 +6,18 @@ with 1000. All that comes back is compared, but for the reasons of closes.
 
 import zlib
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import NamedTuple
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, NamedTuple
 
 import pytest
 from websockets.frames import Frame, Opcode
 
 from blazeio.app.app import App
+from blazeio.gateways.interfaces import Interface
+from blazeio.gateways.lifespan import LifespanMode
 from blazeio.protocol.request import BlazeioServerProtocol
 from blazeio.websocket.websocket import WebSocket
+from tests.gateways.apps import Receive, Send, make_foreign
 from tests.support.peer import RawPeer
 from tests.support.response import Response
 from tests.support.served import served
@@ -195,6 +198,21 @@ async def handshaken(
             async for message in ws:
                 await ws.send(message)
 
+    async with greeted(web, *fields) as answered:
+        yield answered
+
+
+async def echo_by_asgi(scope: Any, receive: Receive, send: Send) -> None:
+    assert scope["type"] == "websocket"
+    await receive()
+    await send({"type": "websocket.accept"})
+    while (message := await receive())["type"] == "websocket.receive":
+        await send({**message, "type": "websocket.send"})
+
+
+@asynccontextmanager
+async def greeted(web: App, *fields: str) -> AsyncIterator[tuple[Response, RawPeer]]:
+    """The answer of an app to a handshake, and the connection."""
     async with served(web) as site, await site.connect() as peer:
         lines = [f"{name}: {value}" for name, value in GOOD.items()]
         head = ["GET / HTTP/1.1", "Host: a", *lines, *fields, "", ""]
@@ -208,6 +226,14 @@ async def handshaken(
 async def echoing(*fields: str, compress: bool = False) -> AsyncIterator[RawPeer]:
     """The same, for who knows how it was answered."""
     async with handshaken(*fields, compress=compress) as (_, peer):
+        yield peer
+
+
+@asynccontextmanager
+async def echoing_by_asgi() -> AsyncIterator[RawPeer]:
+    """An ASGI app that echoes."""
+    web = make_foreign(echo_by_asgi, Interface.ASGI, lifespan=LifespanMode.OFF)
+    async with greeted(web) as (_, peer):
         yield peer
 
 
@@ -225,10 +251,23 @@ def written(*frames: tuple[Opcode, bytes]) -> bytes:
     return b"".join(Frame(*each).serialize(mask=False) for each in frames)
 
 
+OF_EACH = [case for case in CASES if case not in LIMITS or case.code != 1009]
+"""Those that do not depend on the bound of a message, which an ASGI app cannot set."""
+
+
 @pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
 async def test_frames_are_answered(case: Case) -> None:
+    await check(case, echoing())
+
+
+@pytest.mark.parametrize("case", OF_EACH, ids=[case.name for case in OF_EACH])
+async def test_frames_are_answered_for_an_asgi_app(case: Case) -> None:
+    await check(case, echoing_by_asgi())
+
+
+async def check(case: Case, echo: AbstractAsyncContextManager[RawPeer]) -> None:
     expected = written(*case.echoed)
-    async with echoing() as peer:
+    async with echo as peer:
         octets = await exchange(peer, case.sent, len(expected))
     assert octets[: len(expected)] == expected
     (opcode, size), data = octets[len(expected) :][:2], octets[len(expected) + 2 :]
