@@ -77,8 +77,18 @@ def ask(
     fields: Sequence[str] = (),
     script: str = "",
     connections: int = 64,
+    core: int = LOAD_CORE,
 ) -> Callable[[Served, float], Load]:
-    """Load by wrk; every request must be answered well."""
+    """Load by wrk; every request must be answered well.
+
+    Args:
+        path: What is asked for.
+        fields: Further fields of the requests.
+        script: Of wrk, in Lua.
+        connections: How many.
+        core: That wrk runs on. A write to a client that sleeps on another core pays
+            for waking it; a server is not charged for that where they share a core.
+    """
 
     def load(served: Served, span_s: float) -> Load:
         raise_descriptor_limit()
@@ -87,7 +97,7 @@ def ask(
             file.flush()
             seen = run_wrk(
                 served.port,
-                core=LOAD_CORE,
+                core=core,
                 connections=connections,
                 duration_s=span_s,
                 path=path,
