@@ -296,6 +296,7 @@ class Channel:
                 raise
             finally:
                 self._waiter = None
+            self._carrier.gate.spent_bytes = 0  # the loop has turned
             if message is not None:
                 if self._trail is not None:
                     self._trail.take()

@@ -153,3 +153,27 @@ async def test_before_the_handshake_it_says_how_it_is_used() -> None:
     with pytest.raises(LocalProtocolError, match="use it as `async with"):
         await channel.send("a")
     assert repr(channel) == "<Channel new>"
+
+
+async def test_who_waits_for_each_message_has_let_the_loop_turn(
+    harness: ChannelHarness,
+) -> None:
+    """So an echo takes no further turn of the loop, however long it goes on."""
+    for _ in range(100):
+        waiting = await receiving(harness.channel)
+        harness.transport.feed(masked(Opcode.TEXT, b"a"))
+        assert harness.channel.send_at_once(await waiting)
+
+
+async def test_what_cannot_be_sent_at_once_is_not_sent(
+    harness: ChannelHarness,
+) -> None:
+    sent = 0
+    while harness.channel.send_at_once("a"):  # until others have to have their turn
+        sent += 1
+        assert sent < 1000
+    assert harness.transport.written == b"\x81\x01a" * sent
+    await harness.channel.send("a")
+    assert harness.channel.send_at_once("a")
+    harness.gate.close()
+    assert not harness.channel.send_at_once("a")
