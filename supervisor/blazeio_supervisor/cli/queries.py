@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from blazeio_supervisor import files
 from blazeio_supervisor.cli import profile as profiles
+from blazeio_supervisor.cli.gate import find_gate_reason
 from blazeio_supervisor.cli.output import format_bar, format_status, say
 from blazeio_supervisor.cli.top_screen import SORT_KEYS
 from blazeio_supervisor.cli.verbs import (
@@ -89,8 +90,17 @@ WHOLE_WIDTH = 10_000
         metavar="[SECONDS]",
         help="Show it again every so often, until ^C.  [default: 2]",
     ),
+    click.option(
+        "--gate",
+        "is_gate",
+        is_flag=True,
+        help="For what rolls machines: exit with 0 when this one serves and its last "
+        "reload has held; else with 1, and print why.",
+    ),
 )
-def status(target: ServiceTarget, is_json: bool, interval: float | None) -> int:
+def status(
+    target: ServiceTarget, is_json: bool, interval: float | None, is_gate: bool
+) -> int:
     """Show the service: addresses, workers and their load, a reload under way.
 
     \b
@@ -106,6 +116,12 @@ def status(target: ServiceTarget, is_json: bool, interval: float | None) -> int:
     whose worker does not serve says who accepts from its queue (`adopted by`).
     """
     client = target.find()
+    if is_gate:
+        answer = client.ask(STATUS)
+        reason = find_gate_reason(answer, client.ask(EVENTS, EventsQuery()).events)
+        if reason:
+            raise SupervisorError(reason)
+        return ExitCode.OK
     try:
         while True:
             answer = client.ask(STATUS)
