@@ -216,7 +216,7 @@ def _endpoint(address: IPv4Address | IPv6Address, port: int) -> Endpoint:
     """
     # Five digits of version 1 reach to 99,999.
     if port > 65_535:
-        raise AddressValueError(f"port {port}")
+        raise AddressValueError
     if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
         address = address.ipv4_mapped
     return Endpoint(str(address), port)
@@ -224,8 +224,7 @@ def _endpoint(address: IPv4Address | IPv6Address, port: int) -> Endpoint:
 
 def _unix_endpoint(field: bytes) -> Endpoint:
     """Read a field of ``sockaddr_un``: a path, or a NUL and an abstract name."""
-    start = 1 if field.startswith(b"\x00") else 0
-    name = field[:start] + field[start:].partition(b"\x00")[0]
+    name = field[:1] + field[1:].partition(b"\x00")[0]
     return Endpoint("" if name == b"\x00" else name.decode("utf-8", "replace"), 0)
 
 
@@ -233,8 +232,7 @@ def _check_tlvs(block: bytes) -> None:
     """Check the framing of TLVs (type, length in two octets, value): section 2.2.1."""
     at = 0
     while at < len(block):
-        if at + 3 > len(block):
-            raise _malformed(block[at:])
+        # Of a type and length that are cut, it is behind the end as well.
         at += 3 + int.from_bytes(block[at + 1 : at + 3], "big")
     if at != len(block):
         raise _malformed(block)

@@ -243,6 +243,13 @@ def test_what_follows_the_addresses_is_passed_over(
     assert read_every_way(v2(block)).source == CLIENT
 
 
+@pytest.mark.parametrize("size", [255, 256, 700])
+def test_a_value_may_be_long(size: int) -> None:
+    block = IPV4_BLOCK + tlv(0x20, bytes(size)) + tlv(4, b"x")
+    assert read_every_way(v2(block)).source == CLIENT
+    assert "malformed" in refuse(v2(block[:-2]))
+
+
 @pytest.mark.parametrize(
     "rest",
     [
