@@ -69,5 +69,106 @@ KINDS = (
         "tests match a part of an error's text: more around it is no other text",
         *("*", "*", ('*raise *"XX*XX"*', '*message = "XX*XX"')),
     ),
+    Explained(
+        "Python's own default is big-endian, since 3.11",
+        *("*", "*", ("*_bytes(*, )*",)),
+    ),
 )
-SINGLE: tuple[Explained, ...] = ()
+_WIRE = "blazeio/wire"
+SINGLE: tuple[Explained, ...] = (
+    Explained(
+        "it is set before it is read: by the line of a chunk",
+        *(f"{_WIRE}/chunked.py", "ChunkDecoder.__init__", ("self._remaining = 1",)),
+    ),
+    Explained(
+        "the faster way is not taken, and the longer one comes to the same",
+        f"{_WIRE}/chunked.py",
+        "ChunkDecoder._decode_chunk_line",
+        ("match = None if (self._held) or True else *",),
+    ),
+    Explained(
+        "the name is dropped",
+        f"{_WIRE}/chunked.py",
+        "ChunkDecoder._take_trailer",
+        ('more = parse_field_line(b"X:" + line)[1]',),
+    ),
+    Explained(
+        "what is longer is found, and refused all the same: by its total",
+        f"{_WIRE}/chunked.py",
+        "ChunkDecoder._take_line",
+        (r'line_end = octets.find(b"\r\n", at, None)', r'*.find(b"\r\n", at, )'),
+    ),
+    Explained(
+        "the text is in lower case by then",
+        *(f"{_WIRE}/fields.py", "split_list", ('*.strip("XX \\tXX")*',)),
+    ),
+    Explained(
+        "the text is in lower case by then",
+        f"{_WIRE}/framing.py",
+        "parse_transfer_encoding",
+        ('*strip("XX \\tXX")*',),
+    ),
+    Explained(
+        "lines of a section that is as long as one may be are not too long",
+        *(f"{_WIRE}/fields.py", "_check_limits", ("if len(octets) < limits.*",)),
+    ),
+    Explained(
+        "without an escape there is nothing to decode",
+        *(f"{_WIRE}/grammar.py", "decode_path", ('* if ("%" in raw) or True *',)),
+    ),
+    Explained(
+        "a Huffman string of no octets, and a literal one, are both empty",
+        *(f"{_WIRE}/hpack.py", "read_string", ("if first <= 0x80:", "if first < 129:")),
+    ),
+    Explained(
+        "index 0 ends the fields in front, and no pseudo-header field has the 15",
+        f"{_WIRE}/hpack.py",
+        "HeaderDecoder.decode_front",
+        (
+            "*= first & 0x7F if first > 0x80 else first & 0x0F",
+            "*= first & 0x7F if first >= 129 else first & 0x0F",
+            "if 33 <= first < 0x80 or *",
+            "if 0x20 < first < 0x80 or *",
+            "if 0x20 <= first <= 0x80 or *",
+            "if 0x20 <= first < 129 or *",
+            "if 0x20 <= first < 0x80 or not index and index in (0x0F, 0x7F):",
+            "if 0x20 <= first < 0x80 or not index or index in (16, 0x7F):",
+            "if first <= 0x20:",
+            "if first < 33:",
+        ),
+    ),
+    Explained(
+        "_find knows the static table, too",
+        f"{_WIRE}/hpack.py",
+        "HeaderDecoder.decode_front",
+        (
+            "pair = _INDEXED[index] if (index <= _STATIC_COUNT) and False *",
+            "pair = _INDEXED[index] if index < _STATIC_COUNT *",
+        ),
+    ),
+    Explained(
+        "the root is never reached again: it is where a walk begins",
+        *(f"{_WIRE}/huffman.py", "_walk", ("if node <= 0:", "if node < 1:")),
+    ),
+    Explained(
+        "a line begins with PROXY",
+        f"{_WIRE}/proxy_protocol.py",
+        "_parse_v1",
+        (
+            r'end = octets.find(b"\r\n", None, V1_BYTES)',
+            r'end = octets.find(b"\r\n", 1, V1_BYTES)',
+            "if end <= 0:",
+            "if end < 1:",
+        ),
+    ),
+    Explained(
+        "neither is a line of addresses",
+        f"{_WIRE}/proxy_protocol.py",
+        "_parse_v1",
+        ('found = _V1_ADDRESSES.fullmatch(kind[2] or b"XXXX")',),
+    ),
+    Explained(
+        "where a budget is full, the next second takes back what is too much",
+        *(f"{_WIRE}/http2_frames.py", "Budget.earn", ("if self._left <= self._most:",)),
+    ),
+)
