@@ -1,5 +1,7 @@
 """Windows, in both directions, and who sends when: RFC 9113 sections 5.2 and 6.9."""
 
+import pytest
+
 from blazeio.limits import Limits
 from blazeio.wire.http2_frames import ErrorCode
 from tests.support.http2 import (
@@ -303,3 +305,63 @@ def test_data_for_what_is_over_is_credited_to_the_connection() -> None:
     assert sum(size for each, size in credits_of(frames) if each == 0) == 512 * KIB
     frames = talk.exchange(data(1, b"x"))
     assert frames[-1].code == FLOW_CONTROL_ERROR
+
+
+# A whole response at once
+
+
+@pytest.mark.parametrize("content_bytes", [0, 1, 2, 2048, 2049, 20_000])
+@pytest.mark.parametrize("window", [0, 1, 2048, 65_535])
+@pytest.mark.parametrize("is_full", [False, True])
+@pytest.mark.parametrize("block_bytes", [10, 16_384, 16_385])
+def test_a_response_at_once_is_what_its_parts_are(
+    content_bytes: int, window: int, is_full: bool, block_bytes: int
+) -> None:
+    block = b"\x88" * block_bytes
+    content = bytes(content_bytes)
+    outcomes = []
+    for is_at_once in (True, False):
+        talk = Talk(opening=PREFACE + settings((4, window)), answer=None)
+        talk.exchange(headers(1))
+        if is_full:
+            talk.wire.pause()
+        stream = talk.requests[1].stream
+        if is_at_once:
+            talk.wire.respond(stream, block, content)
+        else:
+            talk.wire.send_head(stream, block, is_last=not content)
+            if content:
+                talk.wire.send(stream, content, is_last=True)
+        before = talk.take()
+        talk.wire.resume()
+        after = talk.exchange(window_update(1, 2**20), window_update(0, 2**20))
+        outcomes.append(
+            (before, after, talk.wire.sent_bytes, stream.send_window, stream.is_written)
+        )
+    assert outcomes[0] == outcomes[1]
+    assert outcomes[0][2] == content_bytes
+
+
+def test_two_responses_at_once_share_the_window_of_the_connection() -> None:
+    talk = Talk(opening=PREFACE + settings((4, 2**20)), answer=bytes(65_000))
+    talk.exchange(headers(1))
+    talk.answer = None
+    talk.exchange(headers(3), headers(5))
+    talk.wire.respond(talk.requests[3].stream, b"\x88", bytes(535))
+    talk.wire.respond(talk.requests[5].stream, b"\x88", b"a")
+    frames = talk.take()
+    assert (sizes(frames, 3), sizes(frames, 5)) == ([535], [])
+    assert sizes(talk.exchange(window_update(0, 1)), 5) == [1]
+    assert talk.wire.sent_bytes == 65_536
+
+
+def test_sent_octets_are_counted() -> None:
+    talk = Talk(answer=None)
+    talk.exchange(headers(1))
+    stream = talk.requests[1].stream
+    talk.wire.send(stream, b"ab")
+    talk.wire.send(stream, b"c")
+    assert talk.wire.sent_bytes == 3
+    assert not stream.is_written
+    frames = talk.take()
+    assert [each.flags for each in frames] == [0, 0]

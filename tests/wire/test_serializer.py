@@ -9,6 +9,7 @@ from blazeio.wire.headers import Headers
 from blazeio.wire.serializer import (
     FieldBlock,
     _cached_blocks,
+    _cached_names,
     serialize_error,
     serialize_field,
     serialize_fields,
@@ -265,3 +266,76 @@ def test_the_text_of_an_error_stays_in_its_content() -> None:
     octets = serialize_error(400, b"", "a\r\n\r\nHTTP/1.1 200 OK\r\n\r\n")
     head, _, content = octets.partition(b"\r\n\r\n")
     assert b"Content-Length: %d" % len(content) in head
+
+
+BLOCK = serialize_fields(
+    {"A": "1", "X-B": "a:b", "Content-Length": 5, "Connection": "close"}
+)
+
+
+@pytest.mark.parametrize(
+    ("names", "lines", "length", "left"),
+    [
+        (
+            *({"c"}, b"A: 1\r\nX-B: a:b\r\n", 5),
+            {"a", "x-b", "content-length", "connection"},
+        ),
+        ({"a"}, b"X-B: a:b\r\n", 5, {"x-b", "content-length", "connection"}),
+        ({"x-b", "content-length"}, b"A: 1\r\n", None, {"a", "connection"}),
+    ],
+)  # fmt: skip
+def test_a_block_without_some_fields(
+    names: set[str], lines: bytes, length: int | None, left: set[str]
+) -> None:
+    block = BLOCK.without(frozenset(names))
+    assert (block.lines, block.content_length) == (lines, length)
+    assert (block.wants_close, block.names) == (True, left)
+
+
+def test_a_block_without_what_it_has_not_is_the_same() -> None:
+    assert BLOCK.without(frozenset(("c",))) is BLOCK
+
+
+@pytest.mark.parametrize(
+    ("name", "lines"),
+    [
+        ("a", b"X-B: a:b\r\na: new\r\n"),
+        ("X-b", b"A: 1\r\nX-b: new\r\n"),
+        ("C", b"A: 1\r\nX-B: a:b\r\nC: new\r\n"),
+    ],
+)
+def test_a_field_in_the_place_of_others(name: str, lines: bytes) -> None:
+    block = BLOCK.replaced(name, "new")
+    assert (block.lines, block.content_length) == (lines, 5)
+    assert block.wants_close
+    assert block.names == BLOCK.names | {name.lower()}
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        (5, "header fields: expected a mapping or pairs, found 5"),
+        ("a: b", "header fields: expected a mapping or pairs, found 'a: b'"),
+        (["ab"], "header fields: expected a mapping or pairs, found 'ab'"),
+        ([("a",)], "header fields: expected a mapping or pairs, found ('a',)"),
+        ([("a", "b", "c")], "found ('a', 'b', 'c')"),
+        ([(5, "b")], "field name 5 is a int, not str or bytes"),
+        ({5: "b"}, "field name 5 is a int, not str or bytes"),
+    ],
+)
+def test_what_is_no_field_is_shown(fields: Any, message: str) -> None:
+    with pytest.raises(LocalProtocolError) as caught:
+        serialize_fields(fields)
+    assert message in str(caught.value)
+
+
+def test_a_name_is_checked_once_up_to_its_length() -> None:
+    for size, is_kept in ((64, True), (65, False)):
+        name = "Y" * size
+        serialize_field(name, "1")
+        assert (name in _cached_names.recent) is is_kept
+
+
+def test_options_of_several_connection_fields_are_read() -> None:
+    fields = [("Connection", "close"), ("Connection", "x, y")]
+    assert serialize_fields(fields).wants_close
