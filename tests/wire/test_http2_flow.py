@@ -5,10 +5,13 @@ import pytest
 from blazeio.limits import Limits
 from blazeio.wire.http2_frames import ErrorCode
 from tests.support.http2 import (
+    CONTINUATION,
     DATA,
+    END_HEADERS,
     END_STREAM,
     FLOW_CONTROL_ERROR,
     GOAWAY,
+    HAS_PRIORITY,
     HEADERS,
     PADDED,
     POST,
@@ -365,3 +368,88 @@ def test_sent_octets_are_counted() -> None:
     assert not stream.is_written
     frames = talk.take()
     assert [each.flags for each in frames] == [0, 0]
+
+
+# What was declared
+
+
+@pytest.mark.parametrize("ends_with", ["data", "empty", "trailers"])
+@pytest.mark.parametrize("cuts", [[5], [2, 3], [1, 1, 1, 2]])
+def test_content_of_its_length_is_whole(ends_with: str, cuts: list[int]) -> None:
+    talk = Talk()
+    frames = [data(1, bytes(size)) for size in cuts]
+    if ends_with == "data":
+        frames[-1] = data(1, bytes(cuts[-1]), ends=True)
+    elif ends_with == "empty":
+        frames.append(data(1, ends=True))
+    else:
+        frames.append(headers(1, [("a", "b")]))
+    talk.send(headers(1, POST, ends=False, more=[("content-length", "5")]), *frames)
+    assert talk.failure is None
+    assert talk.requests[1].is_whole
+    assert talk.requests[1].content == bytes(5)
+
+
+def test_a_block_in_parts_does_not_end_the_stream_unless_it_says_so() -> None:
+    whole = headers(1, POST, ends=False)[9:]
+    for flags, is_whole in ((0, False), (END_STREAM, True)):
+        talk = Talk(answer=None)
+        talk.send(frame(HEADERS, flags, 1, whole[:9]))
+        talk.send(frame(CONTINUATION, END_HEADERS, 1, whole[9:]))
+        assert talk.requests[1].is_whole is is_whole
+        assert talk.requests[1].head is not None
+
+
+def test_a_fault_of_the_first_part_is_kept_until_the_block_is_whole() -> None:
+    whole = headers(1)[9:]
+    on_itself = (1).to_bytes(4, "big") + b"\x10"
+    talk = Talk()
+    talk.send(frame(HEADERS, HAS_PRIORITY, 1, on_itself + whole))
+    frames = talk.exchange(frame(CONTINUATION, END_HEADERS, 1))
+    assert kinds(frames) == [(RST_STREAM, 1)]
+    assert talk.failure is None
+
+
+def test_only_its_own_continuation_may_follow_a_part_of_a_block() -> None:
+    for octets in (frame(CONTINUATION, END_HEADERS, 3), frame(DATA, 0, 1)):
+        talk = Talk()
+        talk.send(frame(HEADERS, 0, 1), octets)
+        assert talk.failure == "a frame within a header block"
+
+
+def test_the_limits_of_a_block_in_parts_are_inclusive() -> None:
+    parts = [frame(CONTINUATION, 0, 1)] * 2 + [frame(CONTINUATION, END_HEADERS, 1)]
+    for most, is_read in ((3, True), (2, False)):
+        talk = Talk(Limits(continuations=most))
+        talk.send(frame(HEADERS, 0, 1, headers(1)[9:]), *parts)
+        assert (talk.failure is None) is is_read
+
+
+def test_the_whole_window_of_the_connection_may_be_used() -> None:
+    limits = Limits(connection_receive_bytes=1_000_000, receive_bytes=2**20)
+    talk = Talk(limits, answer=None, is_pausing=True)
+    talk.send(headers(1, POST, ends=False))
+    for _ in range(200):
+        talk.send(data(1, bytes(5_000)))
+    assert talk.failure is None
+    credited = sum(size for each, size in credits_of(talk.take()) if each == 0)
+    assert credited == 1_000_000
+
+
+def test_the_preface_may_come_alone() -> None:
+    talk = Talk(opening=PREFACE)
+    assert talk.failure is None
+    assert answered_after(talk)
+
+
+def answered_after(talk: Talk) -> bool:
+    frames = talk.exchange(settings(), SETTINGS_ACK, headers(1))
+    return (HEADERS, 1) in kinds(frames)
+
+
+def test_running_requests_are_counted() -> None:
+    talk = Talk(answer=None)
+    talk.send(headers(1), headers(3))
+    assert talk.wire.running == 2
+    talk.wire.release()
+    assert talk.wire.running == 1

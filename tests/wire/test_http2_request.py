@@ -8,7 +8,7 @@ from blazeio.wire.http2_frames import (
     Http2StreamError,
 )
 from blazeio.wire.http2_request import HeadReader
-from blazeio.wire.request import RequestHead
+from blazeio.wire.request import RequestHead, parse_head
 from tests.support.http2 import GET, POST, Fields, block, literal
 
 INDEXED = 0x40
@@ -279,3 +279,55 @@ def test_a_head_is_no_longer_known_once_the_table_must_be_reduced() -> None:
     reader.accept_settings()
     with pytest.raises(Http2ConnectionError, match="not reduced"):
         reader.read(octets)
+
+
+def test_connect_is_as_in_http_1() -> None:
+    head = read([(":method", "CONNECT"), (":authority", "a.example:443")])
+    octets = b"CONNECT a.example:443 HTTP/1.1\r\nHost: a.example:443\r\n\r\n"
+    same = parse_head(octets, Limits())
+    assert same is not None
+    for name in RequestHead.__struct_fields__:
+        if name not in ("end", "limits"):
+            assert getattr(head, name) == getattr(same, name), name
+
+
+@pytest.mark.parametrize(
+    ("limits", "fields"),
+    [
+        (Limits(field_bytes=10), [*GET, ("a", "b" * 9)]),
+        (Limits(field_count=2), [*GET, ("a", "b"), ("c", "d")]),
+        (Limits(target_bytes=5), put(":path", "/abcd")),
+    ],
+)
+def test_limits_are_inclusive(limits: Limits, fields: Fields) -> None:
+    assert read(fields, limits)
+    longer = [(name, value + "x") for name, value in fields]
+    if limits.field_count == 2:
+        longer = [*fields, ("e", "f")]
+    elif limits.field_bytes == 10:
+        longer = [*GET, ("a", "b" * 10)]
+    assert refuse(longer, limits)[0] in (414, 431)
+
+
+def test_the_limits_of_trailers_are_inclusive() -> None:
+    fields = [("a", "b"), ("c", "d")]
+    limits = Limits(trailer_bytes=68, field_count=2)
+    assert HeadReader(limits).read_trailers(block(fields)) is not None
+    for smaller in (Limits(trailer_bytes=67), Limits(field_count=1)):
+        with pytest.raises(Http2StreamError, match="trailers larger"):
+            HeadReader(smaller).read_trailers(block(fields))
+
+
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_a_head_that_is_too_large_is_refused_with_431(count: int) -> None:
+    size = sum(len(name) + len(value) + 32 for name, value in GET)
+    fields = [*GET, *[("a", "b")] * count]
+    assert read(fields, Limits(head_bytes=size + 34 * count))
+    status, text = refuse(fields, Limits(head_bytes=size + 34 * count - 1))
+    assert status == 431
+    assert text == f"head larger than {size + 34 * count - 1} octets"
+
+
+@pytest.mark.parametrize("value", ["\xa0b", "b\x85", "XbX"])
+def test_only_sp_and_htab_may_not_surround_a_value(value: str) -> None:
+    assert read([*GET, ("a", value)]).headers["a"] == value
