@@ -1,6 +1,6 @@
 from datetime import UTC, datetime
 from http.cookies import SimpleCookie
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from blazeio.content.cookies import (
     LONGEST_PAIR_BYTES,
     find_cookie,
+    serialize_cookie,
     serialize_set_cookie,
 )
 from blazeio.errors import LocalProtocolError
@@ -161,3 +162,43 @@ def test_a_cookie_is_found_by_its_name(field: str, value: str | None) -> None:
 def test_what_was_set_is_found(name: str, value: str) -> None:
     pair = serialize_set_cookie(name, value).partition(";")[0]
     assert find_cookie(f"other=1; {pair}; last=2", name) == value
+
+
+def test_cookies_are_written_as_one_field() -> None:
+    assert serialize_cookie({"a": "1", "B": "2=3"}) == "a=1; B=2=3"
+    assert serialize_cookie({}) == ""
+    for cookies in ({"a b": "1"}, {"a": "1;2"}):
+        with pytest.raises(LocalProtocolError):
+            serialize_cookie(cookies)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("a=X1X", "X1X"),
+        ("Xa=1", None),
+        ("a=\xa01", "\xa01"),  # no blank to RFC 6265
+        ("\xa0a=1", None),
+        ("\ta =\t1 ", "1"),
+    ],
+)
+def test_only_sp_and_htab_surround_a_pair(field: str, value: str | None) -> None:
+    assert find_cookie(field, "a") == value
+
+
+@pytest.mark.parametrize("same_site", ["Strict", "Lax", None])
+def test_each_same_site_is_written(same_site: Any) -> None:
+    written = serialize_set_cookie("a", "1", same_site=same_site)
+    assert ("SameSite" in written) is (same_site is not None)
+    for wrong in ("strict", "STRICT", "lax", ""):
+        with pytest.raises(LocalProtocolError, match="is not Strict, Lax or None"):
+            serialize_set_cookie("a", "1", same_site=cast("Any", wrong))
+
+
+def test_an_error_shows_64_characters_of_the_value() -> None:
+    with pytest.raises(LocalProtocolError) as caught:
+        serialize_set_cookie("a", "\x80" + "b" * 99)
+    assert str(caught.value) == (
+        f"cookie 'a': the value '\\x80{'b' * 63}' holds what a cookie cannot; "
+        "percent-encode it with urllib.parse.quote"
+    )

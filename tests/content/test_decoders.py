@@ -17,6 +17,7 @@ from blazeio.content.decoders import (
     MOST_GROWTH,
     PIECE_BYTES,
     ContentDecoder,
+    can_undo,
     parse_codings,
 )
 from blazeio.errors import ContentDecodingError, DecompressionBombError
@@ -236,3 +237,57 @@ def test_members_of_nothing_have_a_bound(coding: str) -> None:
         decode(coding, empty * (FREE_MEMBERS * 2))
     large = ENCODERS[coding](random.Random(1).randbytes(2 * BYTES_OF_MEMBER))
     assert len(decode(coding, large * 2 * FREE_MEMBERS)) == 4_096_000
+
+
+@pytest.mark.parametrize(
+    ("field", "codings"),
+    [
+        ("\tgzip , br", ("gzip", "br")),
+        ("gzip\xa0", ("gzip\xa0",)),  # no blank to RFC 9110
+        ("Xgzip", ("xgzip",)),
+    ],
+)
+def test_only_sp_and_htab_surround_a_coding(
+    field: str, codings: tuple[str, ...]
+) -> None:
+    assert parse_codings(field) == codings
+
+
+def test_what_can_be_undone() -> None:
+    assert can_undo(())
+    assert can_undo(("gzip", "br"))
+    assert not can_undo(("gzip", "pack200-gzip"))
+
+
+def test_the_error_names_the_codings_and_the_fault() -> None:
+    with pytest.raises(ContentDecodingError) as caught:
+        list(ContentDecoder(("gzip", "br")).decode(br(gzip(b"a") + b"x")))
+    assert str(caught.value) == "the content is not gzip, br: octets follow its end"
+    members = gzip(b"") * 2_000
+    with pytest.raises(ContentDecodingError) as caught:
+        list(ContentDecoder(("gzip",)).decode(members))
+    assert str(caught.value) == "the content is not gzip: far too many members"
+
+
+def test_other_octets_than_zeros_are_no_padding() -> None:
+    for octets in (b"X", b"XX", b"X\0"):
+        with pytest.raises(ContentDecodingError, match="octets follow its end"):
+            list(ContentDecoder(("gzip",)).decode(gzip(b"a") + octets))
+
+
+def test_what_follows_the_ignored_rest_is_ignored_too() -> None:
+    decoder = ContentDecoder(("gzip",), ignores_rest=True)
+    whole = gzip(b"a")
+    assert b"".join(decoder.decode(whole + b"rest")) == b"a"
+    assert b"".join(decoder.decode(whole)) == b""
+    decoder.finish()
+
+
+def test_growth_counts_against_all_that_came() -> None:
+    """So content in small pieces may be as large as in one."""
+    octets = encode_once("gzip", random.Random(1).randbytes(1 << 20) * 20)
+    decoder = ContentDecoder(("gzip",))
+    size = 0
+    for at in range(0, len(octets), 10_000):
+        size += sum(map(len, decoder.decode(octets[at : at + 10_000])))
+    assert size == 20 << 20

@@ -1,6 +1,10 @@
 import pytest
 
-from blazeio.content.media_types import guess_media_type, is_compressible
+from blazeio.content.media_types import (
+    choose_media_type,
+    guess_media_type,
+    is_compressible,
+)
 
 
 @pytest.mark.parametrize(
@@ -35,3 +39,43 @@ def test_texts_and_their_like_are_worth_a_coding(name: str) -> None:
 @pytest.mark.parametrize("name", ["a.png", "a.woff2", "a.zip", "a.mp4", "a"])
 def test_what_is_compressed_already_is_not(name: str) -> None:
     assert not is_compressible(guess_media_type(name))
+
+
+TYPES = ["text/html", "application/json", "text/plain"]
+
+
+@pytest.mark.parametrize(
+    ("accept", "chosen"),
+    [
+        (None, "text/html"),
+        ("*/*", "text/html"),
+        ("application/json", "application/json"),
+        ("Application/JSON", "application/json"),
+        ("text/*", "text/html"),
+        ("text/*, text/html;q=0.5", "text/plain"),
+        ("text/html;q=0, */*", "application/json"),
+        ("text/*;q=0, */*;q=0.1", "application/json"),
+        (
+            "text/html;q=0.2, application/json;q=0.4, text/plain;q=0.3",
+            "application/json",
+        ),
+        ("text/html; Q=0.2,application/json", "application/json"),
+        ("application/json;charset=utf-8;q=0.5, text/plain;q=0.6", "text/plain"),
+        ("text/html;q=0.5, application/json", "application/json"),
+        ("application/json;level=1, text/html;q=0.9", "application/json"),
+        ("image/png", "text/html"),  # none of them: the first
+        ("application/json;q=0", "text/html"),
+        ("", "text/html"),
+        ("nonsense, application/json;q=0.1", "application/json"),
+        ("application/json;q=1.000, text/html;q=0.999", "application/json"),
+        ("application/json;q=0.001", "application/json"),
+    ],
+)
+def test_the_type_that_the_client_prefers(accept: str | None, chosen: str) -> None:
+    assert choose_media_type(accept, TYPES) == chosen
+
+
+def test_equal_weights_leave_the_choice_to_the_order() -> None:
+    assert choose_media_type("text/plain, application/json", TYPES) == TYPES[1]
+    assert choose_media_type("*/*;q=0.5", TYPES[::-1]) == "text/plain"
+    assert choose_media_type("image/png;q=0.5", ["a/b"]) == "a/b"

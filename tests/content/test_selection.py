@@ -94,3 +94,35 @@ def test_if_range_without_a_range_is_ignored() -> None:
 
 def test_by_another_method_the_whole_is_sent() -> None:
     assert answer("POST", range="bytes=0-1", if_none_match="*").parts == WHOLE
+
+
+def test_a_head_is_selected_as_a_get() -> None:
+    assert answer("HEAD", if_none_match='"a"').status == 304
+
+
+def test_a_304_says_what_it_varies_by() -> None:
+    found = Representation("text/css", 1, FOUND.validators, is_negotiated=True)
+    selection = answer(found=found, if_none_match='"a"')
+    assert set(selection.fields) == {"ETag", "Last-Modified", "Vary"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "text"),
+    [
+        ({"if_match": '"other"'}, 412, b"Precondition Failed"),
+        ({"range": "bytes=999999-"}, 416, b"Range Not Satisfiable"),
+    ],
+)
+def test_an_error_says_its_reason(
+    fields: dict[str, str], status: int, text: bytes
+) -> None:
+    selection = answer(**fields)
+    assert (selection.status, selection.ending, selection.parts) == (status, text, [])
+    assert selection.fields["Content-Type"] == "text/plain; charset=utf-8"
+    assert selection.fields["Content-Length"] == len(text)
+
+
+@pytest.mark.parametrize("value", ["*\xa0", "X*", "*\x0b"])
+def test_an_asterisk_stands_alone(value: str) -> None:
+    assert answer(if_match=value).status == 412
+    assert answer(if_match="\t* ").status == 200
