@@ -116,7 +116,7 @@ def test_a_304_says_what_it_varies_by() -> None:
 def test_an_error_says_its_reason(
     fields: dict[str, str], status: int, text: bytes
 ) -> None:
-    selection = answer(**fields)
+    selection = answer("GET", FOUND, **fields)
     assert (selection.status, selection.ending, selection.parts) == (status, text, [])
     assert selection.fields["Content-Type"] == "text/plain; charset=utf-8"
     assert selection.fields["Content-Length"] == len(text)

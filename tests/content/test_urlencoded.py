@@ -128,9 +128,11 @@ def test_what_is_no_form_is_told(form: Any, message: str) -> None:
 
 
 def test_a_mapping_that_is_no_dict_is_a_form_too() -> None:
-    assert serialize_urlencoded(MappingProxyType({"a": ["1", 2]})) == "a=1&a=2"
+    form: Any = MappingProxyType({"a": ["1", 2]})
+    assert serialize_urlencoded(form) == "a=1&a=2"
+    wrong: Any = "a"
     with pytest.raises(InvalidArgument, match="params: expected a dict"):
-        serialize_urlencoded("a", "params")
+        serialize_urlencoded(wrong, "params")
 
 
 def test_octets_that_are_no_utf_8_are_replaced() -> None:

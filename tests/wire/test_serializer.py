@@ -268,9 +268,10 @@ def test_the_text_of_an_error_stays_in_its_content() -> None:
     assert b"Content-Length: %d" % len(content) in head
 
 
-BLOCK = serialize_fields(
-    {"A": "1", "X-B": "a:b", "Content-Length": 5, "Connection": "close"}
-)
+GIVEN: FieldInput = {
+    "A": "1", "X-B": "a:b", "Content-Length": 5, "Connection": "close",
+}  # fmt: skip
+BLOCK = serialize_fields(GIVEN)
 
 
 @pytest.mark.parametrize(
@@ -289,7 +290,8 @@ def test_a_block_without_some_fields(
 ) -> None:
     block = BLOCK.without(frozenset(names))
     assert (block.lines, block.content_length) == (lines, length)
-    assert (block.wants_close, block.names) == (True, left)
+    assert block.wants_close
+    assert set(block.names) == left
 
 
 def test_a_block_without_what_it_has_not_is_the_same() -> None:
