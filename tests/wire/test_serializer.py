@@ -268,7 +268,7 @@ def test_the_text_of_an_error_stays_in_its_content() -> None:
     assert b"Content-Length: %d" % len(content) in head
 
 
-GIVEN: FieldInput = {
+GIVEN: Any = {
     "A": "1", "X-B": "a:b", "Content-Length": 5, "Connection": "close",
 }  # fmt: skip
 BLOCK = serialize_fields(GIVEN)
