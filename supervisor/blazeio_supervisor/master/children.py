@@ -130,6 +130,8 @@ class Reaper:
         reaped: list[int] = []
         while len(reaped) < most:
             try:
+                # WNOWAIT (waitid(2)) only looks: the status of one that is watched
+                # would be lost if it were reaped here.
                 info = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
             except ChildProcessError:
                 return reaped
@@ -304,6 +306,8 @@ def _send_to_children_of(title: str, number: signal.Signals) -> None:
     own_group = os.getpgid(0)
     for pid in list_children(os.getpid()):
         try:
+            # Before its command is read: the pid may be that of another process by
+            # the time of the signal, the pidfd may not (pidfd_open(2)).
             pidfd = os.pidfd_open(pid)
         except OSError:
             continue  # it has just ended

@@ -88,6 +88,8 @@ class StackReports:
             task.cancel()
 
     def _run(self, report: Coroutine[Any, Any, None]) -> None:
+        # The loop refers to its tasks weakly: one that nobody holds may be collected
+        # before it is done (asyncio.create_task).
         task = asyncio.create_task(report)
         self._open.add(task)
         task.add_done_callback(self._open.discard)

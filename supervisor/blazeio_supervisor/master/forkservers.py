@@ -219,6 +219,7 @@ class Forkservers:
             )
             return
         finally:
+            # The end of a channel is only seen when nobody has its other end open.
             for end in ends:
                 end.close()
         origin.pid = pid
@@ -407,6 +408,7 @@ class Forkservers:
         )
 
     def _on_exit(self, record: ForkserverRecord, status: int) -> None:
+        # Its end is seen before what it wrote last is read, as of a worker.
         record.channel.read_rest()
         record.close_stacks()
         self._child_context.child_faults.forget(record.pid)

@@ -54,6 +54,8 @@ class FactQueue:
 
     def put_fact(self, *facts: Fact) -> None:
         """Add facts for the planner, in this order."""
+        # In the loop's next turn: what this one brings is decided on together, as the
+        # deaths of a forkserver and of its workers by the same hand.
         if not self._facts and self._on_first is not None:
             self.loop.call_soon(self._on_first)
         self._facts += facts
@@ -133,6 +135,7 @@ class ControlLoop:
         deadline = self._planner.next_deadline_at()
         if self._timer is not None:
             self._timer.cancel()
+        # A deadline in the past, of a turn that failed, would have the loop spin.
         due_at = max(min(at, deadline or at), self._not_before)
         self._timer = self._facts.loop.call_at(due_at, self._look)
 

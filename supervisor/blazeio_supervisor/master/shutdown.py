@@ -62,6 +62,7 @@ class Shutdown:
         self.is_asked = True
         self._is_quick |= is_quick
         self.on_ask(is_quick)
+        # From now on a reload or a change of the count would only be in the way.
         self.hold(CHANGES)
         self._facts.put_fact(StopAsked(is_quick, by))
 

@@ -202,6 +202,9 @@ class Workers:
                 process.
         """
         record = self._find_unanswered(worker, generation)
+        # The app runs in the forkserver too, so this pid is only a claim. The kernel
+        # vouches for the sender of what came on the worker's own channel
+        # (SCM_CREDENTIALS, unix(7)), and ``_watch`` takes only a child of ours.
         if record.sender not in (None, pid):
             raise ChildFault(f"it named pid {pid} for a worker that is {record.sender}")
         try:
@@ -343,6 +346,8 @@ class Workers:
 
     def _on_exit(self, worker: int, status: int) -> None:
         record = self.records[worker]
+        # The pidfd is readable as soon as it has ended (pidfd_open(2)); its last
+        # message, which says why, may still lie in the socket.
         record.channel.read_rest()
         record.close()
         self._child_context.child_faults.forget(record.pid)
@@ -351,6 +356,7 @@ class Workers:
         if record.is_killed and not record.has_misbehaved:
             record.note_killed()
         del self.records[worker]
+        # One that was killed could not end what it had forked.
         if status < 0 or status == UNKNOWN_STATUS:
             title = name_children_of("worker", record.slot, record.generation)
             end_orphans_of(self._child_context.loop, title)
