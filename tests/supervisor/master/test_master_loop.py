@@ -162,8 +162,8 @@ async def test_turns_go_on_whatever_fails_in_one(
     levels = [r.levelname for r in caplog.records if fault in r.getMessage()]
     assert levels[0] == "ERROR"
     assert levels.count("ERROR") < len(levels) / 2  # the others are only counted
-    assert "cannot read the scoreboard: no number" in caplog.text
-    assert "cannot reap orphans: no number" in caplog.text
+    assert "cannot read the scoreboard: not a number" in caplog.text
+    assert "cannot reap orphans: not a number" in caplog.text
     assert "ZeroDivisionError" in caplog.text
     await loop_harness.close()
 
