@@ -36,6 +36,7 @@ class Lifespan:
 
     Attributes:
         start_hooks: Run before anything is accepted.
+        warm_hooks: Run once, before the workers are forked, if they are.
         drain_hooks: Run when the server begins to drain.
         stop_hooks: Run after the last request.
         metrics: Those that the app declares.
@@ -48,6 +49,7 @@ class Lifespan:
         self.once = OnceTasks()
         self.broadcasts = Broadcasts()
         self.start_hooks: list[Hook] = []
+        self.warm_hooks: list[Hook] = []
         self.drain_hooks: list[Hook] = []
         self.stop_hooks: list[Hook] = []
         self._inner: list[Lifespan] = []
@@ -105,6 +107,17 @@ class Lifespan:
         self.metrics.table.is_open = False
         for background in self._backgrounds:
             self._begin(background)
+
+    async def warm(self) -> list[str]:
+        """Run the warm hooks; return what went wrong."""
+        failures = []
+        for each in self.walk():
+            for hook in each.warm_hooks:
+                try:
+                    await _call_to_start(hook)
+                except Exception as error:
+                    failures.append(f"on_warm {describe(hook)}: {error!r}")
+        return failures
 
     async def drain(self) -> None:
         """Run the drain hooks."""
@@ -304,6 +317,26 @@ class Hooks:
         """
         self._lifespan.start_hooks.append(hook)
         return hook
+
+    def on_warm(self, hook: HookT) -> HookT:
+        """Call a function, async or not, before the workers are forked.
+
+        Under a supervisor that imports the app once for all workers: there, after the
+        import, in an event loop that is closed afterwards. What it makes is shared by
+        all workers: compiled templates, caches, lazy imports; not connections, threads
+        or tasks. Otherwise it is not called.
+        """
+        self._lifespan.warm_hooks.append(hook)
+        return hook
+
+    @property
+    def warm_hook_count(self) -> int:
+        """The number of ``on_warm`` hooks, those of mounted apps too."""
+        return sum(len(each.warm_hooks) for each in self._lifespan.walk())
+
+    async def warm_hooks(self) -> list[str]:
+        """Run the ``on_warm`` hooks; return what went wrong, a line for each."""
+        return await self._lifespan.warm()
 
     def on_drain(self, hook: HookT) -> HookT:
         """Call a function, async or not, when the server begins to drain.

@@ -11,6 +11,8 @@ import inspect
 import os
 import resource
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import ModuleType
 from typing import Literal, TypeVar
 
@@ -71,6 +73,26 @@ def get_loop() -> asyncio.AbstractEventLoop:
         asyncio.set_event_loop(loop)
         _process_loop.append(loop)
     return _process_loop[0]
+
+
+@contextmanager
+def temporary_loop() -> Iterator[asyncio.AbstractEventLoop]:
+    """Have a loop for a while, in a process that forks later; then it has none.
+
+    Raises:
+        ConfigurationError: It has one already.
+    """
+    if _process_loop:
+        raise ConfigurationError("the event loop of this process has been made")
+    with asyncio.Runner() as runner:  # ends its tasks, and joins its threads
+        loop = runner.get_loop()
+        _process_loop.append(loop)
+        asyncio.set_event_loop(loop)
+        try:
+            yield loop
+        finally:
+            _process_loop.clear()
+            asyncio.set_event_loop(None)
 
 
 _STOPPED = "Event loop stopped before Future completed."

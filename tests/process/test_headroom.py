@@ -98,7 +98,9 @@ def wait_until_measured(service: Service) -> None:
 
 
 @pytest.mark.parametrize(
-    "reloads", [2, pytest.param(20, marks=pytest.mark.long)], ids=["some", "many"]
+    "reloads",
+    [2, pytest.param(20, marks=[pytest.mark.long, pytest.mark.timeout(600)])],
+    ids=["some", "many"],
 )
 def test_reloads_where_no_worker_fits_beside_the_others_kill_nobody(
     group: Group, live_server: LiveServers, tmp_path: Path, reloads: int

@@ -25,6 +25,7 @@ from blazeio_supervisor.config.types import (
     count_cpus,
     format_cpus,
     read_cpus,
+    read_path,
 )
 from blazeio_supervisor.files import read
 from blazeio_supervisor.fleet.policy import Readiness
@@ -229,6 +230,15 @@ class Process(Section):
         default=(),
         default_text="that of the supervisor",
         is_secret=True,
+    )
+    warm: tuple[str, ...] = option(
+        Many(Parsed(read_path, "PATH")),
+        "GET this path in the process that imports the app, before the workers are "
+        "forked: what the app makes at its first requests is then made once, and "
+        "shared. Without on_start hooks, so it must not need what they open. May be "
+        "given several times. Not with --no-preload.",
+        default=(),
+        default_text="nothing but on_warm hooks",
     )
     slot_env: tuple[tuple[str, str], ...] = option(
         Pairs(Parsed(read_variable, "NAME=VALUE", "=".join), "\n"),

@@ -1,16 +1,21 @@
 """When workers are replaced: the health of new code, the life of one worker."""
 
-import re
 from dataclasses import dataclass
 
 from blazeio_supervisor.config.option import Section, SettingError, option
-from blazeio_supervisor.config.types import Count, Flag, Number, Parsed, Seconds, Size
+from blazeio_supervisor.config.types import (
+    Count,
+    Flag,
+    Number,
+    Parsed,
+    Seconds,
+    Size,
+    read_path,
+)
 from blazeio_supervisor.fleet.policy import Policy
 
 JITTER_SHARE = 0.1
 MIB = 1024 * 1024
-
-_PATH = re.compile(r"/[!-~]*")
 
 
 def read_health_path(text: str) -> str:
@@ -19,9 +24,7 @@ def read_health_path(text: str) -> str:
     Raises:
         ValueError: The text is no path of a request.
     """
-    if text and (_PATH.fullmatch(text) is None or "#" in text):
-        raise ValueError("expected a path such as /health, percent-encoded")
-    return text
+    return read_path(text) if text else text
 
 
 @dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)

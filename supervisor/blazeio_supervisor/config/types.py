@@ -190,6 +190,20 @@ def write_native(value: object) -> str:
     return f"{value:.15g}" if isinstance(value, float) else str(value)
 
 
+_PATH = re.compile(r"/[!-~]*")
+
+
+def read_path(text: str) -> str:
+    """Read the path of a request, with its query.
+
+    Raises:
+        ValueError: The text is none.
+    """
+    if _PATH.fullmatch(text) is None or "#" in text:
+        raise ValueError("expected a path such as /health, percent-encoded")
+    return text
+
+
 # Sizes in octets, as they are typed: ``512M``, ``64K``, ``1048576``.
 
 

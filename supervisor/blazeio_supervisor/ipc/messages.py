@@ -24,7 +24,7 @@ from blazeio_supervisor.log.formats import (
 )
 from blazeio_supervisor.version import find_version
 
-PROTOCOL = 33
+PROTOCOL = 34
 """Raised by one when a message or the scoreboard changes its shape, or a signal its
 meaning: one that a worker does not know would end it."""
 
@@ -176,6 +176,7 @@ class Load(_Message, frozen=True):
         gateway: What the app is served with, if it is no App.
         bridges_prometheus: Show what ``prometheus_client`` counts, over all workers.
         slot_env: Variables of each worker; ``{slot}`` in a value is its slot.
+        warm: Paths that the forkserver answers before it forks.
         names_failures: Each worker names the route that fails most in its row.
         additions: Static files and hooks that are not the app's own.
     """
@@ -200,6 +201,7 @@ class Load(_Message, frozen=True):
     gateway: GatewayConfig = GatewayConfig()
     bridges_prometheus: bool = False
     names_failures: bool = False
+    warm: tuple[str, ...] = ()
     slot_env: tuple[tuple[str, str], ...] = ()
     tasks: tuple[str, ...] = ()
     additions: Additions = Additions()
@@ -237,11 +239,15 @@ class Loaded(_Message, frozen=True):
     Attributes:
         host: The App's own host; None when it was not imported here.
         is_tls: The App speaks TLS.
+        warm_count: How many ``on_warm`` hooks and answers of ``Load.warm`` went well.
+        cold: Of the others what went wrong, a line for each.
     """
 
     host: Host | None = None
     port: Port = 0
     is_tls: bool = False
+    warm_count: int = 0
+    cold: tuple[str, ...] = ()
 
 
 class Unsafe(_Message, frozen=True):
@@ -556,9 +562,14 @@ def cut_texts(message: MessageT) -> MessageT:
         case ForkFailed(_, reason):
             return msgspec.structs.replace(message, reason=reason[:TEXT_CHARS])
         case Unsafe(findings):
-            few = tuple(each[:TEXT_CHARS] for each in findings[:MOST_FINDINGS])
-            return msgspec.structs.replace(message, findings=few)
+            return msgspec.structs.replace(message, findings=_cut_lines(findings))
+        case Loaded():
+            return msgspec.structs.replace(message, cold=_cut_lines(message.cold))
     return message
+
+
+def _cut_lines(lines: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(each[:TEXT_CHARS] for each in lines[:MOST_FINDINGS])
 
 
 def describe_skew(masters_protocol: str) -> str | None:

@@ -69,6 +69,7 @@ EVENTS = {
     "watching": "files are watched, and reloaded when they change (--reload)",
     "reloading": "a generation is being loaded",
     "loaded": "the app of a generation is imported, or each worker will do it",
+    "warm_failed": "what was to be made once, before the workers are forked, failed",
     "fork_unsafe": "what the import has begun cannot be forked: workers import alone",
     "app_raised": "what the app raised while it was imported or started",
     "reloaded": "a generation serves in every slot",

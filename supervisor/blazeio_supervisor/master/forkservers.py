@@ -19,7 +19,7 @@ from blazeio_supervisor.fleet.facts import (
     ForkserverMisbehaved,
     ForkserverReady,
 )
-from blazeio_supervisor.fleet.reasons import describe_exit
+from blazeio_supervisor.fleet.reasons import count_of, describe_exit
 from blazeio_supervisor.ipc.channel import (
     ChildChannel,
     ChildFault,
@@ -92,6 +92,7 @@ def make_load(settings: Settings, generation: int, *, is_preload: bool) -> Load:
         bridges_prometheus=settings.bridge_prometheus,
         names_failures=settings.rollback_5xx is not None,
         slot_env=settings.slot_env,
+        warm=settings.warm,
         tasks=settings.tasks,
         additions=settings.additions,
     )
@@ -373,7 +374,12 @@ class Forkservers:
         record.has_loaded = True
         record.close_stacks()
         text = f"the app is imported {record.loading}"
+        if loaded.warm_count:
+            text += f", and was warmed {count_of(loaded.warm_count, 'time')}"
         note("loaded", text, generation=record.generation)
+        if loaded.cold:
+            text = f"not warm, each worker does it anew: {'; '.join(loaded.cold)}"
+            note("warm_failed", text, "WARNING", generation=record.generation)
 
         def put_fact() -> None:
             if self._records.get(record.generation) is record:

@@ -108,6 +108,7 @@ class Generation(Struct):
     dump: StackDump
     _generators: list[Any] = field(default_factory=list)
     _unread: list[tuple[int, str]] = field(default_factory=list)
+    _warmed: tuple[int, tuple[str, ...]] = (0, ())
 
     def run(self) -> None:
         """Import, answer, then fork on request until the end."""
@@ -117,7 +118,8 @@ class Generation(Struct):
             app = self._preload(path)
         self.dump.end(self.own)
         if app is not None:
-            send(self.channel, Loaded(app.host, app.port, app.tls is not None))
+            address = app.host, app.port, app.tls is not None
+            send(self.channel, Loaded(*address, *self._warmed))
         else:
             send(self.channel, Loaded())
         execs = app is None and self._needs_exec()
@@ -140,6 +142,15 @@ class Generation(Struct):
 
         parts = self.channel, self.load, run_worker, self.printing, self.own
         Forkserver(*parts).serve()
+
+    def _warm(self, app: App) -> None:
+        from blazeio_supervisor.worker.warm import warm  # few apps are
+
+        with _logging(self.load, self.printing):
+            try:
+                self._warmed = warm(app, self.load.warm)
+            except ConfigurationError as error:
+                self._warmed = 0, (str(error),)
 
     def _needs_exec(self) -> bool:
         """Whether a fork of this process would lose what runs in it already.
@@ -174,6 +185,8 @@ class Generation(Struct):
             if self.tls is None:
                 with _logging(self.load, self.printing):
                     _read_certificates(app, path, self.load.folder)
+            if self.load.warm or app.warm_hook_count:
+                self._warm(app)
         except LoadError as error:
             if not self.own.is_at_home():  # forked by what was imported
                 end_forked(error.__cause__)

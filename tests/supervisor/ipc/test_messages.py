@@ -88,6 +88,7 @@ SHAPES = {
     31: "de99d29c69fa0c4e",
     32: "57519785d4ada008",
     33: "ea43ad5d78a12535",
+    34: "a8813058d941a7af",
 }
 """Of each protocol, what ``take_fingerprint`` gave."""
 
