@@ -22,7 +22,7 @@ from tests.support.clock import block_until, scaled
 
 PORT = re.compile(r"(?<![\w.])(8[0-9]{3}|9[0-9]{3})(?![\w.])")
 """The ports that documents name."""
-COMMAND_TIMEOUT_S = 30.0
+COMMAND_TIMEOUT_S = 60.0
 SERVE = "blazeio-supervisor app:web --bind 127.0.0.1:8000 --workers 2"
 """Runs before the first verb of a document that does not say what serves."""
 _ASK_NOBODY = ("check", "unit", "doctor", "serve", "completion")

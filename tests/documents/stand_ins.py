@@ -39,6 +39,14 @@ if __name__ == "__main__":
     web.runner()
 """
 """The ``app.py`` of documents that show none."""
+MAIN = """\
+async def app(scope, receive, send):
+    if scope["type"] != "http":
+        raise NotImplementedError
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"hello\\n"})
+"""
+"""Likewise, their ``main.py``."""
 
 
 class Database:

@@ -20,6 +20,7 @@ from tests.documents.not_run import NOT_RUN
 from tests.documents.page_run import PageRun, matches
 from tests.documents.stand_ins import (
     APP,
+    MAIN,
     make_files,
     make_server,
     make_stand_ins,
@@ -122,11 +123,13 @@ def test_python_runs(
 
 
 @pytest.mark.long
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("path", WITH_COMMANDS, ids=name_page)
 def test_commands_do_what_is_shown(path: Path, tmp_path: Path) -> None:
     folder = tmp_path / "work"
     folder.mkdir()
     (folder / "app.py").write_text(APP)
+    (folder / "main.py").write_text(MAIN)
     run = PageRun(folder)
     try:
         for block in iterate_blocks(path):

@@ -7,7 +7,7 @@ from pathlib import Path
 from tests.documents.blocks import iterate_blocks, name_page
 from tests.documents.not_run import NOT_RUN
 from tests.documents.page_run import PageRun
-from tests.documents.stand_ins import APP
+from tests.documents.stand_ins import APP, MAIN
 from tests.support.tree import REPOSITORY
 
 for name in sys.argv[1:]:
@@ -17,6 +17,7 @@ for name in sys.argv[1:]:
         folder = Path(temporary) / "work"
         folder.mkdir()
         (folder / "app.py").write_text(APP)
+        (folder / "main.py").write_text(MAIN)
         run = PageRun(folder)
         try:
             for block in iterate_blocks(path):
