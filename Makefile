@@ -12,7 +12,7 @@ PYTHON27 ?= python2.7
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
-.PHONY: help run test test-long test-browser test-systemd check format wheel docs docs-site bench bench-all simulate soak fuzz mutants ranges autobahn clean
+.PHONY: help run test test-long test-browser test-systemd check format wheel docs docs-site bench bench-all simulate soak fuzz mutants ranges autobahn h2spec clean
 
 help:
 	@echo "make run           serve examples/hello.py with $(WORKERS) workers on $(BIND)"
@@ -31,6 +31,7 @@ help:
 	@echo "make soak          long runs under load      (ARGS='--short --only kills')"
 	@echo "make ranges        10,000 range requests, beside nginx"
 	@echo "make autobahn      its WebSocket test suite  (PYTHON27=python2.7)"
+	@echo "make h2spec        its cases of HTTP/2, where it is installed"
 	@echo "make fuzz          coverage-guided fuzzing   (SECONDS=600)"
 	@echo "make mutants       wrong code, do tests notice? (ARGS=blazeio/wire/chunked.py)"
 	@echo "make clean         remove everything that make has made"
@@ -89,6 +90,9 @@ ranges: $(VENV)/.stamp-dev
 
 autobahn: .venv-autobahn/bin/wstest
 	@$(BIN)/python -m tests.conformance.autobahn .venv-autobahn/bin/wstest
+
+h2spec: $(VENV)/.stamp-dev
+	@$(BIN)/python -m tests.conformance.h2spec
 
 # Its client runs on Python 2.7 alone; later virtualenvs do not know that.
 .venv-autobahn/bin/wstest: $(VENV)/.stamp-dev
