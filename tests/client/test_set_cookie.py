@@ -1,3 +1,4 @@
+import time
 from datetime import UTC, datetime
 
 import pytest
@@ -11,6 +12,7 @@ from blazeio.client.cookies import (
     parse_set_cookie,
 )
 from blazeio.content.cookies import serialize_set_cookie
+from blazeio.content.dates import parse_http_date
 
 NOW = 1_700_000_000.0
 IN_1994 = 784_111_777.0
@@ -139,3 +141,60 @@ def test_when_a_cookie_is_over(attributes: str, expiry: float | None) -> None:
 def test_no_field_is_too_strange(field: str) -> None:
     parse_set_cookie(field)
     parse_cookie_date(field)
+
+
+@pytest.mark.parametrize(
+    ("field", "expected"),
+    [
+        ("\ta\t=\tb\t;\tpath\t=\t/p\t", SetCookie("a", "b", path="/p")),
+        ("XaX=XbX; XpathX=/p", SetCookie("XaX", "XbX")),
+        ("a=b; path=/pX", SetCookie("a", "b", path="/pX")),
+        # Blanks to Python, but not to RFC 6265.
+        ("\xa0a\xa0=\xa0b\x85", SetCookie("\xa0a\xa0", "\xa0b\x85")),
+        ("a=b; path=/p\xa0", SetCookie("a", "b", path="/p\xa0")),
+        ("a=b; \xa0path=/p", SetCookie("a", "b")),
+        # What is not valid counts as not sent, and what follows it counts.
+        ("a=b; max-age=x; path=/p", SetCookie("a", "b", path="/p")),
+        ("a=b; expires=x; path=/p", SetCookie("a", "b", path="/p")),
+        (f"a=b; path=/{'x' * 1024}; secure", SetCookie("a", "b", is_secure=True)),
+        (f"a=b; path=/{'x' * 1023}", SetCookie("a", "b", path="/" + "x" * 1023)),
+        ("a=b; max-age=5; max-age=x", SetCookie("a", "b", max_age_s=5)),
+        (
+            "a=b; expires=Sun, 06 Nov 1994 08:49:37 GMT; expires=x",
+            SetCookie("a", "b", expires_at=IN_1994),
+        ),
+        ("a=b; max-age=123456789012", SetCookie("a", "b", max_age_s=1_234_567_890)),
+    ],
+)
+def test_what_counts_of_a_field(field: str, expected: SetCookie) -> None:
+    assert parse_set_cookie(field) == expected
+
+
+@pytest.mark.parametrize(
+    ("year", "is_date"), [("100", False), ("1600", False), ("1601", True)]
+)
+def test_years_before_1601_are_no_dates(year: str, is_date: bool) -> None:
+    date = f"06 Nov {year} 08:49:37"
+    assert (parse_cookie_date(date) is not None) is is_date
+
+
+def test_a_second_is_enough_to_live() -> None:
+    assert SetCookie("a", "b", max_age_s=1).expiry(NOW) == NOW + 1
+    assert SetCookie("a", "b", max_age_s=0).expiry(NOW) == 0.0
+
+
+def test_dates_are_of_greenwich_wherever_the_program_runs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TZ", "Pacific/Auckland")
+    time.tzset()
+    try:
+        assert parse_cookie_date("Sun, 06 Nov 1994 08:49:37") == IN_1994
+        # At this moment it is 2001 already in Auckland: 51 is still more than 50 off.
+        in_2000 = datetime(2000, 12, 31, 20, tzinfo=UTC).timestamp()
+        read = parse_http_date("Friday, 06-Nov-51 08:49:37 GMT", in_2000)
+        assert read is not None
+        assert datetime.fromtimestamp(read, UTC).year == 1951
+    finally:
+        monkeypatch.undo()
+        time.tzset()
