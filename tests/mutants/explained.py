@@ -171,4 +171,30 @@ SINGLE: tuple[Explained, ...] = (
         "where a budget is full, the next second takes back what is too much",
         *(f"{_WIRE}/http2_frames.py", "Budget.earn", ("if self._left <= self._most:",)),
     ),
+    Explained(
+        "what the pattern of any scheme takes as well is only found sooner",
+        f"{_WIRE}/http2_request.py",
+        "_check_request",
+        (
+            'if scheme not in ("https", "http") or *',
+            'if scheme not in ("HTTPS", "http") and *',
+            'if scheme not in ("https", "HTTP") and *',
+        ),
+    ),
+    Explained(
+        "a space follows the status, and int() does not mind it",
+        *(f"{_WIRE}/http2_response.py", "encode_head", ("status = int(start[9:13])",)),
+    ),
+    Explained(
+        "without an escape there is nothing to decode",
+        f"{_WIRE}/http2_request.py",
+        "HeadReader._make_head",
+        ('decode_path(path) if ("%" in path) or True else path,',),
+    ),
+    Explained(
+        "a text of exactly one step is decoded in one step",
+        "blazeio/content/forms.py",
+        "_unquote",
+        ("if len(text) < UNQUOTED_STEP_CHARS:",),
+    ),
 )
