@@ -179,7 +179,10 @@ def _load(settings: Settings) -> Iterator[_Importer]:
         load = make_load(settings, 1, is_preload=True)
         send(own, load, [answerer.fileno()])
         pid = spawn_forkserver(
-            theirs, settings.environment, is_privileged=settings.is_privileged
+            theirs,
+            settings.environment,
+            is_privileged=settings.is_privileged,
+            interpreter=settings.interpreter,
         )
         theirs.close()
         answerer.close()

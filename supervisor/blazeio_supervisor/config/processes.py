@@ -231,6 +231,14 @@ class Process(Section):
         default_text="that of the supervisor",
         is_secret=True,
     )
+    python: str = option(
+        Text("PATH"),
+        "Run the app by this interpreter, that of another virtual environment for "
+        "example, which must have blazeio, too. A link in the path is followed anew at "
+        "each reload. Not for a master that runs as root with --user.",
+        default="",
+        default_text="the supervisor's own",
+    )
     warm: tuple[str, ...] = option(
         Many(Parsed(read_path, "PATH")),
         "GET this path in the process that imports the app, before the workers are "
@@ -341,6 +349,11 @@ class Process(Section):
             raise SettingError("env_file", str(error)) from None
 
     @property
+    def interpreter(self) -> str:
+        """The path of another interpreter for the app; "": there is none."""
+        return os.path.join(self.folder, self.python) if self.python else ""
+
+    @property
     def import_folder(self) -> str:
         """The folder that comes first in the import path."""
         return os.path.join(self.folder, self.app_dir)
@@ -354,6 +367,8 @@ class Process(Section):
         if self.factory and self.app.script:
             raise SettingError("factory", f"{self.app.text} is a script, and has none")
         _ = self.variables
+        if self.interpreter and not os.access(self.interpreter, os.X_OK):
+            raise SettingError("python", "there is no such program")
         strange = set(self.cpu_affinity) - os.sched_getaffinity(0)
         if strange:
             may_use = format_cpus(sorted(os.sched_getaffinity(0)))

@@ -23,7 +23,7 @@ from blazeio_supervisor.config.http import (
     WorkerLimits,
 )
 from blazeio_supervisor.config.logging import AccessLogging, Logs, Metrics
-from blazeio_supervisor.config.option import Option, Section, list_options
+from blazeio_supervisor.config.option import Option, Section, SettingError, list_options
 from blazeio_supervisor.config.processes import (
     HASTE_S,
     WORKER_LIMIT,
@@ -108,6 +108,9 @@ class Settings(
         """
         for section in SECTIONS:
             section.check(self)
+        if self.python and self.is_privileged:
+            reason = "root would start it, who runs nothing that --user may write"
+            raise SettingError("python", reason)
 
     @cached_property
     def overrides(self) -> Overrides:

@@ -209,12 +209,16 @@ class Forkservers:
         send(own, load, [end.fileno() for end in ends[1:]])
         try:
             pid = spawn_forkserver(
-                theirs, settings.environment, is_privileged=settings.is_privileged
+                theirs,
+                settings.environment,
+                is_privileged=settings.is_privileged,
+                interpreter=settings.interpreter,
             )
         except OSError as error:
             own.close()
             asker.close()
-            reason = f"cannot start {sys.executable}: {error.strerror}"
+            program = settings.interpreter or sys.executable
+            reason = f"cannot start {program}: {error.strerror}"
             self._child_context.put_fact(
                 ForkserverExited(generation, ExitCode.CRASHED, reason)
             )

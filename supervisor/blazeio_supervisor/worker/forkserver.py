@@ -286,6 +286,7 @@ def spawn_forkserver(
     variables: Mapping[str, str] | None = None,
     *,
     is_privileged: bool = False,
+    interpreter: str = "",
 ) -> int:
     """Start the interpreter anew, holding one end of a channel; return its pid.
 
@@ -298,6 +299,8 @@ def spawn_forkserver(
         variables: Set in its environment, so in that of its workers.
         is_privileged: It will take on another user. It then starts isolated, and
             sets the variables afterwards.
+        interpreter: Another one than that of this process, whose environment has this
+            package, too; "": the same.
 
     Raises:
         OSError: The system has no room for a process, or the interpreter is
@@ -312,15 +315,17 @@ def spawn_forkserver(
     fd, variables_fd = channel.fileno(), pack_variables(given)
     outputs = open_outputs_again()
     own = [(os.POSIX_SPAWN_DUP2, n, n) for n in (fd, variables_fd)]  # inheritable
+    program = interpreter or sys.executable
+    entry = ["-m", _ENTRY] if interpreter else find_entry(is_privileged=is_privileged)
     try:
         return os.posix_spawn(
-            sys.executable,
+            program,
             # -P: a file `logging.py` in the app's folder must not replace ours.
             [
-                sys.executable,
+                program,
                 *list_own_options(),
                 *options,
-                *("-P", *find_entry(is_privileged=is_privileged)),
+                *("-P", *entry),
                 *(str(fd), str(PROTOCOL), str(variables_fd)),
             ],
             {name: environ[name] for name in environ.keys() - VARIABLES},

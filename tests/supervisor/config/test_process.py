@@ -1,4 +1,5 @@
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -160,3 +161,12 @@ def test_a_cpu_that_may_not_be_used_is_named() -> None:
 def test_a_script_has_no_factory() -> None:
     with pytest.raises(UsageError, match=r"--factory: app\.py is a script"):
         configure("app.py", "--factory").make_settings()
+
+
+def test_another_interpreter_has_to_be_there(tmp_path: Path) -> None:
+    (tmp_path / "python").symlink_to(sys.executable)
+    settings = read_settings("--chdir", str(tmp_path), "--python", "python")
+    assert settings.interpreter == str(tmp_path / "python")
+    assert read_settings().interpreter == ""
+    with pytest.raises(UsageError, match="--python nowhere: there is no such program"):
+        read_settings("--python", "nowhere")
