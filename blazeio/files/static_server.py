@@ -382,9 +382,9 @@ def _describe_missing(name: str) -> str:
         if os.path.isdir(name):
             return "is a folder, not a file: web.add_static serves one"
         with open(name, "rb", opener=_open_without_waiting):
-            return "is no regular file"
+            return "is not a regular file"
     except ValueError:
-        return "is no name that a file can have"
+        return "is not a name that a file can have"
     except OSError as error:
         return f"cannot be served: {error.strerror}"
 

@@ -42,7 +42,7 @@ MISTAKES = [
     Mistake("relaod", "did you mean `reload`, or the app `relaod:web`?"),
     Mistake("--workers=2 stop", "'stop' is a verb: the verb comes first"),
     Mistake("hello:web other:web", "Got unexpected extra argument (other:web)"),
-    Mistake("scale", "Missing argument 'N|+N|-N'"),
+    Mistake("scale", "Missing argument 'N|+N|-N|auto'"),
     Mistake("recycle first", "'first' is not a slot: write its number, or all"),
     Mistake("stop --control @", "--control @: write a path, or @name"),
     Mistake("stop --control @x --instance y", "one of them says which"),
