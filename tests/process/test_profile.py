@@ -87,11 +87,12 @@ def load(service: Service, path: str) -> Iterator[None]:
 def test_a_hot_function_has_most_of_the_samples_below_its_route(
     service: Service,
 ) -> None:
+    hot = total = 0
     with load(service, "/hot/20000"):
-        done = profile(service, "0", "--seconds", "2", "--format", "collapsed")
-    assert done.returncode == 0, done.stderr
-    hot, total = count(done.stdout)
-    assert total > 8
+        while total < 20:  # a worker that gets no processor has few
+            done = profile(service, "0", "--seconds", "2", "--format", "collapsed")
+            assert done.returncode == 0, done.stderr
+            hot, total = map(sum, zip((hot, total), count(done.stdout), strict=True))
     assert hot >= 0.8 * total, done.stdout
     assert re.search(
         r"^GET /hot/\{count:int\};.*burn \(.*app\.py", done.stdout, re.MULTILINE
