@@ -311,7 +311,14 @@ class ResponseWriter:
         """
         if headers is None and self.send_lines(body, status, content_type_line):
             return
-        message = self.begin(headers, status, content_type_line if body else b"")
+        block = serialize_fields(headers)
+        if not body:
+            content_type_line = b""
+        if headers is not None and self._is_usual(block):
+            line = b"" if "content-type" in block.names else content_type_line
+            if self.send_lines(body, status, line + block.lines):
+                return
+        message = self.begin_block(block, status, content_type_line)
         if (
             self.head.method == "HEAD"
             and status not in NO_CONTENT_LENGTH
@@ -319,6 +326,17 @@ class ResponseWriter:
         ):
             message.content_length = len(body)  # what a GET would be told
         self.send(body, is_last=True)
+
+    def _is_usual(self, block: FieldBlock) -> bool:
+        """Whether fields only stand beside those that each response has."""
+        names = block.names
+        return not (
+            block.content_length is not None
+            or block.wants_close
+            or "date" in names
+            or "server" in names
+            or self._context.heads.fields
+        )
 
     def send_lines(self, body: bytes, status: int, lines: bytes) -> bool:
         """Send all of a response whose fields were checked and written before.

@@ -144,6 +144,19 @@ def _raw_handler(loop: asyncio.AbstractEventLoop) -> Made:
     return Server(hello, Limits(), loop), Connections, REQUESTS["hello"]
 
 
+def _with_headers(loop: asyncio.AbstractEventLoop) -> Made:
+    from blazeio.limits import Limits
+    from blazeio.server.server import Server
+
+    async def hello(r: "BlazeioServerProtocol") -> None:
+        r.reply(
+            b'{"hello":"world"}',
+            headers={"Cache-Control": "no-store", "Vary": "Origin"},
+        )
+
+    return Server(hello, Limits(), loop), Connections, REQUESTS["hello"]
+
+
 def _with_timeout(loop: asyncio.AbstractEventLoop) -> Made:
     from blazeio.limits import Limits
     from tests.bench.apps.blazeio_cases import web
@@ -208,6 +221,7 @@ STEPS: dict[str, Maker] = {
     **{name: _of_the_app(name) for name in REQUESTS},
     "connection per request": _of_the_app("hello", NewConnections),
     "raw handler": _raw_handler,
+    "raw handler, headers": _with_headers,
     "handler timeout": _with_timeout,
     "supervised": _as_worker(_of_the_app("hello")),
     "access log": _with_access_log,

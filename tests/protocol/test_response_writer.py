@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from blazeio.errors import LocalProtocolError
+from blazeio.errors import FieldInput, LocalProtocolError
 from blazeio.limits import Limits
 from blazeio.protocol.context import ServerContext
 from blazeio.protocol.http1 import Http1Connection
@@ -257,3 +257,37 @@ async def test_a_head_is_flushed_once_and_only_while_it_is_the_answer() -> None:
     asked.answer.reset(a_head())
     asked.answer.flush_head(old)
     assert len(asked.sink.writes) == 2
+
+
+@pytest.mark.parametrize("body", [b"", b"text"])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"Vary": "Origin"},
+        {"Content-Type": "a/b"},
+        {"Vary": "Origin", "X-Own": "1", "Set-Cookie": ["a=1", "b=2"]},
+    ],
+)
+async def test_with_usual_fields_it_is_what_it_was_by_parts(
+    body: bytes, fields: FieldInput
+) -> None:
+    at_once, by_parts = ResponseWriterHarness(), ResponseWriterHarness()
+    at_once.answer.send_whole(body, 200, TEXT, fields)
+    assert at_once.answer.message is None
+    assert at_once.persists
+    by_parts.answer.begin(fields, 200, TEXT if body else b"")
+    by_parts.answer.send(body, is_last=True)
+    assert at_once.sink.writes == by_parts.sink.writes
+
+
+@pytest.mark.parametrize(
+    "fields", [{"Connection": "close"}, {"Date": "now"}, {"Content-Length": 4}]
+)
+async def test_with_unusual_fields_it_is_composed_by_parts(
+    fields: dict[str, str | int],
+) -> None:
+    asked = ResponseWriterHarness()
+    asked.answer.send_whole(b"text", 200, TEXT, fields)
+    assert asked.answer.message is not None
+    assert asked.response.body == b"text"
+    assert asked.persists == ("Connection" not in fields)
