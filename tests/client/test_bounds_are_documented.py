@@ -6,7 +6,6 @@ import pytest
 
 from blazeio.client import (
     attempts,
-    auth,
     connection,
     digest,
     download,
@@ -22,7 +21,7 @@ from tests.support.tree import REPOSITORY
 
 MODULES = (
     attempts,
-    auth,
+    digest,
     client_cookies,
     connection,
     digest,
