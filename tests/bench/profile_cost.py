@@ -39,6 +39,19 @@ def ask(folder: Path, *words: str) -> Any:
     return json.loads(done.stdout)
 
 
+def wait_until_ready(folder: Path) -> None:
+    """Wait until the service answers, and its worker serves."""
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        try:
+            if ask(folder, "status")["is_ready"]:
+                return
+        except subprocess.CalledProcessError:
+            pass  # it is just starting
+        time.sleep(0.2)
+    raise TimeoutError(folder / "log")
+
+
 def read_worker(folder: Path) -> tuple[float, int]:
     """Return the processor time of the worker, and its requests."""
     (worker,) = ask(folder, "status")["workers"]
@@ -69,25 +82,35 @@ def run(folder: Path) -> None:
     print(f"median {statistics.median(ratios):.3f}")
 
 
+def load(folder: Path, service: "subprocess.Popen[bytes]") -> None:
+    """Measure while wrk asks; the service ends in any case."""
+    try:
+        wait_until_ready(folder)
+        (address,) = ask(folder, "status")["addresses"]
+        span = f"-d{round(PAIRS * (2 * WINDOW_S + 20))}s"  # it is ended before
+        words = ["wrk", "-t1", "-c16", span, f"{address}/"]
+        with subprocess.Popen(words, stdout=subprocess.DEVNULL) as wrk:
+            try:
+                time.sleep(1)
+                run(folder)
+            finally:
+                wrk.terminate()
+    finally:
+        service.terminate()
+
+
 def main() -> None:
     """Start a service with one worker, and load it."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "app.py").write_text(APP)
-        options = ["--workers", "1", "--bind", "127.0.0.1:8733", "--control", "c.sock"]
+        options = ["--workers", "1", "--bind", "127.0.0.1:0", "--control", "c.sock"]
         program = [sys.executable, "-m", "blazeio_supervisor", "app:web", *options]
         with (
             open(folder / "log", "w") as log,
             subprocess.Popen(program, cwd=folder, stderr=log) as service,
         ):
-            time.sleep(3)
-            span = f"-d{round(PAIRS * (2 * WINDOW_S + 3))}s"
-            load = ["wrk", "-t1", "-c16", span, "http://127.0.0.1:8733/"]
-            with subprocess.Popen(load, stdout=subprocess.DEVNULL) as wrk:
-                time.sleep(1)
-                run(folder)
-                wrk.terminate()
-            service.terminate()
+            load(folder, service)
 
 
 if __name__ == "__main__":
