@@ -76,7 +76,7 @@ def test_a_listener_that_is_shut_down_is_made_anew(
     for count in (1, 2):
         assert ask(service, "/shut") == b"shut"
         # That of the slot, and the unix socket of all.
-        service.server.wait_for_log("event=listener_dead .*anew", count=2 * count)
+        service.server.wait_for_log("event=listener_dead .*recreated", count=2 * count)
         answered: set[bytes] = set()
 
         def have_all_answered(answered: set[bytes] = answered) -> bool:

@@ -114,8 +114,8 @@ def test_why_the_connection_ends(octets: bytes, reason: str) -> None:
             b"GET / HTTP/1.1\r\n",
             "the connection does not begin with the preface of HTTP/2",
         ),
-        (PREFACE + frame(SETTINGS, ACK, 0), "the first frame is no SETTINGS"),
-        (PREFACE + headers(1), "the first frame is no SETTINGS"),
+        (PREFACE + frame(SETTINGS, ACK, 0), "the first frame is not SETTINGS"),
+        (PREFACE + headers(1), "the first frame is not SETTINGS"),
     ],
 )
 def test_why_it_does_not_begin(opening: bytes, reason: str) -> None:
