@@ -8,7 +8,7 @@ from tests.fuzz.servers import TARGETS, converse, fuzz
 
 pytestmark = pytest.mark.slow
 
-SECONDS = 1.0
+SECONDS = 0.4
 SEED = 6265
 
 

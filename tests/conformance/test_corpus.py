@@ -20,7 +20,9 @@ STATIC_CASES = 31
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+@pytest.mark.parametrize(
+    "loop", ["uvloop", pytest.param("asyncio", marks=pytest.mark.long)]
+)
 def test_every_case_of_the_corpus_is_right(live_server: LiveServers, loop: str) -> None:
     target = live_server.start(["python", str(HERE / "target.py"), loop, "0"])
     run = [sys.executable, str(HERE / "corpus" / "run.py"), target.host]

@@ -36,6 +36,7 @@ def move(folder: Path, name: str) -> None:
     (folder / "next").rename(folder / "current")
 
 
+@pytest.mark.long
 def test_a_reload_follows_the_link_to_another_environment(
     live_server: LiveServers, tmp_path: Path
 ) -> None:

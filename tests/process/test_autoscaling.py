@@ -27,6 +27,7 @@ def run(service: Service, *words: str) -> str:
     return done.stdout + done.stderr
 
 
+@pytest.mark.long
 def test_workers_whose_queues_fill_get_others_beside_them(
     live_server: LiveServers, tmp_path: Path
 ) -> None:

@@ -84,6 +84,7 @@ def test_every_worker_hears_each_sender_in_order_also_after_a_reload(
     block_until(lambda: all(h == [[sender, 7]] for h in ask_each(service).values()), 20)
 
 
+@pytest.mark.long
 def test_a_blocked_worker_holds_up_nobody_and_what_it_misses_is_counted(
     live_server: LiveServers, tmp_path: Path
 ) -> None:

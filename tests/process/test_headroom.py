@@ -99,7 +99,10 @@ def wait_until_measured(service: Service) -> None:
 
 @pytest.mark.parametrize(
     "reloads",
-    [2, pytest.param(20, marks=[pytest.mark.long, pytest.mark.timeout(600)])],
+    [
+        pytest.param(2, marks=pytest.mark.long),
+        pytest.param(20, marks=[pytest.mark.long, pytest.mark.timeout(600)]),
+    ],
     ids=["some", "many"],
 )
 def test_reloads_where_no_worker_fits_beside_the_others_kill_nobody(

@@ -44,7 +44,7 @@ async def sleep(r):
 """
 
 
-@pytest.fixture(params=["uvloop", "asyncio"])
+@pytest.fixture(params=["uvloop", pytest.param("asyncio", marks=pytest.mark.long)])
 def service(
     request: pytest.FixtureRequest, live_server: LiveServers, tmp_path: Path
 ) -> Service:
@@ -180,6 +180,7 @@ def test_one_that_serves_no_more_in_the_middle_is_said(service: Service) -> None
     assert "no profile of slot 0: what it sent is no profile: it ended" in said
 
 
+@pytest.mark.long
 def test_memory_is_compared_where_the_app_traces_it(
     live_server: LiveServers, tmp_path: Path
 ) -> None:
