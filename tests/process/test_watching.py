@@ -1,5 +1,7 @@
 """``--reload``: new code at each change of a file."""
 
+import os
+import time
 from pathlib import Path
 
 import pytest
@@ -61,4 +63,7 @@ def test_where_the_kernel_tells_nothing_the_files_are_looked_at(
     service.server.wait_for_log("event=watching .*, by looking at the files")
     (tmp_path / "draft_app.py").write_text("")
     write(tmp_path / "app.py", change(APP, '"late"', '"new"'))
+    # Looking at files knows their times in whole seconds: this is another one.
+    later_s = time.time() + 2
+    os.utime(tmp_path / "app.py", (later_s, later_s))
     service.server.wait_for_log(r"event=reload_ok .*--reload \(app\.py\)", timeout_s=20)
