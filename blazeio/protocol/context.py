@@ -309,9 +309,7 @@ class ServerContext:
             LocalProtocolError: ``status`` is not that of a final response.
         """
         if int(time.time()) != self._second:
-            self._second = int(time.time())
-            self._starts.clear()
-            self._plain_starts.clear()
+            self._begin_second()
         try:
             start = self._starts.get(status)
         except TypeError:  # unhashable: a caller has given headers as the status
@@ -339,9 +337,7 @@ class ServerContext:
         # Hot: runs once per response; time.time() takes 40 ns. A timer of one second
         # instead would wake an idle process for ever.
         if int(time.time()) != self._second:
-            self._second = int(time.time())
-            self._starts.clear()
-            self._plain_starts.clear()
+            self._begin_second()
         try:
             start = self._plain_starts.get(status)
         except TypeError:  # unhashable: a caller has given headers as the status
@@ -349,6 +345,12 @@ class ServerContext:
         if start is None and not self.is_draining and status not in NO_CONTENT_LENGTH:
             start = self._plain_starts[status] = self.head_start(status)
         return start
+
+    def _begin_second(self) -> None:
+        """Forget what has the Date of another second."""
+        self._second = int(time.time())
+        self._starts.clear()
+        self._plain_starts.clear()
 
     def date_line(self) -> bytes:
         """Return the field line of Date; b"" where responses have none."""

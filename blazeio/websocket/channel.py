@@ -484,9 +484,11 @@ class Channel:
         """Read nothing meanwhile; the value is what was read and not taken."""
         assert self._trail is not None  # it is at rest
         self._carrier.read_control.pause()
-        yield self._trail.rest()
-        if not self._transport.is_closing():
-            self._carrier.read_control.resume()
+        try:
+            yield self._trail.rest()
+        finally:
+            if not self._transport.is_closing():
+                self._carrier.read_control.resume()
 
     def leave_to_another(self) -> None:
         """End here, without a word to the peer: another process has the socket."""
