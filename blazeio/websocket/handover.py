@@ -41,10 +41,13 @@ def can_leave(r: BlazeioServerProtocol) -> bool:
     """Whether the connection of a request can be served by another process.
 
     That has neither the keys of TLS nor the streams of HTTP/2, and is not told again
-    by the PROXY protocol who the client is.
+    by the PROXY protocol who the client is. Content of the request was read past here:
+    there its octets would be missing, and frames be taken for them.
     """
     origin = r.carrier.origin
-    return r.carrier.can_sendfile and (origin is None or not origin.is_told)
+    is_told = origin is not None and origin.is_told
+    has_content = bool(r.content_length) or r.transfer_encoding is not None
+    return r.carrier.can_sendfile and not is_told and not has_content
 
 
 class PendingHandover:

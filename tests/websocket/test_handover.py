@@ -22,6 +22,7 @@ from blazeio.websocket.websocket import WebSocket
 from tests.support.clock import wait_until
 from tests.support.served import Site, served
 from tests.support.tls_peer import Certificates
+from tests.websocket.test_handshake import GOOD
 
 R = BlazeioServerProtocol
 Chat = Callable[[WebSocket, str], Awaitable[Any]]
@@ -173,6 +174,28 @@ async def test_what_is_over_is_not_offered_any_more() -> None:
             assert len(context.transferable) == 1
         await wait_until(lambda: ends)
         await wait_until(lambda: not context.transferable)
+
+
+@pytest.mark.parametrize(
+    ("fields", "content"),
+    [
+        ("Content-Length: 5", b"hello"),
+        ("Transfer-Encoding: chunked", b"5\r\nhello\r\n0\r\n\r\n"),
+    ],
+)
+async def test_a_handshake_with_content_stays_where_that_was_read(
+    fields: str, content: bytes
+) -> None:
+    ends: list[Any] = []
+    lines = "".join(f"{name}: {value}\r\n" for name, value in GOOD.items())
+    head = f"GET / HTTP/1.1\r\nHost: a\r\n{lines}{fields}\r\n\r\n"
+    async with machines(count, ends) as both, await both.old.connect() as peer:
+        await peer.send(head.encode() + content)
+        assert (await peer.read_response()).status == 101
+        both.drain()
+        octets = await peer.read_some()
+        assert (octets[:1], octets[2:4]) == (b"\x88", b"\x03\xf4")  # 1012
+        assert both.sent == []
 
 
 async def test_where_nobody_takes_it_the_client_is_told_to_come_back() -> None:
