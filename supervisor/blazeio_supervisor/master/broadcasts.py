@@ -14,9 +14,9 @@ from blazeio_supervisor.ipc.messages import Broadcast
 from blazeio_supervisor.master.worker_record import Records
 
 MESSAGES_PER_S = 1_000
-"""Of one worker."""
+"""Messages of one worker in a second that are passed on."""
 DELIVERIES_PER_S = 20_000
-"""Of all workers: each message counts once for each that gets it."""
+"""Messages that are sent on in a second: one counts for each worker that gets it."""
 
 
 class BroadcastCounts(Struct):
@@ -72,6 +72,9 @@ class BroadcastRelay:
                 continue
             if not has_room or self._deliveries >= DELIVERIES_PER_S:
                 self.counts.dropped += 1
+            # Sent now or not at all. Nothing may wait for a worker that does not read:
+            # its orders wait in the same queue, and must not come behind messages of
+            # the app.
             elif record.channel.offer(message):
                 self._deliveries += 1
                 self.counts.delivered += 1

@@ -1,9 +1,10 @@
 """Children of the master, each by its pidfd: watched, reaped, and ended.
 
-Never ``waitpid(-1)``: it takes the children of whoever else is in this
-process. But the master is the subreaper of everything below it, so what an app
-left behind (a subprocess of a killed worker) ends up as its child, and would
-stay a zombie for the life of the service.
+Never ``waitpid(-1)``: it takes the exit status of any child, also of one that other
+code in this process waits for (wait(2)). But the master is the subreaper of everything
+below it (PR_SET_CHILD_SUBREAPER, prctl(2)), so what an app has left behind, as the
+subprocess of a killed worker, becomes its child, and would stay a zombie for the life
+of the service.
 """
 
 import asyncio
@@ -36,7 +37,7 @@ TRACED_S = 0.5
 another process of an app, and would keep the child among the living for ever."""
 TRACED_TRIES = 5
 MOST_ORPHANS_REAPED = 500
-"""At once: an app can make them faster than they are reaped."""
+"""Orphans that are reaped at once: an app can make them faster than that."""
 
 
 class _Child(Struct):
@@ -49,6 +50,8 @@ def parse_exit(info: "os.waitid_result") -> int:
     """Return the exit code, or minus the number of the signal that has killed."""
     if info.si_code == os.CLD_EXITED:
         return info.si_status
+    # By a signal, with a core file or without (CLD_KILLED, CLD_DUMPED). Processes that
+    # are stopped or continued are not reported: nobody asks for WSTOPPED (waitid(2)).
     return -info.si_status
 
 
@@ -81,6 +84,9 @@ class Reaper:
         """
         if pid in self._children:
             raise NotOurChildError(pid, "is another child of this process")
+        # A pidfd is readable from the end of its process on (pidfd_open(2)). So no
+        # handler of SIGCHLD is needed: uvloop refuses one, and of several deaths at
+        # once the kernel may send a single signal.
         pidfd = open_child(pid, uid)
         self._children[pid] = _Child(pidfd, on_exit)
         self._loop.add_reader(pidfd, self._reap, pid)
@@ -93,7 +99,9 @@ class Reaper:
         try:
             signal.pidfd_send_signal(child.pidfd, number)
         except ProcessLookupError:
-            pass  # dead and about to be reaped
+            # A zombie whose end was not read yet. A pidfd never leads to another
+            # process that was given the same pid later, as kill(2) may.
+            pass
 
     def kill_all(self) -> int:
         """Kill every watched child; return how many there are."""
@@ -112,7 +120,7 @@ class Reaper:
             status = UNKNOWN_STATUS
         self._loop.remove_reader(child.pidfd)
         if status is None and child.tries < TRACED_TRIES:
-            # It is dead, but its tracer has to wait for it first. Meanwhile
+            # It is dead, but its tracer has to wait for it first (ptrace(2)). Meanwhile
             # its descriptor would wake the loop at once, again and again.
             child.tries += 1
             self._loop.call_later(TRACED_S / TRACED_TRIES, self._reap, pid)
@@ -140,6 +148,8 @@ class Reaper:
             if info.si_pid in self._children:
                 self._reap(info.si_pid)
             else:
+                # The pid cannot be another process's meanwhile: it is given away only
+                # once this call has reaped the zombie.
                 os.waitid(os.P_PID, info.si_pid, os.WEXITED | os.WNOHANG)
                 reaped.append(info.si_pid)
         return reaped
@@ -173,6 +183,8 @@ class ChildFaults:
         A process that has lost its parent belongs to no child any more: what it can
         do must do no harm.
         """
+        # Upwards from the process: the first child of the master on the way is the one
+        # that it belongs to.
         for each in iterate_ancestors(pid):
             if each in self._on_fault:
                 self._on_fault[each](reason)
@@ -249,10 +261,15 @@ class ChildContext(Struct, frozen=True, kw_only=True):
         """
 
         def is_sender(pid: int) -> bool:
+            # Before its pid is known any sender is believed. No harm comes of it: the
+            # forkserver names the pid later, and ``Workers.note_forked`` compares the
+            # two.
             return find_pid() in (None, pid)
 
         def note_end() -> None:
-            # Usually it has ended, and its exit status is about to come.
+            # Usually it has ended: the kernel closes the descriptors of a process
+            # before its exit status can be read, so at this moment nobody can tell one
+            # that ends from one that has closed its channel and lives on.
             self.loop.call_later(CLOSED_S, on_closed)
 
         channel.start(

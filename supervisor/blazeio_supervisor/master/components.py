@@ -170,6 +170,7 @@ def _build_base(state: MasterState, loop: asyncio.AbstractEventLoop) -> _BasePar
     planner = Planner(policy, settings.worker_count, rng, state.fleet)
     reaper = Reaper(loop)
     shutdown = Shutdown(facts, notifier)
+    # Set afterwards, since each of the two needs the other one.
     shutdown.on_ask = LastResort(loop, reaper, planner, shutdown).begin
     return _BaseParts(
         loop=loop,
@@ -225,7 +226,9 @@ def _build_children(
 def _build_upgrades(
     state: MasterState, base: _BaseParts, children: _Children
 ) -> Upgrades:
-    # Between these nothing may lie unread or unsent when another image takes over.
+    # When another image takes over, nothing may wait in these: facts, orders that a
+    # child has not read, messages to systemd. An exec loses what lies in the memory of
+    # this process; it keeps what lies unread in a socket.
     parties = (
         base.facts,
         children.workers,

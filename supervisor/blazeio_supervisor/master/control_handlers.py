@@ -140,6 +140,8 @@ class ControlHandlers:
     ) -> api.ReloadAnswer | None:
         """Load the code anew; whoever waits for the end sees each step."""
         self._look_at_living()
+        # The order is carried out whether its outcome is awaited or not; a client that
+        # leaves meanwhile takes nothing back.
         if not order.wait:
             self._service.reloads.ask(name_client(r))
             return api.ReloadAnswer(is_over=False)
@@ -240,6 +242,8 @@ class ControlHandlers:
         self._is_profiling = True
         try:
             with self._lasting.answer():
+                # Closed when the client leaves: that closes the socket to the worker,
+                # which then stops its profile.
                 async with aclosing(saying):
                     await self._show_profile(r, view, saying)
         finally:
@@ -292,6 +296,7 @@ class ControlHandlers:
     async def stop(self, order: api.StopOrder, r: BlazeioServerProtocol) -> None:
         """End the service; the answer is sent first."""
         by = name_client(r)
+        # First: a quick stop may end the loop before the next turn could send it.
         show(r, api.StopAnswer(os.getpid()))
         self._service.stop(order.is_quick, by)
 
@@ -311,7 +316,8 @@ class ControlHandlers:
 def read_client(r: BlazeioServerProtocol) -> Peer:
     """Return who has sent a request."""
     own: Any = r.transport.get_extra_info("socket")
-    # The transport's is a stand-in that differs between the loops.
+    # Both loops hand out a stand-in (asyncio's TransportSocket, uvloop's PseudoSocket),
+    # which is no ``socket.socket``.
     with socket.socket(fileno=os.dup(own.fileno())) as sock:
         return read_peer(sock)
 
@@ -364,6 +370,8 @@ async def read_order(
     except TimeoutError:
         text = f"the order was not whole within {ORDER_TIMEOUT_S:g} s"
         raise RefusedError(text, 408) from None
+    # RecursionError: JSON that is nested very deeply, of which a few kilobytes are
+    # enough.
     except (msgspec.MsgspecError, RecursionError) as error:
         what = "query" if endpoint.method == "GET" else "order"
         raise RefusedError(f"the {what} cannot be read: {error}", 400) from None
@@ -384,7 +392,8 @@ def _find_owner(snapshot: Snapshot, wanted: int) -> WorkerView:
 
 
 def _choose_recycled(snapshot: Snapshot, wanted: int | None) -> list[api.Recycled]:
-    # Parked are always the last ones.
+    # Parked are always the last ones: the number of a slot is its place in the kernel's
+    # group of sockets, so a fleet gets smaller from the end.
     slots = [slot for slot in snapshot.slots if not slot.is_parked]
     if wanted is None:
         free = [slot for slot in slots if not _is_changing(slot)]

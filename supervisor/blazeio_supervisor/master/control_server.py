@@ -41,7 +41,7 @@ CONNECTION_COUNT = 64
 """Connections that the control socket has at most; a script gone wild must not take
 the master's descriptors."""
 USER_CONNECTION_COUNT = 48
-"""Of them, connections of one user: the service's own leaves some to root."""
+"""Connections of one user at most: the user of the service leaves some to root."""
 REQUEST_TIMEOUT_S = 5.0
 """A request that is not whole by then is given up."""
 REFUSALS_NOTED_EVERY_S = 60.0
@@ -99,7 +99,9 @@ class ControlServer:
         if settings.no_control:
             note("no_control", "no verb reaches this service: --no-control")
             return
-        if settings.control is None:  # else nobody finds it by its name
+        # With ``--control`` it is found by that path alone, so it takes no name from
+        # others.
+        if settings.control is None:
             naming.claim(settings.instance)
         places = choose_places(
             settings.control, settings.runtime_directory, naming.place
@@ -120,7 +122,9 @@ class ControlServer:
                 self._state.identity = identify_path(place.text)
             self._serve(sock, loop)
             return
-        level = "WARNING" if settings.control else "INFO"  # somebody counts on it
+        # A read-only container has no place for a socket, and nothing is wrong with
+        # that. Who has named one counts on it.
+        level = "WARNING" if settings.control else "INFO"
         text = f"no verb reaches this service: {'; '.join(failures)}"
         note("no_control", text, level)
 
@@ -137,6 +141,8 @@ class ControlServer:
     def _open_socket(self, place: SocketPath) -> socket.socket:
         if place == self._service.naming.place:
             sock = self._service.naming.take_socket()
+            # The socket that has claimed the name is the one that listens: there is no
+            # moment in which another process could bind it.
             sock.listen(BACKLOG)
             return sock
         return _open_socket(place)
@@ -154,11 +160,13 @@ class ControlServer:
         if state.sock is not None:
             state.sock.close()
         if state.place and state.identity:
-            # Our own file, not that of a later service.
+            # By its identity: a later service may have replaced the file by its own.
             remove(state.place.text, state.identity)
         self._service.naming.close()
 
     def _make_app(self) -> App:
+        # Twice the connections: the bound that counts is that of ``Shares``, which
+        # answers whom it refuses.
         app = App(
             connections=2 * CONNECTION_COUNT,
             head_timeout_s=REQUEST_TIMEOUT_S,
@@ -176,6 +184,8 @@ class ControlServer:
         Raises:
             PeerNotAllowedError: It is another user.
         """
+        # SO_PEERCRED (unix(7)): the kernel's word on who called connect. The mode of
+        # the file alone would not do, since an abstract name has none.
         peer = read_peer(connection)
         if peer.uid in (0, self._uid):
             return peer.uid

@@ -263,8 +263,12 @@ class Dashboard:
 
     def _check(self, r: BlazeioServerProtocol) -> None:
         """Refuse an order without the token, which a foreign page cannot send."""
+        # A field of our own and no cookie: a page of another site can have a browser
+        # send cookies along, but no such field without a preflight, which is never
+        # allowed here.
         if not self._is_token(r.headers.get("x-dashboard-token", "")):
             raise Abort("orders need the token", 403)
 
     def _is_token(self, given: str) -> bool:
+        # In constant time: how long ``==`` takes tells how much of a guess is right.
         return bool(self._token) and hmac.compare_digest(given.encode(), self._token)

@@ -1,4 +1,4 @@
-"""The last events of the service, whatever of them is printed, and all counts."""
+"""The last events of the service, printed or not, and the counts of all."""
 
 import asyncio
 import logging
@@ -15,9 +15,9 @@ from blazeio_supervisor.log.setup import EVENT_LOG, note
 from blazeio_supervisor.sockets.listeners import Listeners
 
 EVENTS_KEPT_COUNT = 10_000
-"""Older ones are forgotten,"""
+"""More events than this are not kept: the oldest are forgotten."""
 EVENTS_KEPT_BYTES = 8 * 1024 * 1024
-"""and so are they when all of them together take more memory than this."""
+"""The oldest are forgotten as well when all take more memory than this."""
 _EVENT_BYTES = 600  # of one without its texts: the object, its numbers, its place
 
 
@@ -88,7 +88,8 @@ class EventRing(logging.Handler):
         while len(events) > 1 and (
             len(events) > EVENTS_KEPT_COUNT or self._kept_bytes > EVENTS_KEPT_BYTES
         ):
-            # Of a list, since that is written down as it is: 1 us for the 10,000.
+            # A list and no deque, since it goes over an upgrade as it is; to take the
+            # first of 10,000 takes 1 us.
             self._kept_bytes -= measure(events.pop(0))
 
     def list_after(self, seq: int, most: int | None = None) -> list[EventRecord]:

@@ -157,6 +157,9 @@ class ActionExecutor(Struct, frozen=True, kw_only=True):
         """
         match action:
             case StartForkserver(generation, ticket):
+                # The policy of the new settings holds from the trial on, so that
+                # ``--boot-timeout`` or the health path of a reload count for that
+                # reload.
                 self._go_by(self.reloads.begin(generation, ticket))
                 self.forkservers.start(generation)
             case StopForkserver(generation, mode):
@@ -168,6 +171,8 @@ class ActionExecutor(Struct, frozen=True, kw_only=True):
             case GrantLease(worker):
                 self.orders.grant_lease(worker, self.task_runs)
             case StopWorker(worker, mode):
+                # Made now and not kept: a quick stop shortens the grace period of
+                # workers that are told after it.
                 drain = self.shutdown.make_drain(self.planner.policy)
                 stops = self.shutdown.is_asked
                 self.orders.end(worker, mode, drain, has_heir=not stops)
@@ -219,6 +224,8 @@ class ActionExecutor(Struct, frozen=True, kw_only=True):
         self._go_by(settings)
         set_level(settings.log_level)
         name_master(settings)
+        # Only where the settings have changed: a number that an operator has ordered by
+        # ``scale`` outlives a reload.
         if settings.workers != before.workers:
             is_auto = settings.worker_range is not None
             count = None if is_auto else settings.worker_count
@@ -232,6 +239,7 @@ class ActionExecutor(Struct, frozen=True, kw_only=True):
 
     def _close_listeners(self) -> None:
         self.shutdown.be_final()
+        # A start that still waits for its address must not open it behind the end.
         self.binding.cancel()
         self.slots.close()
 

@@ -206,6 +206,9 @@ class Forkservers:
         origin = LogOrigin(generation=generation)
         if self._child_context.captured is not None:
             ends.append(self._child_context.captured.open(origin))
+        # Before there is a process: the message waits in the socket. It cannot block,
+        # since the buffer of a new socket (net.core.wmem_default, 208 KiB) holds more
+        # than the longest message, 64 KiB.
         send(own, load, [end.fileno() for end in ends[1:]])
         try:
             pid = spawn_forkserver(
@@ -304,6 +307,9 @@ class Forkservers:
         record = self._records.get(spawn.generation)
         if record is not None:
             record.channel.send(order, sockets)
+        # The last ones are the listeners, which stay open in the master for the life of
+        # their slot. What waits to be sent has duplicates, so the others may be closed
+        # in any case.
         for theirs in sockets[: len(sockets) - len(order.terms)]:
             theirs.close()
         if record is None:
@@ -325,7 +331,9 @@ class Forkservers:
         if mode is StopMode.KILL:
             self._child_context.reaper.send_signal(record.pid, signal.SIGKILL)
         elif mode is StopMode.DRAIN and record.has_loaded:
-            record.channel.send(Quit())  # after the forks that it still owes
+            # In the queue behind the forks that it still owes: a signal would overtake
+            # them.
+            record.channel.send(Quit())
         else:
             # In the midst of an import it cannot listen, and has no children.
             self._child_context.reaper.send_signal(record.pid, signal.SIGTERM)
@@ -386,6 +394,8 @@ class Forkservers:
             note("warm_failed", text, "WARNING", generation=record.generation)
 
         def put_fact() -> None:
+            # Called later, when the address is bound: by then this forkserver may have
+            # ended, and another one may load the same generation.
             if self._records.get(record.generation) is record:
                 self._child_context.put_fact(ForkserverReady(record.generation))
 
@@ -426,6 +436,9 @@ class Forkservers:
         if status < 0:
             title = name_children_of("forkserver", 0, record.generation)
             end_orphans_of(self._child_context.loop, title)
+        # The same generation again, by an interpreter that leaves the import to its
+        # workers. The planner does not hear of the first one, so the time to boot goes
+        # on.
         if record.is_unsafe and not (record.is_stopped or record.has_misbehaved):
             why = record.reason
             self._start(record.generation, is_preload=False, why=why)

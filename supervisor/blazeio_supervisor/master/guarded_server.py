@@ -185,9 +185,17 @@ class GuardedServer:
                 return
             except OSError as error:
                 if error.errno in _OUT_OF_RESOURCES:
+                    # accept(2) fails at once for every connection that waits, and the
+                    # listener stays readable: without a rest the loop would spin until
+                    # a descriptor is free.
                     self._rest(sock)
                     return
-                continue  # it failed before it was accepted: accept(2)
+                # Errors of the network that belong to the new connection, as
+                # ECONNABORTED: it is gone, and the next one may be well (accept(2),
+                # "Error handling").
+                continue
+            # On Linux a connection does not inherit O_NONBLOCK from its listener
+            # (accept(2)).
             connection.setblocking(False)
             self._admit(connection, address)
 
@@ -211,7 +219,8 @@ class GuardedServer:
             text = "as many requests as there may be are being answered: ask again"
             _refuse(connection, HTTPStatus.SERVICE_UNAVAILABLE, text)
         except OSError:
-            connection.close()  # its peer is gone
+            # ENOTCONN or the like: its peer is gone.
+            connection.close()
         else:
             task = self._loop.create_task(self._begin(connection, peer))
             self._beginning[task] = peer
@@ -231,6 +240,8 @@ class GuardedServer:
         # A connection that was just accepted is not silent yet.
         occupants += [OpenConnection(each, False) for each in self._beginning.values()]
         victim = choose_displaced(self._shares, occupants, peer)
+        # Forgotten here and not when it is closed, so that the place counts as free for
+        # the next connection of this turn.
         if victim is not None:
             connection = connections[victim]
             self._peers.pop(connection, None)
@@ -259,6 +270,7 @@ def identify_by_user(connection: socket.socket, address: Any) -> Hashable:
 
 def identify_by_address(connection: socket.socket, address: Any) -> Hashable:
     """Return the address of a peer, of IPv6 its network."""
+    # The part behind ``%`` is the zone of a link-local address (RFC 4007, section 11).
     host = ipaddress.ip_address(address[0].partition("%")[0])
     if host.version == 4:
         return host
@@ -273,6 +285,9 @@ def _refuse(connection: socket.socket, status: HTTPStatus, reason: str) -> None:
         f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\n"
         "Connection: close\r\n\r\n"
     )
+    # Nothing was read, so the close may send an RST behind the answer (RFC 9112,
+    # section 9.6). To read first, as is right for a server at large, would let a peer
+    # that may not ask hold a descriptor of the master.
     with connection:
         try:
             connection.send(head.encode() + content)

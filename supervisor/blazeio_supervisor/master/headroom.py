@@ -16,9 +16,9 @@ from blazeio_supervisor.sockets.listeners import Listeners
 
 LOAD_EVERY_S = 1.0
 MEMORY_EVERY_S = 0.2
-"""How often either is read, where the planner wants it;"""
+"""How often the load and the free memory are read where the planner wants them."""
 MEMORY_AT_REST_EVERY_S = 2.0
-"""else the memory so often: it takes 0.1 ms."""
+"""How often the free memory is read otherwise: one look takes 0.1 ms."""
 
 _MOUNTS_V2 = ("sys/fs/cgroup", "sys/fs/cgroup/unified")
 _MOUNT_V1 = "sys/fs/cgroup/memory"
@@ -41,6 +41,8 @@ def read_free_bytes(root: Path = Path("/")) -> int | None:
 def _list_free(root: Path) -> Iterator[int | None]:
     sizes = _read_counts(root / "proc/meminfo")
     available = sizes.get("MemAvailable:")
+    # MemAvailable is the kernel's own estimate of what can be had without swapping
+    # (proc_meminfo(5)); MemFree would leave out the page cache.
     yield None if available is None else available * 1024
     try:
         groups = (root / "proc/self/cgroup").read_text()
@@ -70,6 +72,8 @@ def _read_v2(folder: Path) -> int | None:
         used = _read_number(folder / "memory.current")
     if limit is None or used is None:
         return None
+    # As the kubelet counts the working set of a container: what is used, less the
+    # inactive part of the page cache.
     inactive = _read_counts(folder / "memory.stat").get("inactive_file", 0)
     return limit - (used - inactive)
 
@@ -106,6 +110,8 @@ def read_cpu_s(pid: int) -> float | None:
         octets = Path(f"/proc/{pid}/stat").read_bytes()
     except OSError:
         return None
+    # Behind the last ``)``: the name of a process may hold blanks and parentheses
+    # (proc_pid_stat(5)). Then utime and stime are the 12th and 13th field.
     after_name = octets.rpartition(b")")[2].split()
     return (int(after_name[11]) + int(after_name[12])) / _TICKS_PER_S
 

@@ -92,6 +92,8 @@ class SlotListeners:
         of the service.
         """
         self._listeners.unlink()
+        # What a worker still accepts from is left to it: to shut it here would reset
+        # what waits in the queue.
         attended = self._workers.serving_slots | self.adopted.keys()
         self._listeners.shut_slots_except(attended)
         try:
@@ -169,10 +171,16 @@ class ListenerWatch:
                 "waited there was lost",
                 "ERROR",
             )
+            # The socket is the same one, and listens again. But a worker whose
+            # ``accept`` has failed may have given it up, so it gets a descriptor that
+            # it polls anew.
             self._workers.hand_listeners(each.slots)
             for slot, worker in list(self._slots.adopted.items()):
                 if each.slots is not None and slot in each.slots:
                     self._slots.adopt(slot, worker)
+        # The kernel has numbered the sockets of the group anew
+        # (``TcpGroup.note_lost``): the old program would steer to other slots than
+        # those that were meant.
         if renewed:
             self._steerer.apply_again(self._listeners)
         self._report(failures)
@@ -193,6 +201,9 @@ class ListenerWatch:
         for record in list(self._workers.records.values()):
             queue = self._listeners.queue_of(record.slot)
             reading = self._readings.read_row(record.worker)
+            # A queue that stands is no fault in a worker that is full or blocked: those
+            # have their own ladder (``fleet/health.py``). What is left is one whose
+            # loop runs and that does not poll.
             is_idle = (
                 record.is_serving
                 and queue is not None
@@ -266,6 +277,8 @@ class ListenerModes:
         for slot in range(self._listeners.slot_count):
             for queue in self._listeners.all_of(slot):
                 fd = queue.sock.fileno()
+                # One fcntl(2) for each listener, 20 times a second; O_NONBLOCK belongs
+                # to the open file description, which all its holders share (open(2)).
                 if fd >= 0 and os.get_blocking(fd):
                     os.set_blocking(fd, False)
                     self._note(slot)
@@ -280,7 +293,8 @@ class ListenerModes:
 # Opening the addresses of the service, at once or when the app says its own.
 
 
-RETRY_FOR_S = 2.0  # a predecessor that is just ending has let go by then
+# A predecessor that is just ending has let go of its address by then.
+RETRY_FOR_S = 2.0
 _RETRY_EVERY_S = 0.05
 
 

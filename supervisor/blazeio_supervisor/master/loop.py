@@ -1,6 +1,9 @@
 """The control loop: facts go to the planner, and its actions are carried out.
 
 A turn comes when there are facts, and when the planner's timer is due.
+
+The planner is a pure function of facts and time, and calls nothing. An action may put
+facts: they wait for the next turn, so no decision is begun in the midst of another.
 """
 
 import asyncio
@@ -25,11 +28,13 @@ from blazeio_supervisor.master.workers import WorkerReadings
 Execute = Callable[[Action], None]
 
 AGAIN_S = 0.1
-"""After a decision that failed comes the next one, with the same order to stop."""
+"""The next decision comes so long after one that has failed; an order to stop is then
+decided on again."""
 QUIET_S = 1.0
-"""After a printed fault; those of the same name are only kept and counted."""
+"""For so long after a fault was printed, others of the same name are only kept and
+counted."""
 MOST_CHARS = 1000
-"""Of the text of a fault, which holds whatever was told."""
+"""Of the text of a fault, which quotes facts; those may hold long texts of children."""
 
 
 class FactQueue:
@@ -119,7 +124,7 @@ class ControlLoop:
         self._set_timer()
 
     def end(self) -> None:
-        """Take no more."""
+        """Take no more turns."""
         self._is_over = True
         if self._timer is not None:
             self._timer.cancel()
@@ -135,7 +140,9 @@ class ControlLoop:
         deadline = self._planner.next_deadline_at()
         if self._timer is not None:
             self._timer.cancel()
-        # A deadline in the past, of a turn that failed, would have the loop spin.
+        # After a decision that has failed, the planner still has its old deadlines,
+        # some of them in the past. A timer for one of these would be due at once, again
+        # and again.
         due_at = max(min(at, deadline or at), self._not_before)
         self._timer = self._facts.loop.call_at(due_at, self._look)
 
@@ -159,9 +166,12 @@ class ControlLoop:
         if self._may_rest_on(now):
             due_at = now + self._planner.policy.beat_every_s
             deadline = self._planner.next_deadline_at() or due_at
+            # No deadline is missed by this: the timer goes by the earlier of the two.
             self._timer = self._facts.loop.call_at(min(due_at, deadline), self._look)
             return
         facts: list[Fact] = []
+        # Each by itself: one that fails keeps neither the others from looking nor the
+        # planner from its turn.
         for watch in self._watches:
             try:
                 watch.look(now)
@@ -171,6 +181,9 @@ class ControlLoop:
             self._beats_at = now
             try:
                 with_spans = self._planner.wants_spans
+                # Read here, and not by a timer of their own, so that the beats and the
+                # time of one decision belong together: a beat that was read earlier
+                # makes a worker look late.
                 facts = self._readings.read_beats(with_spans=with_spans)
             except Exception as error:
                 self._note_fault("turn_failed", f"cannot read the scoreboard: {error}")
@@ -178,7 +191,8 @@ class ControlLoop:
 
     def _take_turn(self) -> None:
         facts = self._facts.take()
-        if facts:  # else the timer was faster
+        # else a turn by the timer has taken them already
+        if facts:
             self._plan(facts)
 
     def _plan(self, facts: list[Fact]) -> None:
@@ -213,6 +227,8 @@ class ControlLoop:
         except Exception as error:
             text = f"a fault of the supervisor, at {action!r}: {error}"
             self._note_fault("action_failed", text[:MOST_CHARS])
+            # The planner has noted that this process is there. Unless it hears of an
+            # end, it waits for it until the boot timeout is over.
             if isinstance(action, Spawn):
                 reason = f"{type(error).__name__}: {error}"
                 self._facts.put_fact(

@@ -100,14 +100,23 @@ class Master:
 
     async def run(self) -> int:
         """Serve until the end; return the exit code."""
+        # The order is that of need. Events are kept before anything can happen; orphans
+        # come to us before the first child is forked; what was inherited is known
+        # before anybody asks which addresses are open; and the signals, blocked since
+        # the start of the program, are let through only now that each has a handler, so
+        # that none can end us unheard.
         self._components.events.attach()
-        # Whoever has started us may have been a shell with others in the background.
+        # A shell that has exec'd us may have left children in the background: they are
+        # not of the app, and are not ended with it.
         self._known_children = list_children(os.getpid())
         become_subreaper()
         self._state.listeners.inherit(take_inherited(self._settings.given_fds))
         self._watch_signals()
         release((STOPS | CHANGES) - self._polled)
         self._components.control.open(self._loop)
+        # A failure here is one of the operator's settings: it is found before an
+        # address of the service is open, so no client was let into a queue that nobody
+        # will serve.
         if self._opens_metrics():
             self._bind()
         return await self.run_on()
@@ -115,12 +124,16 @@ class Master:
     async def run_on(self) -> int:
         """Serve until the end, once the service has begun or was taken over."""
         name_master(self._settings)
-        # Signals are for the main thread, which an exec leaves as the only one.
+        # The kernel gives a signal to any thread that does not block it (signal(7)). In
+        # this one its C handler would only make a note for the main thread, which an
+        # exec would then lose: ``_signals_blocked`` of an upgrade blocks them in the
+        # main thread alone.
         executor = ThreadPoolExecutor(1, "blazeio", _block_signals)
         self._loop.set_default_executor(executor)
         beside = [self._loop.create_task(self._components.sampler.run())]
         if self._settings.reload:
             beside.append(self._loop.create_task(self._watch_code()))
+        # Last: from here on each fact has the planner act, and what acts must be there.
         self._components.control_loop.begin()
         try:
             return await self._components.shutdown.wait()
@@ -128,11 +141,15 @@ class Master:
             self._components.control_loop.end()
             for task in beside:
                 task.cancel()
+            # Awaited, since asyncio reports a task that is destroyed while it is
+            # pending as a fault ("Task was destroyed but it is pending!").
             await asyncio.wait(beside)
             await self._close()
 
     async def _close(self) -> None:
         components = self._components
+        # The port is refused first. Then what the app has left behind is ended, which
+        # may print until then; then those who follow the events read that all is over.
         self._state.listeners.shut()
         self._end_orphans()
         components.events.detach()
@@ -176,6 +193,9 @@ class Master:
 
     def _begin(self) -> None:
         try:
+            # The file with our pid is written only now: a second service that is
+            # started by mistake has failed to bind by then, and has left the file of
+            # the first one alone.
             self._claim()
         except UsageError as error:
             self._components.shutdown.give_up(error, "pid_file_taken")
@@ -188,7 +208,12 @@ class Master:
     # Another image of the master
 
     def resume(self) -> None:
-        """Go on where the image before has stopped; nothing is read or sent yet."""
+        """Go on where the image before has stopped; nothing is read or sent yet.
+
+        The readers that this adds to the loop are not called yet, since the loop runs
+        only after the point of no return. If the image before has to come back, it
+        finds every message still unread.
+        """
         components = self._components
         components.events.attach()
         components.banner.note_taken_over()
@@ -205,7 +230,12 @@ class Master:
         return self._components.control_loop.rehearse(now)
 
     def watch_again(self) -> None:
-        """Watch signals and processes in the place of the image before."""
+        """Watch signals and processes in the place of the image before.
+
+        An exec closes the pidfds, but a child stays the child of this pid; and one that
+        has died meanwhile stays a zombie until it is waited for (wait(2)), so no end is
+        missed.
+        """
         self._watch_signals()
         self._components.workers.watch_again()
         self._components.forkservers.watch_again()
@@ -244,7 +274,13 @@ class Master:
             call()
 
     def _poll_for(self, number: signal.Signals, call: Callable[[], object]) -> None:
-        """Carry out a signal that stays blocked, now and from now on."""
+        """Carry out a signal that stays blocked, now and from now on.
+
+        The kernel sends SIGTTOU to a background process for each write to its terminal
+        (with ``stty tostop``), unless the signal is blocked or ignored; then the write
+        is done (POSIX 11.1.4). A handler that logs would be sent the next one by its
+        own line.
+        """
         hold([number])
         while signal.sigtimedwait([number], 0) is not None:
             self._change(call)
@@ -254,6 +290,8 @@ class Master:
         self._components.facts.put_fact(ScaleAsked(change=change, by=by))
 
     def _park(self) -> None:
+        # A terminal sends SIGWINCH to its foreground process group for each change of
+        # its size (ioctl_tty(2)): there it says nothing about the service.
         if not is_in_foreground():  # else the window was resized
             self._components.facts.put_fact(ParkAsked("SIGWINCH"))
 

@@ -32,7 +32,7 @@ EACH_EVERY_S = 2.0
 """How often each worker is measured, as long as that is cheap."""
 
 AT_REST_EVERY_S = 60.0
-"""How often one is that nobody asks for anything."""
+"""How often a worker is measured that nobody sends a request."""
 
 LEAST_PAUSE_S = 0.1
 """64 workers, each every 2 s, took 0.6 % of a core."""
@@ -40,7 +40,7 @@ COST_FACTOR = 50.0
 """After a reading that took t seconds, none for this many times t: 2 %."""
 
 MOST_TABLE_BYTES = 32 * 1024 * 1024
-"""Of page tables that are walked, which stand for 16 GiB of pages: up to a second.
+"""Size of page tables that are walked, which stand for 16 GiB of pages: up to a second.
 Of a larger process the kernel's own counts are taken."""
 
 _LINE = re.compile(rb"^(\w+):\s+(\d+) kB$", re.MULTILINE)
@@ -74,6 +74,9 @@ def read_memory(pid: int) -> Memory | None:
     try:
         with open(f"/proc/{pid}/status", "rb") as file:
             counts = _read_sizes(file.read())
+        # VmPTE is read first, without a walk: a process can grow its page tables at no
+        # cost by mapping the same pages again, and the walk below cannot be
+        # interrupted.
         if counts.get(b"VmPTE", 0) > MOST_TABLE_BYTES:
             own_bytes, resident_bytes = counts[b"RssAnon"], counts[b"VmRSS"]
             return Memory(own_bytes, resident_bytes, resident_bytes)
@@ -82,6 +85,8 @@ def read_memory(pid: int) -> Memory | None:
     except ProcessLookupError:
         return None
     except FileNotFoundError:
+        # Two causes with one errno: the process is gone, or the kernel has no
+        # smaps_rollup (it came with Linux 4.14).
         if os.path.exists(f"/proc/{pid}"):
             raise
         return None
@@ -151,6 +156,8 @@ class MemorySampler:
             if not self._unknown:
                 self._give_up(worker, pids[worker], error)
             self._unknown.add(worker)
+            # An app can make itself unreadable (prctl(2), PR_SET_DUMPABLE): one such
+            # worker must not end the measuring of the others.
             return self._has_measured or not self._unknown >= pids.keys()
         self._has_measured = True
         if memory is not None:
@@ -204,6 +211,8 @@ async def _measure_aside(pid: int) -> Memory | None:
         with contextlib.suppress(RuntimeError):  # the loop is closed
             loop.call_soon_threadsafe(take, memory, failure)
 
+    # Not in an executor, whose threads Python joins at its exit: a walk that takes long
+    # would hold up the end of the service.
     threading.Thread(target=measure, name="memory", daemon=True).start()
     return await measured
 
@@ -236,7 +245,8 @@ def find_counter(groups: str, root: Path = Path("/")) -> Path | None:
         if not controllers:
             places = [f"{mount}{path}/memory.events" for mount in _MOUNTS]
         elif controllers == "memory":
-            # In a container the path is often that of the host.
+            # Of version 1 a container often sees its own group at the mount, while
+            # /proc/self/cgroup has the path of the host.
             tails = (path, "")
             places = [f"{_MOUNT_V1}{tail}/memory.oom_control" for tail in tails]
         else:
@@ -296,6 +306,7 @@ class OomKills:
         """
         if status != -signal.SIGKILL or self._count() <= self._accounted:
             return ""
+        # One kill explains one death: the next SIGKILL may be an operator's.
         self._accounted += 1
         return OOM_REASON
 

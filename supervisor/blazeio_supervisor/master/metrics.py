@@ -65,10 +65,10 @@ RESULTS = {
     "reload_failed": "failed",
     "reload_superseded": "superseded",
 }
-"""By the event of each ask."""
+"""The result of a reload, by the event that reports its end."""
 
 FAULTS = ("turn_failed", "planner_failed", "action_failed")
-"""Each is an event, too; they are not to be."""
+"""Events of faults of the supervisor itself; there should be none."""
 
 REASONS = ("late", "blocked", "misbehaved", "asked", "requests", "lifetime", "memory")
 """Why workers are replaced; beside these their exits, as they come to happen."""
@@ -353,8 +353,8 @@ def _list_app(totals: AppTotals) -> Iterator[Metric]:
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 FRESH_FOR_S = 1.0
-"""Who asks again meanwhile gets the same text: with 256 slots one takes 20 ms of
-the master's loop."""
+"""A text is given out for so long: with 256 slots it takes 20 ms of the master's loop
+to write one."""
 
 
 class Exposition(Collector):
@@ -398,11 +398,11 @@ CONNECTION_COUNT = 64
 """Connections that it has at most; a scraper gone wild must not take the master's
 descriptors."""
 PEER_CONNECTION_COUNT = 16
-"""Of them, connections of one address (of IPv6, one /64) or of one user."""
+"""Connections of one address (of IPv6, one /64) or of one user at most."""
 METRICS_COUNT = 32
 """Answers of ``/metrics`` under way at most: the other places are the probes'."""
 PEER_METRICS_COUNT = 8
-"""Of them, answers to one address or user."""
+"""Answers of ``/metrics`` to one address or user at most."""
 REQUEST_TIMEOUT_S = 5.0
 """A request that is not whole by then is given up."""
 ANSWER_TIMEOUT_S = 30.0

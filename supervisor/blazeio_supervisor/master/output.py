@@ -35,13 +35,15 @@ from blazeio_supervisor.worker.forkserver import open_again
 LINE_BYTES = 16 * 1024
 """A longer line is cut into several."""
 PIECE_BYTES = 16 * 1024
-"""Taken of one process in one turn of the loop."""
+"""Octets that are read of one process in one turn of the loop."""
 LINES_PER_TURN = 64
-"""Written of one process in one turn; the next ones wait, and so does the process."""
+"""Lines of one process that are written in one turn; the others wait, and in the end
+the process does, since its socket is full."""
 LAST_BYTES = 1024 * 1024
-"""Taken of each process at the end of the service; some may go on printing."""
+"""Octets that are read of each process at the end of the service: one that is not ours
+to end may print on for ever."""
 LAST_S = 0.2
-"""For all of that: what is not written by then is lost."""
+"""Time for all of that; what is not written by then is lost."""
 MOST_ORPHANS = 64
 """Of the processes that were left behind by workers; those of older ones print into
 the void: each of them holds a descriptor of the master's."""
@@ -220,6 +222,8 @@ class CapturedOutput:
         if reader.is_over:
             self._forget(reader)
         elif reader.has_lines:
+            # The process has to wait meanwhile: its socket is not read until its lines
+            # are written.
             self._loop.remove_reader(reader.sock.fileno())
             self._loop.call_soon(self._write_on, reader)
 
@@ -290,6 +294,8 @@ class LogFile:
             fd = open_to_append(self._path, _MODE)
         except OSError as error:
             return f"{self._path}: {error.strerror}; going on with the old one"
+        # dup2(2) exchanges the file in one step: a line that is written at this moment
+        # goes to the old file or to the new one, and never to a closed descriptor.
         os.dup2(fd, self._fd, inheritable=False)
         os.close(fd)
         self.take_place()
@@ -339,7 +345,7 @@ class LogReopener:
         self._writers = writers
 
     def reopen(self) -> str:
-        """Open all anew; return why the log itself is not in a new file, or ""."""
+        """Open every log anew; return why the log itself could not be, or ""."""
         failure = self._log_file.reopen() if self._log_file else ""
         if failure:
             note("logs_reopened", failure, "ERROR")

@@ -101,6 +101,9 @@ class _PidFile:
         if not self._path:
             return
         self.check()
+        # After ``check``, so that the file is small and regular. Between this and
+        # ``replace`` another service may be as fast; then the later one has the file,
+        # and the earlier one leaves it alone at its end.
         rival = _find_rival(self._path)
         if rival:
             raise UsageError(
@@ -108,6 +111,8 @@ class _PidFile:
                 "stop that, or name another file"
             )
         try:
+            # Written beside and renamed over it (rename(2)): a reader sees the old
+            # content or the new, and no half of one.
             self._identity = replace(self._path, f"{os.getpid()}\n".encode(), _MODE)
         except OSError as error:
             raise UsageError(f"{self._label}: {error.strerror}") from None

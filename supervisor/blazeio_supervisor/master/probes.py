@@ -33,6 +33,7 @@ async def ask(sock: socket.socket, path: str) -> tuple[bool, str]:
 
     Healthy is a 2xx, nothing else: a redirect says that somebody else may be.
 
+
     Returns:
         Whether it is healthy; if not, why, in one line.
     """
@@ -41,6 +42,8 @@ async def ask(sock: socket.socket, path: str) -> tuple[bool, str]:
         writer.write(_serialize_request(path))
         async with asyncio.timeout(MOST_S):
             octets = await _read(reader)
+        # The worker has closed the connection without a word: perhaps it has died, and
+        # then its exit status, which the reaper is about to read, says more than this.
         if not octets:
             await asyncio.sleep(NEWS_OF_DEATH_S)
     except TimeoutError:
@@ -119,6 +122,7 @@ class HealthChecks:
         sock = self._connect(worker)
         if sock is not None:
             task = asyncio.create_task(self._ask(worker, sock))
+            # The loop refers to its tasks weakly (asyncio.create_task).
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
@@ -158,6 +162,8 @@ class Probes:
             self._open[worker] = asyncio.create_task(self._ask(worker, sock))
 
     async def _ask(self, worker: int, sock: socket.socket) -> None:
+        # The worker reads the end of file, and closes a connection that has brought no
+        # request: its close is the answer.
         sock.shutdown(socket.SHUT_WR)
         reader, writer = await asyncio.open_connection(sock=sock)
         try:

@@ -90,6 +90,8 @@ class Reloads:
         """
         outcome = asyncio.get_running_loop().create_future()
         try:
+            # Read at the time of the order: what the operator sees in the file now is
+            # what is tried, also where the reload has to wait for another one.
             trial = self._live.read_again()
         except UsageError as error:
             text = f"{by} asked for a reload, nothing has changed: {error}"
@@ -107,6 +109,9 @@ class Reloads:
         Those of a reload are on trial from now on: if its code is not taken, they
         are not either.
         """
+        # Without a ticket nobody has asked for new settings: a generation that is
+        # loaded because a forkserver was lost has those in force, whatever was on
+        # trial.
         self._trial = None
         if ticket is not None:
             self._trial = generation, self._open[ticket].trial
@@ -114,6 +119,8 @@ class Reloads:
 
     def settings_of(self, generation: int) -> Settings:
         """Return the settings that a generation is loaded with."""
+        # Workers of the old generation are still forked while the new one is on trial,
+        # and need the settings that they were loaded with.
         if self._trial is not None and self._trial[0] == generation:
             return self._trial[1].settings
         return self._live.settings
@@ -122,6 +129,7 @@ class Reloads:
         """Answer all who have asked; return the settings in force from now on."""
         if self._trial is not None and self._trial[0] == ended.generation:
             if ended.is_ok:
+                # A copy: ``take`` changes the object in place, which others hold.
                 self._before = replace(self._live)
                 self._live.take(self._trial[1])
             self._trial = None

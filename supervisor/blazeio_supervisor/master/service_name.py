@@ -28,7 +28,8 @@ from blazeio_supervisor.ipc.socket_paths import (
 _NUMBERED_COUNT = 99
 """So many names of a kind; one more is told apart by its pid and a random word, so
 that nobody who takes names in advance can take all of them."""
-_ROOM_CHARS = 5  # "-1000"
+# Room for a number such as "-1000".
+_ROOM_CHARS = 5
 
 
 class Home(Struct, frozen=True):
@@ -146,6 +147,8 @@ def _bind(place: SocketPath) -> socket.socket:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         sock.setblocking(False)
+        # Every connection inherits it; a client could otherwise send descriptors, which
+        # nobody here would receive and close.
         refuse_descriptors(sock)
         sock.bind(place.address)
     except OSError:
@@ -165,7 +168,9 @@ def _describe_holder(place: SocketPath) -> str:
         try:
             sock.connect(place.address)
             peer = read_peer(sock)
-        except OSError:  # nobody listens, or the queue is full
+        # ECONNREFUSED where nobody listens, EAGAIN where its queue is full
+        # (connect(2)).
+        except OSError:
             uids = [each.uid for each in list_listening() if each.name == place.text]
             return f"{place} is taken{f' by uid {uids[0]}' if uids else ''}"
     where = f"pid {peer.pid}" if peer.pid else "a process of another container"

@@ -59,10 +59,14 @@ class Shutdown:
             is_quick: Once a quick end was asked for, it stays quick.
             by: Who asks, for the log.
         """
+        # Set before the fact is put: signals that came in the same turn of the loop are
+        # looked at one after the other, and a reload behind a TERM must do nothing.
         self.is_asked = True
         self._is_quick |= is_quick
         self.on_ask(is_quick)
-        # From now on a reload or a change of the count would only be in the way.
+        # From now on a reload or a change of the count would only be in the way. What
+        # waits behind a blocked signal is dropped when the process ends, and changes no
+        # exit code.
         self.hold(CHANGES)
         self._facts.put_fact(StopAsked(is_quick, by))
 
@@ -72,6 +76,8 @@ class Shutdown:
         cause = error.__cause__
         self._notifier.fail(str(error), getattr(cause, "errno", None))
         self._failure = error.exit_code
+        # Once the planner runs there are processes, which have to end first. Before,
+        # there are none, and nobody would take the fact.
         if self.has_begun:
             self.ask(True, "")
         else:
@@ -80,6 +86,8 @@ class Shutdown:
     def be_final(self) -> None:
         """Note that no connection may begin any more; only SIGINT still counts."""
         self.is_final = True
+        # A second TERM, as systemd or an impatient operator sends it, adds nothing.
+        # SIGINT is left open, since it makes a gentle end a quick one.
         self.hold(STOPS)
 
     def make_drain(self, policy: Policy) -> Drain:
@@ -135,6 +143,10 @@ master was suspended."""
 
 class LastResort:
     """Ends the service when the planner does not, from the first order to stop on.
+
+    The time is counted in ticks, and of a tick that comes late only a part. After the
+    machine was suspended, or the master stopped (SIGSTOP), a deadline would be over at
+    once, though the workers have not had that time either.
 
     Args:
         loop: The master's.

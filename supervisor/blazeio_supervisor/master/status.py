@@ -82,7 +82,7 @@ class ServiceState(Struct, frozen=True, kw_only=True):
 
     @property
     def settings(self) -> Settings:
-        """Those in force now."""
+        """The settings in force now."""
         return self.live_settings.settings
 
 

@@ -1,7 +1,8 @@
 """Messages to the service manager: sd_notify(3), without a library.
 
-One datagram is one message, ``KEY=value`` lines, perhaps with descriptors. Its
-protocol is stable; a library for it would bring a compiler or swallow errors.
+One datagram is one message, ``KEY=value`` lines, perhaps with descriptors. The
+manual calls the protocol stable. The libraries for it need a compiler, bring their own
+libsystemd, or send no descriptors and swallow errors.
 
 Nothing here blocks: a message that the manager has no room for is kept, in
 order, until it has.
@@ -68,6 +69,8 @@ class NotifySocket:
         """
         if self._address is not None and lines:
             octets = "\n".join(lines).encode("utf-8", "backslashreplace")
+            # Duplicates, since it may be sent much later: a listener may be closed by
+            # then.
             self._kept.append((octets, tuple(os.dup(fd) for fd in fds)))
             self._send_kept()
 
@@ -110,7 +113,10 @@ class NotifySocket:
                 self._loop.add_writer(self._connect().fileno(), self._send_kept)
                 return
             except OSError:
-                self._disconnect()  # it has gone; the next one may find another
+                # Nobody listens there any more (ECONNREFUSED). The message is lost,
+                # which must not end the service; the next one connects anew, to whoever
+                # listens at the path by then.
+                self._disconnect()
             _close_all(fds)
             self._kept.popleft()
         if self._sock is not None:
@@ -118,6 +124,8 @@ class NotifySocket:
 
     def _connect(self) -> socket.socket:
         if self._sock is None:
+            # Connected, since only then ``poll`` tells whether the receiver has room;
+            # of a datagram socket that is not connected it tells of our own buffer.
             sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
             sock.setblocking(False)
             try:
@@ -169,6 +177,9 @@ class SystemdNotifier:
 
     def store(self, name: str, sockets: Sequence[socket.socket]) -> None:
         """Store sockets in the manager for the next start, under one name."""
+        # In the order of the slots, though it does not help: the manager returns them
+        # in an order of its own, so the next start finds out which queue is which
+        # (``sort_by_order``).
         for at in range(0, len(sockets), FDS_PER_MESSAGE):
             fds = [sock.fileno() for sock in sockets[at : at + FDS_PER_MESSAGE]]
             self.notifier.send("FDSTORE=1", f"FDNAME={name}", fds=fds)
@@ -198,10 +209,15 @@ class SystemdNotifier:
 def _describe_stage(stage: Stage) -> list[str]:
     match stage:
         case Stage.READY:
-            # A wrapper may have been started instead of us.
+            # MAINPID: the unit may have started a wrapper that has forked us. Where it
+            # takes messages of all its processes (NotifyAccess=all), this says which
+            # one is the main process.
             return ["READY=1", f"MAINPID={os.getpid()}"]
         case Stage.RELOADING:
-            # The manager's clock too: it tells this reload from an earlier one.
+            # The clock that the manager has, too (CLOCK_MONOTONIC, sd_notify(3)): it
+            # tells this reload from an earlier one. Without it, in the same message, a
+            # reload of Type=notify-reload fails at its timeout (tried with systemd 254
+            # to 262).
             return ["RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}"]
         case Stage.STOPPING:
             return ["STOPPING=1"]

@@ -11,7 +11,7 @@ from blazeio_supervisor.ipc.messages import (
 )
 
 NAME_COUNT = 256
-"""Of tasks that are remembered; reloads may have brought other names each time."""
+"""Tasks that are remembered; each reload may have brought other names."""
 
 
 class TaskRun(Struct):
@@ -55,7 +55,7 @@ class TaskRun(Struct):
 
 
 class TaskRuns(Struct):
-    """All of them.
+    """All tasks that run once.
 
     Attributes:
         by_name: In the order in which they were declared first.

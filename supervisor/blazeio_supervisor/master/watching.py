@@ -65,6 +65,8 @@ def choose_polling(watch: FileWatch, mounts: Mapping[str, str]) -> FileWatch:
     """
     if watch.polls is not None:
         return watch
+    # inotify(7) tells nothing of changes that another machine has made on a network
+    # file system, nor of those on the host of a shared folder.
     return replace(watch, polls=any(_is_deaf(each, mounts) for each in watch.folders))
 
 

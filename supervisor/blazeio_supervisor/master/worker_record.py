@@ -104,6 +104,10 @@ class WorkerRecord(Struct):
     def check(self, message: FromWorker) -> None:  # noqa: C901 - a table
         """Note that this message has come, and whether it may come.
 
+        A worker runs code of the app, which can write to the channel what it likes. So
+        each message has its place in a worker's life, and the first one that is out of
+        place ends the worker. Nothing later has to ask whether a message makes sense.
+
         Raises:
             ChildFault: A worker sends no such message, or not now.
         """
@@ -118,10 +122,14 @@ class WorkerRecord(Struct):
                 self.has_address = True
             case Ready(_, tasks):
                 is_due, self.has_ready = not self.has_ready, True
+                # A second ``Ready`` must not exchange the tasks under a lease that was
+                # granted.
                 self.tasks = tasks if is_due else self.tasks
             case WorkerEvent():
                 is_due = self.has_ready and self.said_count < MOST_SAID
                 self.said_count += 1
+            # Only names that were declared: runs are counted by name, and an app could
+            # fill the memory of the master with new ones.
             case TaskBegan(name) | TaskEnded(name):
                 is_due = self.has_lease and any(t.name == name for t in self.tasks)
             case Broadcast():
@@ -176,6 +184,8 @@ def explain_silence(status: int, *, is_importing: bool) -> tuple[int, str]:
         return status, ""
     when = "while it was imported" if is_importing else "before it was ready"
     code = ExitCode.NOT_IMPORTABLE if is_importing else ExitCode.APP_FAILED
+    # A worker that finds its channel closed can tell it in no other way than by its
+    # status.
     if status == CHANNEL_CLOSED:
         return code, (
             f"the app has closed descriptors that it did not open, {when} "
@@ -185,7 +195,7 @@ def explain_silence(status: int, *, is_importing: bool) -> tuple[int, str]:
 
 
 MOST_NAMED = 4
-"""Requests that are named as in flight."""
+"""Requests in flight that the log names; the others are only counted."""
 
 
 def describe_in_flight(row: Row) -> str:
@@ -198,6 +208,8 @@ def describe_in_flight(row: Row) -> str:
     in_flight = reading.in_flight
     if not in_flight:
         return "no request was in flight"
+    # The row tells how many are in flight, and not which. The last ones that began are
+    # the best guess.
     begun = row.read_begun(reading.requests - in_flight)
     longest = row.read_longest()
     words = [escape_line(each) for each in begun[: min(in_flight, MOST_NAMED)]]
@@ -249,7 +261,10 @@ class WorkerOrders:
         if record is None:
             return
         record.is_told_to_end = True
-        if mode is StopMode.DRAIN:  # needs no pid
+        # Over the channel, so this needs no pid. It counts as not serving from the
+        # order on, and not from its answer: it must get neither listeners nor
+        # connections any more.
+        if mode is StopMode.DRAIN:
             record.is_serving = False
             heir = self._find_heir(record) if has_heir else None
             if heir is None:
@@ -283,6 +298,9 @@ class WorkerOrders:
         self, record: WorkerRecord, heir: WorkerRecord, drain: Drain
     ) -> None:
         ours, theirs = make_pair()
+        # The connections go from one worker to the other, not through the master. A
+        # descriptor that was sent stays open in the message (unix(7)), so both ends are
+        # closed here.
         with ours, theirs:
             heir.channel.send(TakeConnections(), [theirs])
             record.channel.send(drain, [ours])
@@ -326,6 +344,8 @@ class WorkerOrders:
         if record is None:
             return None
         own, theirs = socket.socketpair()
+        # Code of the app has the other end, and could send descriptors along with its
+        # answer, which nobody here would close.
         refuse_descriptors(own)
         with theirs:
             for sock in (own, theirs):
@@ -362,7 +382,9 @@ class WorkerOrders:
         record = self._records.get(worker)
         if record is None or record.pid is None or not record.channel.is_open:
             return None
-        if not record.has_ready:  # before that the signal would end it
+        # By default a real-time signal ends the process (signal(7)), and its handler is
+        # there only in a worker that serves.
+        if not record.has_ready:
             return None
         pid = record.pid
         return follow_profile(

@@ -132,14 +132,18 @@ class Workers:
             listeners, which are the worker's own, are the caller's to close.
         """
         queues = self._listeners.all_of(spawn.slot)
-        row = self._ledger.take()  # what may fail comes first
+        # What may fail comes first, while nothing has to be undone. It is likely to
+        # fail where the master is short of descriptors (EMFILE): each worker costs it
+        # several.
+        row = self._ledger.take()
         own, theirs = make_child_pair()
         asker, answerer = socket.socketpair()
         identity = spawn.worker, spawn.slot, spawn.generation
         record = WorkerRecord(*identity, row, ChildChannel(own), StackCall(asker))
         self.records[spawn.worker] = record
         self._listen(record)
-        # A descriptor of its own, since all that is its is closed by the caller.
+        # The caller closes all of these once they are sent. The row keeps its
+        # descriptor, so a duplicate goes.
         ends: list[Sendable] = [theirs, answerer, Descriptor(os.dup(row.fileno()))]
         if self._child_context.captured is not None:
             ends.append(self._child_context.captured.open(LogOrigin(*identity)))
@@ -168,11 +172,15 @@ class Workers:
         record = self.records.get(worker)
         if record is None:
             return None
+        # Until the forkserver has named the pid it is that of the first sender, so that
+        # no second process can speak on the same channel.
         return record.sender if record.pid is None else record.pid
 
     def _on_channel_closed(self, worker: int) -> None:
         record = self.records.get(worker)
-        if record is not None and record.is_serving:  # else it is on its way out
+        # One that serves on without a channel could never be told to drain. One that
+        # boots has its deadline, and any other is on its way out.
+        if record is not None and record.is_serving:
             self.report_fault(worker, CLOSED_ITS_CHANNEL)
 
     def report_fault(self, worker: int, reason: str) -> None:
@@ -219,7 +227,10 @@ class Workers:
             self._child_context.captured.note_forked(worker, pid)
         record.note("worker_forked", "it boots", "DEBUG")
         self._child_context.put_fact(WorkerForked(worker, pid))
-        if record.is_serving:  # its word was faster than the forkserver's
+        # Two sockets have no order between them: its ``Ready`` may have been read
+        # before the forkserver's ``Forked``. The fact has waited for the pid, without
+        # which the planner could not end the worker.
+        if record.is_serving:
             self._note_ready(record)
 
     def _find_unanswered(self, worker: int, generation: int) -> WorkerRecord:
@@ -285,6 +296,8 @@ class Workers:
         try:
             self._watch(record.worker, pid)
         except NotOurChildError:
+            # It has ended, and somebody has reaped it. The planner must hear of the end
+            # all the same, or the slot would stay empty.
             self._on_exit(record.worker, UNKNOWN_STATUS)
 
     # Their messages
@@ -299,6 +312,8 @@ class Workers:
             case Ready(is_tls):
                 record.is_serving = True
                 self._child_context.note_scheme(record.generation, is_tls=is_tls)
+                # A canary is ready, too, though it accepts from nowhere: ``is_serving``
+                # lets it have listeners and the connections of others.
                 if record.pid is not None:
                     self._note_ready(record)
             case Failed(_, reason, frames):
@@ -317,6 +332,8 @@ class Workers:
             case WorkerEvent():
                 record.note(message.event, message.text, "WARNING", message.traceback)
             case Address(host, port):
+                # A script says its address only when it calls ``web.runner()``, and
+                # waits there for the first ``Listen``.
                 self._child_context.need_address(
                     host, port, lambda: self._hand_listeners(worker)
                 )
@@ -360,9 +377,13 @@ class Workers:
         if status < 0 or status == UNKNOWN_STATUS:
             title = name_children_of("worker", record.slot, record.generation)
             end_orphans_of(self._child_context.loop, title)
+        # Before ``fold``, which unmaps the row. The memory outlives the worker, so this
+        # works for one that was killed in the midst of a request, too.
         at_work = describe_in_flight(record.row) if record.has_ready else ""
         self._ledger.fold(record.row, record.slot, record.worker)
         reason, oom = record.reason, ""
+        # A SIGKILL of our own is not laid to the charge of the kernel, though it may
+        # have killed another process of the same control group just now.
         if not (record.is_killed or record.has_misbehaved):
             oom = self._child_context.oom_kills.explain(status)
             reason = reason or oom
@@ -387,7 +408,7 @@ class Workers:
 
 EVERY_S = 1.0
 MOST_NAMED = 8
-"""Of those that were reaped at once; the others are only counted."""
+"""Pids that the log names of those reaped at once; the others are only counted."""
 
 
 class OrphanReaper:
@@ -409,6 +430,8 @@ class OrphanReaper:
 
     def look(self, now: float) -> None:
         """Reap orphans, if it is time again; ``now`` is monotonic seconds."""
+        # A child whose pid is not known yet would be taken for an orphan, and its exit
+        # status would be lost (``Reaper.reap_orphans``).
         if now < self._next_at or self._workers.is_forking:
             return
         self._next_at = now + EVERY_S
@@ -458,6 +481,8 @@ class WorkerReadings:
         for record in list(self._records.values()):
             reading, memory = record.row.read(), record.memory
             if record.row.fault:
+                # The app can write to this memory. A value that cannot be is read as 0,
+                # so that nothing here has to reckon with it, and the worker is ended.
                 self._accuse(record.worker, record.row.fault)
             beats.append(
                 Beat(

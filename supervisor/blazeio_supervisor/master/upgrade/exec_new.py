@@ -121,6 +121,8 @@ async def rehearse(
         if not ended.done():
             ended.set_result(status)
 
+    # Watched like any child: else it would be reaped as an orphan, and its status be
+    # lost.
     reaper.watch(pid, note_end)
     try:
         async with asyncio.timeout(launch.timeout_s + _SLACK_S):
@@ -132,6 +134,8 @@ async def rehearse(
     finally:
         reaper.send_signal(pid, signal.SIGKILL)  # nobody waits for it any more
         os.close(reader)
+    # Both: a child that was killed after its word has not shown that it gets to its
+    # end.
     if status != 0 or not word.startswith(OK):
         reason, _, frames = word.partition("\n")
         silence = f"it ended with status {status}, and said nothing"
@@ -259,6 +263,7 @@ class Upgrades:
 
         It goes on when whoever asked no longer waits.
         """
+        # A client that leaves cancels the handler, which must not end the upgrade.
         return await asyncio.shield(self._begin(self._upgrade(by)))
 
     async def _upgrade(self, by: str) -> UpgradeOutcome:
@@ -308,6 +313,8 @@ class Upgrades:
         new = Launch.of_new(image, state_fd, self.timeout_s, new_fd)
         old = Launch.of_old(image, state_fd, self.timeout_s, old_fd)
         try:
+            # The way back is rehearsed as well, and at the same time: a new image that
+            # fails after the exec has nothing else.
             there, back = await asyncio.gather(
                 rehearse(self._reaper, new, pipes[0], fds),
                 rehearse(self._reaper, old, pipes[1], fds),
@@ -333,7 +340,9 @@ class Upgrades:
         if self._planner.is_held:
             give_up_at += self._planner.policy.hold_s
         while True:
-            await asyncio.sleep(_SETTLE_EVERY_S)  # signals become facts meanwhile
+            # The loop runs before each look: signals that were sent become facts, and
+            # messages that have come are read.
+            await asyncio.sleep(_SETTLE_EVERY_S)
             obstacle = self._planner.why_not_upgrade()
             if obstacle and not self._planner.is_held:
                 raise RehearsalError(obstacle)
@@ -352,7 +361,12 @@ class Upgrades:
     # The exec
 
     async def _leave(self, run: UpgradeRun) -> None:
+        # The connection of the client does not go over: its answer must have left by
+        # then.
         await asyncio.sleep(ANSWER_S)
+        # From here on no signal may become a call in this image, which an exec would
+        # lose. One that is blocked stays pending over it (signal(7)), and comes in the
+        # next image.
         with _signals_blocked() as before:
             try:
                 image = await self._settle()
@@ -373,12 +387,16 @@ class Upgrades:
             OSError: The kernel refused, and nothing has happened.
         """
         state_fd, fds = self._write(run, image)
-        # What hangs must be given up before a watchdog ends us.
+        # While the new image is being imported nobody feeds the watchdog of systemd
+        # (WatchdogSec=): what hangs must be given up in half of its time, so that the
+        # old image can still be back before the manager ends us.
         watchdog_s = self._planner.policy.watchdog_s or float("inf")
         timeout_s = min(self.timeout_s, watchdog_s / 2)
         launch = Launch.of_new(image, state_fd, timeout_s)
         sys.stdout.flush()
         for fd in fds:
+            # Only now, and undone if execve fails: a process that is forked in between
+            # would otherwise keep every listener of the service open.
             os.set_inheritable(fd, True)
         try:
             os.execve(launch.interpreter, launch.words, launch.environment)

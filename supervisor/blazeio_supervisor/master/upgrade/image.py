@@ -79,7 +79,9 @@ def keep_image() -> KeptImage:
     Raises:
         OSError: A file is gone already, or the system has no room.
     """
-    import_module(stage0.ENTRY)  # used by no image but one that has come back
+    # Only an image that was execed uses it, so it is not loaded yet: it would be
+    # missing in the archive, and with it the way back.
+    import_module(stage0.ENTRY)
     archive = io.BytesIO()
     extensions: dict[str, int] = {}
     with zipfile.ZipFile(archive, "w") as z:
@@ -89,6 +91,9 @@ def keep_image() -> KeptImage:
             if path is None:
                 z.mkdir(place)  # a namespace: a package without a file of its own
             elif isinstance(spec.loader, ExtensionFileLoader):
+                # dlopen(3) wants a file, so a C extension cannot lie in the archive.
+                # pip replaces files instead of writing into them; the open descriptor
+                # is still the old one.
                 extensions[name] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
             else:
                 is_package = spec.submodule_search_locations is not None
@@ -96,6 +101,8 @@ def keep_image() -> KeptImage:
                 _write_module(z, place, path, spec.cached)
     return KeptImage(
         archive_fd=seal("blazeio-image", archive.getbuffer()),
+        # The very file that runs, also when its path is another one by now
+        # (proc_pid_exe(5)).
         interpreter_fd=os.open("/proc/self/exe", os.O_RDONLY | os.O_CLOEXEC),
         extensions=extensions,
         home=f"{sys.base_prefix}:{sys.base_exec_prefix}",
@@ -123,6 +130,7 @@ def is_compiled(path: str, cached: str) -> bool:
     """
     try:
         with open(cached, "rb") as file:
+            # The header of a .pyc file: PEP 552.
             head = file.read(_HEADER.size)
     except OSError:
         return False
@@ -146,6 +154,8 @@ def seal(name: str, octets: bytes | memoryview) -> int:
     fd = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     with open(fd, "wb", closefd=False) as file:
         file.write(octets)
+    # Sealed, so that what was rehearsed is what is run: nobody who gets hold of the
+    # descriptor can change it (fcntl(2), F_SEAL_WRITE).
     fcntl.fcntl(fd, fcntl.F_ADD_SEALS, _SEALS)
     os.lseek(fd, 0, os.SEEK_SET)
     return fd
@@ -161,6 +171,8 @@ def _list_specs() -> Iterator[tuple[str, ModuleSpec]]:
 
 
 def _is_of_interpreter(spec: ModuleSpec) -> bool:
+    # Built-in and frozen modules have no file, and neither has a namespace package,
+    # which is ours to keep.
     if not spec.has_location:
         return spec.submodule_search_locations is None
     place = str(spec.origin)
@@ -213,6 +225,8 @@ class Launch(Struct, frozen=True):
         """Return the start of a rehearsal of the way back."""
         timeout_s *= _BACK_FACTOR
         orders, environment = _compose(OLD, image, state_fd, timeout_s, result_fd)
+        # An interpreter that is started through /proc/self/fd cannot find its standard
+        # library from its own path (``getpath``), so it is told.
         environment["PYTHONHOME"] = image.home
         interpreter = f"/proc/self/fd/{image.interpreter_fd}"
         return cls(interpreter, orders, environment, timeout_s)

@@ -49,6 +49,8 @@ def rehearse(state_fd: int) -> str:
     """
     state, _ = _read(state_fd)
     master = _make_master(state, asyncio.Runner().get_loop())
+    # At the time at which the state was written: by now deadlines may have come, and
+    # what the planner does about them would look as if it had misread the state.
     require_calm(master.rehearse(state.master.fleet.clock.real))
     return find_version()
 
@@ -70,12 +72,16 @@ def resume(state_fd: int, failure: str) -> Callable[[], int]:
     apply_config(settings.log_terms)
     configure_logs(settings.log_terms)
     configure_other_logs(settings.log_terms)
+    # A Runner, since the loop is needed before it runs: processes are watched already.
     runner = asyncio.Runner()
     master = _make_master(state, runner.get_loop())
     master.watch_again()
     master.note_outcome(state, failure)
 
     def run() -> int:
+        # The point of no return: the numbers that the other image knows are closed.
+        # Only then are signals let through, to a master that can no longer be replaced
+        # by the other one.
         _let_go(state_fd, fds, state.image.list_fds() if failure else [])
         signal.pthread_sigmask(signal.SIG_SETMASK, state.run.signal_mask)
         with pid_removed(settings.pid_file), runner:
@@ -116,6 +122,7 @@ def _let_go(state_fd: int, fds: Sequence[int], kept: Sequence[int]) -> None:
 
 
 def _take(fd: int) -> socket.socket:
+    # A duplicate: the number itself stays open for the image that may come back.
     sock = socket.socket(fileno=os.dup(fd))
     sock.setblocking(False)  # it is already: this is Python's own timeout
     return sock

@@ -57,6 +57,8 @@ def main() -> NoReturn:
     orders = json.loads(sys.argv[1])
     orders["environment"] = dict(os.environ)
     os.environ.update(orders.get("hidden", {}))  # what led into folders of other users
+    # Python has put it first, since it is what is run (``python FILE``): modules of the
+    # old image would win over those of the new one.
     archive = sys.path.pop(0)
     if orders["image"] == NEW or orders["result_fd"] is not None:
         _arm(orders)  # but who comes back in earnest may take its time
@@ -69,8 +71,12 @@ def main() -> NoReturn:
         if orders["result_fd"] is not None:
             _end_rehearsal(orders, f"{OK}{entry.rehearse(orders['state_fd'])}", 0)
         run = entry.resume(orders["state_fd"], orders["failure"])
+    # BaseException: a ``sys.exit`` while the new image is imported, or a
+    # KeyboardInterrupt, is a failure like any other, and would otherwise end the
+    # service.
     except BaseException as error:
         _give_up(orders, error)
+    # Not before ``resume`` has returned, which may hang as an import may.
     _disarm()
     sys.exit(run())
 
@@ -97,6 +103,7 @@ def _arm(orders: dict[str, Any]) -> None:
         _give_up(orders, TimeoutError(f"it did not begin within {span_s:g} s"))
 
     signal.signal(signal.SIGALRM, give_up)
+    # The image before has blocked all signals, and an exec keeps the mask (signal(7)).
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGALRM])
     signal.setitimer(signal.ITIMER_REAL, orders["timeout_s"])
 
@@ -107,6 +114,8 @@ def _disarm() -> None:
 
 
 def _give_up(orders: dict[str, Any], error: BaseException) -> NoReturn:
+    # First: a second call of this function from the handler would exec in the midst of
+    # it.
     signal.setitimer(signal.ITIMER_REAL, 0.0)
     signal.signal(signal.SIGALRM, signal.SIG_IGN)
     reason, frames = _explain(error)
@@ -115,7 +124,9 @@ def _give_up(orders: dict[str, Any], error: BaseException) -> NoReturn:
     sys.stderr.write(frames)
     sys.stderr.flush()
     if orders["image"] == OLD:
-        os._exit(1)  # the workers answer what they have, and end
+        # No image is left. The workers see the end of their channels, answer what they
+        # have, and end.
+        os._exit(1)
     _exec_old(orders, reason)
 
 
@@ -136,6 +147,7 @@ def _exec_old(orders: dict[str, Any], reason: str) -> NoReturn:
     environment = dict(orders.pop("environment"), PYTHONHOME=orders["old_home"])
     orders |= {"image": OLD, "failure": reason}
     words = [*orders["command"], json.dumps(orders)]
+    # By descriptor (fexecve(3)): the interpreter on the disk may be another one by now.
     os.execve(orders["interpreter_fd"], words, environment)
 
 

@@ -169,6 +169,9 @@ def load_state(
         return take_part(kind, fd, take)
 
     try:
+        # First, and by a structure that reads of any version only what it needs: the
+        # whole state of another version would fail in a field, which says nothing to an
+        # operator.
         _check_versions(unpack(octets, _Head))
         state = unpack(octets, UpgradeState, read)
     except (
@@ -186,6 +189,7 @@ def load_state(
 def take_part(kind: type, fd: int, take: Callable[[int], socket.socket]) -> Any:
     """Return a part that is not a value, from its descriptor."""
     if kind is Row:
+        # The image before may come back and has this number.
         return Row(os.dup(fd))
     sock = take(fd)
     return sock if kind is socket.socket else (get_origin(kind) or kind)(sock)
