@@ -22,19 +22,21 @@ from blazeio_supervisor.fleet.room import count_room
 from blazeio_supervisor.fleet.scale import scale_to
 
 BUSY = 0.75
-"""More workers are wanted when each computes for more than this share of the time,"""
+"""More workers are wanted when each computes for more than this share of the time."""
 GROW_AFTER_S = 2.0
-"""for so long;"""
+"""More are started once the workers have been busy for so long."""
 TARGET = 0.6
-"""then so many that each computes for this share."""
+"""So many are started that each would compute for this share."""
 IDLE = 0.5
-"""One less is wanted when those that were left would compute for less than this,"""
+"""One less is wanted when those left would each compute for less than this share."""
 SHRINK_AFTER_S = 60.0
-"""for so long; then the same holds for the next."""
+"""One is ended once that has held for so long; the next one after as long again."""
 SETTLE_S = 3.0
-"""After a move the load is not looked at for so long."""
+"""After a move the load is not looked at for so long: a worker that has just begun
+computes more than usual, and its siblings still what is now its part."""
 _SMOOTHED_OVER_S = 2.0
-_FULL = 0.95  # whoever computes all the time may have more to do than can be seen
+# One that computes all the time may have more to do than can be seen.
+_FULL = 0.95
 _GROWTH_AT_ONCE = 2  # times as many as there are
 
 
@@ -95,12 +97,17 @@ class LoadScaler(Struct):
             self.demand = demand
         else:
             weight = min((now - self.read_at) / _SMOOTHED_OVER_S, 1.0)
+            # An exponential mean whose weight goes with the time since the last
+            # reading: the master reads about once a second, and later when it is busy.
             self.demand += weight * (demand - self.demand)
         self.read_at = now
         return self.demand
 
     def _grow(self, demand: float, count: int, queued: int) -> int:
         wanted = ceil(demand / TARGET)
+        # The demand cannot be read where it is cut off: connections that wait are not
+        # computed on, and a full core shows no more than one core. So the number is
+        # raised by half.
         if queued > count or demand > _FULL * count:
             wanted = max(wanted, ceil(1.5 * count))
         return min(max(wanted, count + 1), _GROWTH_AT_ONCE * count)
@@ -144,7 +151,9 @@ class Autoscale(Struct):
         active = list(context.roster.active())
         if self.is_fixed or not may_move or context.is_void or not loads:
             return
-        if len(shares) == len(active):  # else one boots, or has just begun
+        # With one reading missing a worker boots or has just begun, and the others
+        # carry its part: the sum would be taken for a demand that is about to go.
+        if len(shares) == len(active):
             self._decide(context, shares, sum(load.queued for load in loads))
 
     def _take(self, context: PlanContext, loads: list[LoadRead]) -> list[float]:

@@ -63,6 +63,8 @@ class Boot(Struct):
             context.report("ready", text, of=first)
             self._answer(context)
             return None
+        # Behind the first worker that serves, so that a failure in the same turn ends
+        # nothing that already serves.
         if context.policy.is_development:
             return self._try_again(context, rollout)
         return context.failures[0] if context.failures else None
@@ -90,6 +92,8 @@ class Boot(Struct):
         elif rollout.is_asked and not self.is_given_up:
             self._give_up(context, "the code has changed meanwhile")
         roster = context.roster
+        # Until all of the last boot is gone: its processes may still hold what the app
+        # needs alone (a port of its own, a lock file).
         if self.is_given_up and not roster.forkservers and not roster.workers:
             self.tickets = [asked.ticket for asked in rollout.hand_over()]
             if self.tickets:

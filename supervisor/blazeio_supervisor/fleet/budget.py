@@ -146,6 +146,8 @@ class ErrorBudget(Struct):
     def _count_old(self, least: int) -> Counts:
         old = self.last.keys() - self.new
         over_time = sum((self.last[w] - self.first[w] for w in old), Counts())
+        # Over the same time if possible: what befalls both versions, as a database that
+        # is gone, shows in both shares only then.
         if over_time.answered >= least:
             return over_time
         return sum((self.last[w] for w in old), Counts())
@@ -154,7 +156,8 @@ class ErrorBudget(Struct):
         budget = policy.rollback_5xx
         if budget is None or new.share <= old.share + budget:
             return ""
-        # One more of each, since none of few says little.
+        # One error more, and two answers more, than there were (Laplace's rule of
+        # succession): that none of ten has failed does not say that none will.
         expected = (old.errors + 1) / (old.answered + 2)
         if not is_no_chance(new.errors, new.answered, expected):
             return ""
@@ -187,6 +190,8 @@ def _judge_spans(policy: Policy, new: Counts, old: Counts) -> str:
     if factor is None or old.answered < policy.rollback_min_requests:
         return ""
     p95_s = find_p95_s(old.spans)
+    # The first bucket whose upper end is at or above the bound: what lies in the
+    # buckets behind it took longer for certain.
     slow = [edge >= max(factor * p95_s, LEAST_SPAN_S) for edge in SPAN_EDGES_S]
     if True not in slow[:-1]:
         return ""
@@ -223,6 +228,8 @@ def is_no_chance(count: int, total: int, expected: float) -> bool:
     share = count / total
     if share <= expected:
         return False
+    # Kullback and Leibler's distance between the two shares; the text of the module
+    # says what follows from it.
     distance = share * log(share / expected)
     if share < 1:
         distance += (1 - share) * log((1 - share) / (1 - expected))

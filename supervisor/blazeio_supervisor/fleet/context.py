@@ -143,8 +143,11 @@ class SteadyClock(Struct):
         else:
             was_late = self.is_late
             surplus_s = max(0.0, now - self.asked_at - late_tick_s)
+            # ``now < real`` should not be, since monotonic time does not run back
+            # (clock_gettime(2)); nobody is judged in such a turn either.
             self.is_late = surplus_s > 0 or now < self.real
             self.is_void = self.is_late and not was_late
+            # Steady time never runs back, since deadlines were made from it.
             self.time += max(0.0, now - self.real - surplus_s)
         self.real = now
 

@@ -54,6 +54,8 @@ class LoopWatchdog(Struct):
             return
         for handle in serving:
             silent_s = _silent_s(context, handle)
+            # All are marked before any is judged: whether it is the machine depends on
+            # how many are late, and not on the order in which they are looked at.
             handle.health.is_late = silent_s >= context.policy.steer_after_s
             if handle.health.is_late:
                 handle.health.good_beats = 0
@@ -81,6 +83,8 @@ def _rests(handle: WorkerHandle) -> bool:
 
 def _silent_s(context: PlanContext, handle: WorkerHandle) -> float:
     """Return for how long it has said nothing though it should."""
+    # From the moment on at which it was ready, if that is later: it may boot for long
+    # before its first beat.
     silent_s = context.now - max(handle.health.beat_at, handle.ready_at or 0.0)
     return silent_s - context.policy.rest_every_s if _rests(handle) else silent_s
 
@@ -89,10 +93,14 @@ def _mark(context: PlanContext, handle: WorkerHandle, *, is_excused: bool) -> No
     """Steer away from and adopt for a late worker; end that after good beats."""
     health = handle.health
     is_full = health.beat is not None and health.beat.is_full
+    # A full worker accepts nothing until one of its connections ends, so its queue
+    # needs somebody at once.
     if is_full or (health.is_late and not is_excused):
         health.is_avoided = True
         if is_full or _silent_s(context, handle) >= context.policy.adopt_after_s:
             health.needs_adopter = True
+    # Several good beats, since a loop that is blocked again and again has single good
+    # ones in between, and each change of the weights costs a call into the kernel.
     elif health.good_beats >= context.policy.good_beats and not health.is_late:
         health.is_avoided = health.needs_adopter = False
 
@@ -101,6 +109,8 @@ def _escalate(context: PlanContext, handle: WorkerHandle, *, is_excused: bool) -
     policy, silent_s = context.policy, _silent_s(context, handle)
     limit_s = policy.machine_timeout_s if is_excused else policy.timeout_s
     may_dump = context.now - handle.health.dumped_at >= policy.dump_every_s
+    # The stacks are asked for before the TERM, while it still stands where it is
+    # blocked.
     if silent_s >= limit_s:
         _dump(context, handle, silent_s)
         reason = f"its loop has stood still for {silent_s:.1f} s (--timeout)"
@@ -172,6 +182,8 @@ def _change_adopter(context: PlanContext, slot: Slot) -> None:
     ]
     if fit:
         adopter = min(fit, key=lambda handle: _find_burden(roster, handle))
+        # Adopt first, then release: there is no moment in which nobody accepts from the
+        # queue.
         context.act(AdoptQueue(slot.index, adopter.worker))
         _release(context, slot)
         slot.adopter = adopter
@@ -190,6 +202,8 @@ def _find_burden(roster: Roster, handle: WorkerHandle) -> tuple[float, float, in
     """Return the load of an adopter: a queue counts as a request in flight."""
     adopted = sum(slot.adopter is handle for slot in roster.slots)
     lag_s = 0.0 if handle.health.beat is None else handle.health.beat.lag_s
+    # The slot last, so that of equal ones the same is chosen each time, and a
+    # simulation can be repeated.
     return (handle.health.in_flight + adopted, lag_s, handle.slot)
 
 
@@ -231,6 +245,8 @@ class Steering(Struct):
         if context.is_void or len(slots) < 2:
             return
         live = _choose_live(context)
+        # With no weight at all the shell detaches its program (``reuseport.steer``);
+        # before the first one there is none to detach.
         if not live and not self.weights:
             return  # nothing to take back yet
         self.shares = {
@@ -250,6 +266,8 @@ class Steering(Struct):
         self.moved_at = context.now
         mean = sum(handle.health.load for handle in live) / len(live)
         for handle in live:
+            # Bounded on both sides: a load is an estimate, and a wrong one may cost
+            # half of a share, and no more.
             target = min(max(EVEN * mean / handle.health.load, LEAST), MOST)
             gap = target - self.shares[handle.worker]
             if abs(gap) >= STEP:

@@ -34,6 +34,8 @@ class TaskLease(Struct):
         for fact in context.facts:
             if isinstance(fact, LeaseReturned):
                 self._return(context, fact.worker)
+        # A worker is in the roster until it was reaped, so its tasks cannot run any
+        # more when the lease goes to another one.
         if self.holder is not None and self.holder not in context.roster.workers:
             self.holder = None
         if self.holder is None and may_grant:

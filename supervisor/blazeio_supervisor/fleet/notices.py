@@ -49,9 +49,13 @@ class WatchdogFeed(Struct):
         if watchdog_s is None:
             return False
         if self.fed_at is None:
-            self.fed_at = self.probed_at = context.now  # systemd counts from READY
+            # systemd activates the watchdog when the start is over (systemd.service(5),
+            # WatchdogSec=).
+            self.fed_at = self.probed_at = context.now
         is_shown = is_excused or fresh > 0 or _has_answered(context)
         self.is_shown = self.is_shown or is_shown
+        # Without proof the workers are asked again each time, so that one answer that
+        # is lost, or one slow worker, does not end the service.
         since = self.fed_at if self.is_shown else max(self.fed_at, self.probed_at)
         if not context.has_come(since + watchdog_s / SHARE):
             return False
@@ -180,6 +184,8 @@ class Notices(Struct):
             return None
         if stage is Stage.BOOTING and self._is_boot_overdue(context):
             return None
+        # The next EXTEND_TIMEOUT_USEC= must come within the time that the last one
+        # named (sd_notify(3)): 20 s are asked for every 5 s.
         asked_at = self.extended_at
         if asked_at is not None and not context.has_come(asked_at + EXTEND_EVERY_S):
             return None

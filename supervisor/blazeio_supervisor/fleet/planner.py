@@ -81,6 +81,9 @@ class Planner:
             rng=self._rng,
             facts=tuple(facts),
         )
+        # The order of the duties is part of what is decided: facts first, then what
+        # ends the service, then what replaces, then what fills the gaps, and the queues
+        # and weights last, since they follow from who serves after all that.
         self._apply_facts(context)
         if state.stopping.is_active or state.stopping.is_leaving:
             state.rollout.abort(context, "the service is stopping")
@@ -94,6 +97,8 @@ class Planner:
         else:
             self._run_duties(context)
         is_serving = state.boot.has_served and not state.stopping.is_active
+        # In each state of the service: also one that is parked or drains has to take
+        # the lease back.
         state.lease.run(context, may_grant=is_serving)
         state.notices.run(context, state)
         wake_for_deadlines(context)

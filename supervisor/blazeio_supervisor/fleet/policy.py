@@ -51,10 +51,10 @@ class Policy(Struct, frozen=True, kw_only=True):
             code that dies one second after it was ready costs nothing.
         hold_s: After the last slot was replaced, how long every new worker
             must live on before the way back (the old forkserver) is given up.
-        least_hold_s: Either hold ends after this already, once the new code has
-            shown enough: each new worker has answered
-        proof_request_count: as many requests, and no greater share of them by 5xx than
-            the old code.
+        least_hold_s: Either hold ends after this already, once each new worker has
+            answered ``proof_request_count`` requests, and no greater share of them
+            by 5xx than the old code.
+        proof_request_count: How many requests that takes.
         rollback_5xx: New code goes back if its share of 5xx is greater than that of
             the old by more than this, None: whatever it is.
         rollback_latency: New code goes back if its p95 is more than so many times that
@@ -66,23 +66,24 @@ class Policy(Struct, frozen=True, kw_only=True):
             back has the same time.
         is_oom_fatal: A worker that the kernel kills for lack of memory ends the
             service.
-        least_workers: Where the load decides on the number, no less,
-        most_workers: and no more; None: the load does not decide.
-        memory_reserve_bytes: Memory that is left free by whoever starts a worker
+        least_workers: The fewest workers where the load decides on the number.
+        most_workers: The most workers then; None: the load does not decide.
+        memory_reserve_bytes: Memory that must stay free when a worker is started
             beside others.
         worker_limit: The most workers that ``scale`` may ask for.
         tick_every_s: The longest the planner lets the master sleep.
         late_tick_s: A turn later than asked by more than this is the
             machine's fault: the surplus is not counted as time, and the first
             such turn ends nobody.
-        beat_every_s: How often the master reads the scoreboard. A worker
-            beats at least as often,
-        rest_every_s: but one whom nobody asks once in this span; so often it is
-            read while all of them rest. What follows is late by as much for it.
+        beat_every_s: How often the master reads the scoreboard. A worker beats
+            at least as often, unless it rests.
+        rest_every_s: How often a worker beats that nobody sends a request, and how
+            often the scoreboard is read while all workers rest. For such a worker
+            all that follows comes later by this much.
         steer_after_s: No beat for this long: no new connections.
         adopt_after_s: No beat for this long: a sibling takes its queue too.
-        dump_after_s: No beat for this long: its stacks are dumped,
-        dump_every_s: at most this often for one worker.
+        dump_after_s: No beat for this long: its stacks are dumped.
+        dump_every_s: The stacks of one worker are dumped at most this often.
         timeout_s: No beat for this long: TERM. ``inf``: never.
         machine_timeout_s: The same while most workers are late at once, which
             is the machine's fault until then.
@@ -180,8 +181,12 @@ class Backoff(Struct):
         if self.failures == 1:
             self.next_at = now
             return
+        # The exponent is bounded before the power is: after a night of failures
+        # ``2**doublings`` would be an integer of thousands of digits.
         doublings = min(self.failures - 2, _MOST_DOUBLINGS)
         wait_s = min(policy.backoff_base_s * 2**doublings, policy.backoff_most_s)
+        # Jitter, so that many slots, or many machines, whose app has lost its database
+        # do not all come back to it in the same instant.
         share = 1 + policy.backoff_jitter * (2 * rng.random() - 1)
         self.next_at = now + wait_s * share
 

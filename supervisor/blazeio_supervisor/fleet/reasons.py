@@ -43,7 +43,8 @@ def describe_exit(status: int, reason: str = "") -> str:
 
 
 _FROM_OUTSIDE = frozenset({1, 2, 3, 9, 15})
-"""HUP, INT, QUIT, KILL and TERM: a process that fails gets others."""
+"""HUP, INT, QUIT, KILL and TERM come from outside; a process that fails by itself dies
+of others (SEGV, ABRT, BUS)."""
 
 
 def was_killed(status: int | None) -> bool:

@@ -33,7 +33,8 @@ def _ask(context: PlanContext, asked: RecycleAsked) -> None:
         return
     slot = slots[index]
     if slot.owner is None:
-        slot.backoff.reset()  # the operator does not want to wait for it
+        # The operator asks for a worker now, and does not want to wait for the backoff.
+        slot.backoff.reset()
     elif slot.owner.is_serving and not slot.owner.retire_reason:
         _mark(context, slot.owner, asked_for(asked.by), "asked")
 
@@ -96,7 +97,8 @@ def _find_use(context: PlanContext, handle: WorkerHandle) -> tuple[str, str]:
         jitter = round(policy.max_requests_jitter * handle.chance)
         if beat.requests >= policy.max_requests + jitter:
             return f"served {beat.requests} requests (--max-requests)", "requests"
-    used_bytes = beat.memory_bytes or 0  # not sampled: nothing to judge by
+    # It was not sampled yet where there is no size: nothing to judge by.
+    used_bytes = beat.memory_bytes or 0
     if policy.max_memory_bytes is not None and used_bytes > policy.max_memory_bytes:
         return f"uses {used_bytes / MIB:.0f} MiB (--max-memory)", "memory"
     return "", ""
@@ -185,6 +187,8 @@ def _note(context: PlanContext, failure: Failure, handle: WorkerHandle) -> None:
         return
     slot = context.roster.slots[handle.slot]
     backoff = slot.backoff
+    # Before this failure is counted: after a worker that has served for long it is the
+    # first one again, and the next worker starts at once.
     if handle.is_stable(context.now, context.policy.stable_after_s):
         slot.reset_failures()
     backoff.fail(context.now, context.policy, context.rng)

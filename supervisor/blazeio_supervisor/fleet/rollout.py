@@ -297,6 +297,8 @@ class Rollout(Struct):
 
     def run(self, context: PlanContext) -> None:
         """Go on as far as the facts allow."""
+        # What goes wrong comes first: a target that failed in this turn must not be
+        # promoted in it.
         reason = self._claim_failures(context)
         if not reason and self._is_overdue(context):
             reason = self._describe_delay(context)
@@ -305,6 +307,8 @@ class Rollout(Struct):
             self._fail(context, reason)
         elif self.waiting and self.phase in _BEFORE_READY:
             self._supersede(context)
+        # Several phases may be over in one turn: with a fast import and no hold nothing
+        # but these steps would be waited for.
         before = None
         while before is not self.phase:
             before = self.phase
@@ -380,6 +384,8 @@ class Rollout(Struct):
         elif canary.has_passed:
             canary.promote(context)
             self.canary, self.error_share = None, canary.error_share
+            # From here on each worker that has to be forked runs the new code: also one
+            # that dies while its slot waits to be replaced.
             self._spread(context, self.target)
             self.step = Phase.ROLLING
 
@@ -408,6 +414,7 @@ class Rollout(Struct):
 
     def _hold(self, context: PlanContext) -> None:
         if context.has_come(self.held_at) or self._is_proven(context):
+            # Only now: with the forkserver the way back is gone.
             self._stop_forkserver(context, self.previous)
             self._end(context)
 
@@ -449,6 +456,8 @@ class Rollout(Struct):
         return ours[0].sentence if ours else ""
 
     def _is_ours(self, failure: Failure) -> bool:
+        # On the way back a worker of the old code that fails is respawned like any
+        # other. Only without its forkserver is there no way back at all.
         if self.phase is Phase.ROLLING_BACK:
             is_forkserver = not isinstance(failure.who, WorkerHandle)
             return is_forkserver and failure.who.generation == self.previous
@@ -482,6 +491,7 @@ class Rollout(Struct):
                 f"{self.waiting[0].by}"
             )
             context.act(ReportStatus("reload_superseded", text, generation=self.target))
+        # They are answered at the end of the reload that has taken the place of theirs.
         self.superseded += self.asked
         self.asked = []
         self.step = Phase.IDLE

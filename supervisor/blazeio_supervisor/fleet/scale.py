@@ -64,6 +64,7 @@ def _park(slot: Slot) -> None:
 
 def _retire_surplus(context: PlanContext) -> None:
     roster = context.roster
+    # Parked workers that serve count as well: as long as too few others do, they stay.
     surplus = sum(1 for _ in roster.serving()) - sum(1 for _ in roster.active())
     for slot in reversed(roster.slots):
         if not slot.is_parked:

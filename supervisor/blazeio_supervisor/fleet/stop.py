@@ -71,6 +71,8 @@ class Stopping(Struct):
                 self._ask(context, fact, has_served=has_served)
         if self.is_leaving and self._has_left(context):
             self._begin(context, "", is_quick=False)
+        # A worker that got ready during the delay has not heard the order yet, and
+        # would obey the SIGTERM that systemd may have sent to all of the control group.
         elif self.is_leaving and any(isinstance(f, WorkerReady) for f in context.facts):
             context.act(KeepServing())
 
@@ -78,6 +80,8 @@ class Stopping(Struct):
         """Drain all that are left; exit when none is."""
         roster = context.roster
         if not self.has_closed:
+            # Before anybody drains: each order to drain says by then that nobody comes
+            # after that worker (``Drain.is_final``).
             self.has_closed = True
             context.act(CloseListeners())
         for forkserver in list(roster.forkservers.values()):

@@ -87,6 +87,8 @@ def step_worker(
     """Apply one event to a worker."""
     before, step = handle.state, TABLE[handle.state, event]
     handle.state = step.state
+    # Before the TERM: the handler of the app, or its default action, may be faster than
+    # the answer.
     if event in _LATE and step.send is StopMode.TERM:
         context.act(AskStack(handle.worker))
     if step.send is not None:
@@ -94,7 +96,9 @@ def step_worker(
     if step.state is State.SERVING and handle.ready_at is None:
         handle.ready_at = context.now
     if _keeps_deadline(before, step.state):
-        pass  # the boot deadline runs from the Spawn on
+        # The boot deadline runs on from the Spawn: a forkserver that forks slowly must
+        # not give its workers more time.
+        pass
     elif step.state is not before:
         _set_deadline(context, handle, context.policy.grace_s)
     if before in WANTED and not handle.is_wanted:
@@ -179,6 +183,8 @@ def _set_deadline(
     Whatever it was told, it is killed ``kill_after_s`` after its grace period.
     """
     policy = context.policy
+    # KILLING has no deadline: a process in an uninterruptible sleep (state D, ps(1))
+    # dies when the kernel lets it, and no further signal helps.
     handle.deadline_at = None
     if handle.state is State.DRAINING:
         handle.deadline_at = context.now + grace_s
@@ -256,6 +262,8 @@ def _apply_forked(context: PlanContext, worker: int, pid: int) -> None:
     if handle is not None:
         handle.pid = pid
         step_worker(context, handle, Event.FORKED)
+    # Only a number that was given out: a forkserver that names any other one lies, and
+    # the master has refused it by then.
     elif context.roster.was_given_out(worker):
         stop_late_fork(context, worker, pid)
 
