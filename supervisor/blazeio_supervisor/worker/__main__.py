@@ -116,6 +116,7 @@ class Generation(Struct):
         app = None
         if self.load.is_preload and path.module:
             app = self._preload(path)
+        # Before the workers are forked: each has a socket for its stacks of its own.
         self.dump.end(self.own)
         if app is not None:
             address = app.host, app.port, app.tls is not None
@@ -125,8 +126,6 @@ class Generation(Struct):
         execs = app is None and self._needs_exec()
         gc.collect()
         gc.freeze()  # no collection in a worker ever unshares these pages
-        # From here on the channel tells of the master's end, and the workers
-        # that are left must be seen to.
         set_parent_death_signal(0)
         # Blocked, not ignored: a worker that is told to end before it has
         # unblocked it still gets the signal.

@@ -16,9 +16,12 @@ import weakref
 from collections.abc import Callable, Sequence
 from time import monotonic
 from types import FrameType
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from blazeio_supervisor.log.formats import STDERR, LogOrigin
+
+if TYPE_CHECKING:
+    import asyncio
 
 log = logging.getLogger("blazeio.worker")
 
@@ -52,6 +55,9 @@ def end_forked(error: BaseException | None) -> NoReturn:
         sys.excepthook(type(error), error, error.__traceback__)
         code = 1
     try:
+        # In the order of Python's own exit (``Py_FinalizeEx``): threads are joined
+        # before the functions of ``atexit`` run, and the executors hook in at the first
+        # (``_register_atexit``).
         threading._shutdown()  # type: ignore[attr-defined]
         atexit._run_exitfuncs()
     finally:
@@ -66,6 +72,15 @@ def end_escaped_child() -> NoReturn:
         os.getpid(),
     )
     end_now(1)
+
+
+def end_escaped_task(task: "asyncio.Task[Any] | None") -> None:
+    """End a child that came back to the loop; ``task`` is what it was forked in."""
+    if task is not None and task.done() and not task.cancelled():
+        error = task.exception()
+        if error is not None:
+            end_forked(error)
+    end_escaped_child()
 
 
 def leave_exit_steps_to_parent() -> None:

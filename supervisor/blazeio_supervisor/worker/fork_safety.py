@@ -251,6 +251,8 @@ def _find_native_threads() -> list[str]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that threads are running is our question
         pid = os.fork()
+    # Nothing but the exit: in this child only this thread is left, and a lock that
+    # another one held stays locked.
     if pid == 0:
         os._exit(0)
     try:

@@ -140,11 +140,14 @@ class OwnInstallations:
         signal.pthread_sigmask(signal.SIG_SETMASK, self._masks.before)
 
     def _undo(self) -> None:
+        # A worker goes on with the handlers of its forkserver (``adopt``).
         if self._is_own_fork:
             return
         for number, handler in self._handlers.items():
             if signal.getsignal(number) is handler:  # else the app has its own
                 signal.signal(number, find_python_default(number))
+        # The wakeup descriptor of the loop is shared with the parent: a signal of the
+        # child would wake the parent's loop, and be taken for one of its own.
         signal.set_wakeup_fd(-1)
         # A child of this child has nothing to undo.
         undoing, self._undoing = self._undoing[::-1], []
@@ -195,3 +198,16 @@ def disconnect_sockets(*fds: int) -> None:
         for fd in fds:
             if fd >= 0:
                 os.dup2(unconnected.fileno(), fd, inheritable=False)
+
+
+def find_epoll(loop: Any) -> int:
+    """Return the descriptor of a loop's own epoll."""
+    if hasattr(loop, "_get_backend_id"):  # uvloop
+        return int(loop._get_backend_id())
+    return int(loop._selector.fileno())
+
+
+def forget_ready(loop: Any) -> None:
+    """Clear the ready callbacks of an asyncio loop; uvloop has no way for it."""
+    if hasattr(loop, "_ready"):
+        loop._ready.clear()

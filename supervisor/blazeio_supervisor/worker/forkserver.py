@@ -143,8 +143,12 @@ class Forkserver(Struct):
             raise
         finally:
             os.close(pipe[1])
+        # The pid comes over a pipe, since it is the middle process that learns it, and
+        # an exit status has room for 8 bits. End of file without a pid: it was killed.
         octets = os.read(pipe[0], _PID.size)
         os.close(pipe[0])
+        # It has ended by now, or is about to; as a zombie it would stay for the life of
+        # this process.
         _wait_for(middle)
         if not octets:
             raise OSError(errno.ECHILD, "the process between was killed")

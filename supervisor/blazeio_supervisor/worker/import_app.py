@@ -48,6 +48,8 @@ def enter_folder(app_dir: str) -> None:
     release, what this process still imports comes from the old one.
     """
     path = os.path.realpath(app_dir)
+    # "" means the working directory of the moment, which the app may change: what it
+    # imports later would come from there.
     sys.path[:] = [path, *(entry for entry in sys.path if entry not in ("", path))]
 
 

@@ -54,10 +54,12 @@ from blazeio_supervisor.ipc.scoreboard import (
     Row,
 )
 from blazeio_supervisor.sockets.reuseport import Queue, pair
-from blazeio_supervisor.worker.exit import Printing, end_escaped_child, end_forked
+from blazeio_supervisor.worker.exit import Printing, end_escaped_task
 from blazeio_supervisor.worker.forks import (
     OwnInstallations,
     disconnect_sockets,
+    find_epoll,
+    forget_ready,
     replace_epolls,
 )
 from blazeio_supervisor.worker.import_app import LoadError, describe_failure
@@ -194,6 +196,8 @@ class WorkerServer:
             await self._accept_until_told()
 
     async def _accept_until_told(self) -> None:
+        # Not before: until the hooks have run, a TERM ends the process by its default
+        # action, and there is nothing to drain.
         self._own.handle(signal.SIGTERM, self._on_term)
         self._asked_at = monotonic()
         self._beat(self._asked_at)
@@ -255,11 +259,15 @@ class WorkerServer:
         await asyncio.wait(
             (boot, self._drain_order), return_when=asyncio.FIRST_COMPLETED
         )
+        # Told to end while the hooks run: they get a moment for their ``finally``
+        # blocks, and what they do not finish is left to the exit of the process.
         if not boot.done():
             boot.cancel()
             await asyncio.wait((boot,), timeout=_HURRY_AFTER_S)
             return False
         try:
+            # BaseException: a hook that calls ``sys.exit`` has failed to start, and the
+            # master must hear why.
             boot.result()
         except BaseException as error:
             raise describe_failure(error, f"{self._load.app} failed to start") from None
@@ -272,10 +280,10 @@ class WorkerServer:
         the same connections: it is ended there.
         """
         disconnect_sockets(*self._server.list_sockets())
-        replace_epolls(_find_epoll(self._loop), *self._server.list_epolls())
+        replace_epolls(find_epoll(self._loop), *self._server.list_epolls())
         if threading.get_ident() == self._thread:
-            _forget_ready(self._loop)
-            self._loop.call_soon(_end_escaped_child, asyncio.current_task(self._loop))
+            forget_ready(self._loop)
+            self._loop.call_soon(end_escaped_task, asyncio.current_task(self._loop))
 
     # What the master says
 
@@ -370,6 +378,8 @@ class WorkerServer:
             self._asked_at = now
         rests = now - self._asked_at >= _REST_AFTER_S
         if rests and self._namer.on_wake is None:
+            # The flag is set after the beat and taken back before the next request
+            # begins, so the master never waits for a beat that will not come.
             self._row.rest(True)
             self._namer.on_wake = self._wake
         return rests
@@ -379,6 +389,8 @@ class WorkerServer:
         now = monotonic()
         self._namer.on_wake = None
         self._asked_at = now
+        # Beat first, then take the flag back: in between the master sees a young beat
+        # of a worker that rests, and not an old one of a worker that does not.
         self._row.beat(now, 0.0)
         self._row.rest(False)
         if self._beat_timer is not None:
@@ -445,6 +457,8 @@ class WorkerServer:
         An orphan takes its whole queue, since nobody else will. Otherwise the
         master says what is to be done: it may have been sent TERM as well.
         """
+        # The kernel gives the children of a process that has died to another one before
+        # it sends them the death signal, so the parent tells which TERM this is.
         is_orphan = os.getppid() != self._load.master_pid
         if is_orphan:
             self._listeners.take_all_and_shut()
@@ -454,6 +468,8 @@ class WorkerServer:
         elif not self._stays:
             self._has_closed = True
             self._listeners.close()
+        # Only this wakes a loop that waits for its sockets: after the handler Python
+        # takes up the interrupted system call again (PEP 475).
         self._loop.call_soon_threadsafe(self._term_in_loop, is_orphan)
 
     def _term_in_loop(self, is_orphan: bool) -> None:
@@ -478,6 +494,9 @@ class WorkerServer:
         hooks_s = min(_HOOKS_MOST_S, order.grace_s * _HOOKS_SHARE)
         cleanup_s = min(_CLEANUP_MOST_S, order.grace_s * _CLEANUP_SHARE)
         self._hurry_at = began_at + _HURRY_AFTER_S
+        # The default action ends the process, whatever Python code or C code is at
+        # work: a handler would wait for the interpreter. An app that has its own alarm
+        # loses it here.
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.setitimer(signal.ITIMER_REAL, order.grace_s + _ALARM_SLACK_S)
         idle_s = self._load.drain_idle_s
@@ -487,6 +506,7 @@ class WorkerServer:
         self._server.start_draining(idle_s, farewell_s)
         hooks = self._loop.create_task(self._app.drain_hooks())
         self._returning = self._loop.create_task(self._leased.end())
+        # Otherwise the queue belongs to the worker that comes after, and stays open.
         if order.is_final:
             await self._listeners.accept_last()
         else:
@@ -502,6 +522,8 @@ class WorkerServer:
             self._send_event(WorkerEvent("requests_cut", text))
             self._server.cancel()
             await self._server.drained_within(cleanup_s)
+        # The drain hooks may run for the whole drain, not longer: the ``on_stop`` hooks
+        # follow in time that was kept for them.
         hooks.cancel()
         self._tell_of_transfers()
         await self._stop_app(hooks_s)
@@ -518,7 +540,9 @@ class WorkerServer:
 
         They may wait for it themselves.
         """
-        # Not cancelled: it would join its own thread then, without an end.
+        # A task of its own, which goes on when the wait for it is over. To cancel
+        # ``shutdown_default_executor`` would have it join its thread in a ``finally``,
+        # without an end.
         over = self._loop.create_task(self._loop.shutdown_default_executor())
         await asyncio.wait((over,), timeout=max(self._left_s(), 0.0))
 
@@ -556,33 +580,12 @@ class WorkerServer:
             failure = describe_failure(error, "an on_stop hook raised")
             text = f"{failure.reason}; the worker goes on ending"
             self._send_event(WorkerEvent("stop_hook_failed", text, failure.frames))
+        # After the hooks, which may need tasks of the app until then.
         rest = asyncio.all_tasks(self._loop) - {asyncio.current_task()}
         for task in rest:
             task.cancel()
         if rest:
             await asyncio.wait(rest, timeout=_REST_S)
-
-
-def _end_escaped_child(task: asyncio.Task[Any] | None) -> None:
-    """End a child that came back to the loop; ``task`` is what it was forked in."""
-    if task is not None and task.done() and not task.cancelled():
-        error = task.exception()
-        if error is not None:
-            end_forked(error)
-    end_escaped_child()
-
-
-def _find_epoll(loop: Any) -> int:
-    """Return the descriptor of a loop's own epoll."""
-    if hasattr(loop, "_get_backend_id"):  # uvloop
-        return int(loop._get_backend_id())
-    return int(loop._selector.fileno())
-
-
-def _forget_ready(loop: Any) -> None:
-    """Clear the ready callbacks of an asyncio loop; uvloop has no way for it."""
-    if hasattr(loop, "_ready"):
-        loop._ready.clear()
 
 
 def _find_longest(server: Server) -> BlazeioServerProtocol | None:

@@ -147,6 +147,8 @@ class StackDump:
         """Handle the signal from now on, in this process only."""
         own.handle(STACK_SIGNAL, self._answer)
         fd = self.asker.fileno()
+        # Behind our own handler, which it has to find: with ``chain`` it calls that one
+        # after it has written the stacks.
         faulthandler.register(STACK_SIGNAL, fd, all_threads=True, chain=True)
         own.undo_in_children(self._disarm)
         own.unblock(STACK_SIGNAL)

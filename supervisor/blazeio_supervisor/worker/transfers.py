@@ -40,6 +40,8 @@ class TransferSender:
 
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
+        # A datagram that is larger than the send buffer is refused (EMSGSIZE), and the
+        # kernel counts its own overhead against the buffer as well (socket(7)).
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2 * TRANSFER_BYTES)
         self._sock = sock
         self.count = 0
@@ -52,7 +54,10 @@ class TransferSender:
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [fd]))]
         try:
             self._sock.sendmsg([octets], rights)
-        except OSError:  # its buffer is full, or the other worker has ended
+        # EAGAIN: the buffer is full; ECONNRESET or EPIPE: the other worker has ended.
+        # In both cases this one keeps the connection, and drains it as if there were no
+        # heir.
+        except OSError:
             return False
         self.count += 1
         return True

@@ -25,6 +25,8 @@ def warm(app: App, paths: Sequence[str]) -> tuple[int, tuple[str, ...]]:
         How many hooks and answers went well, and of the others what went wrong.
     """
     count, failures = 0, []
+    # A loop of its own, closed before the first fork: its epoll would otherwise be
+    # shared by all workers.
     with temporary_loop() as loop:
         failures += loop.run_until_complete(app.warm_hooks())
         count += app.warm_hook_count - len(failures)

@@ -1,6 +1,6 @@
 """Everything that a worker does after the fork, up to serving and beyond it.
 
-    become a worker -> load the app -> serve (``serving.py``) -> exit
+    become a worker -> load the app -> serve (``serve.py``) -> exit
 
 The loop is made here, after the fork: an event loop shared by two processes
 passes the events of each to the other.
@@ -115,6 +115,8 @@ class Worker:
         self._app = app
         self._tls = tls
         self._row = Row(fds[2])
+        # The mapping stays when its descriptor is closed (mmap(2)), and a worker then
+        # has one descriptor less that the app could close.
         self._row.keep_mapping()
         self._channel = socket.socket(fileno=fds[0])
         self._channel.settimeout(None)  # whatever default the app has set
@@ -175,6 +177,9 @@ class Worker:
         setproctitle(f"blazeio: {self._title}")
         for name, value in self._load.slot_env:
             os.environ[name] = value.replace("{slot}", str(order.slot))
+        # A fork clears it, and so does a change of user (prctl(2), PR_SET_PDEATHSIG).
+        # It tells of the parent of this moment, which is the master by now, so a look
+        # at the parent follows: one that has died before this line sends no signal.
         set_parent_death_signal(signal.SIGTERM)
         if os.getppid() != self._load.master_pid:
             end_now(ExitCode.OK)  # it died before its death was watched for
@@ -252,6 +257,8 @@ class Worker:
         configure_logs(self._load.log, printing.log_fd, printing.origin)
         add_tasks(app, self._load.tasks)
         add_to_app(app, self._load.additions)
+        # No address is known before the app says its own; with ``--bind`` the listeners
+        # came with the order.
         if not self._order.is_bound:
             self._ask_for_listeners(app)
         self._has_served = True
@@ -274,7 +281,9 @@ class Worker:
             run_through(loop, loop.create_task(serving.run(loop)))
             self._ends_at, self._grace_s = serving.ends_at, serving.grace_s
         except LoadError as error:
-            self._fail(error)  # here: a script around us may catch everything
+            # Here, and not by raising it further: a script around us may catch
+            # everything.
+            self._fail(error)
         except BaseException as error:  # our fault, or a fork's end
             if not self._own.is_at_home():
                 end_forked(error)
