@@ -74,6 +74,8 @@ class AddedToApp(Section):
         """Check that the folders are there."""
         for prefix, folder in self.additions.static_folders:
             if not os.path.isdir(folder):
+                # At the start and not in the worker: a folder that is missing would
+                # fail every worker, and the whole of a reload, instead of one command.
                 raise SettingError(
                     "static_folders", f"{prefix}: {folder} is not a folder"
                 )

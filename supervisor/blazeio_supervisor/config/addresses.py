@@ -116,6 +116,8 @@ class Addresses(Section):
         """Check that no address is given twice, but for port 0, which may be."""
         seen = set[Address]()
         for bind in self.binds:
+            # Without the scheme: ``http://:80`` and ``https://:80`` are one address,
+            # which can be bound once.
             place = msgspec.structs.replace(bind, scheme="")
             is_free = isinstance(bind, TcpAddress) and bind.port == 0
             if place in seen and not is_free:

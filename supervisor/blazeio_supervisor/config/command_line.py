@@ -124,6 +124,8 @@ def expand(words: Sequence[str]) -> list[str]:
                 expanded += WITH_VALUE[name](value)
         elif word in _PROXY_SWITCHES:
             believes_proxies = word == _PROXY_SWITCHES[0]
+        # A short option with its value in one word, as POSIX has it (XBD 12.2,
+        # guideline 6).
         elif word[:2] in WITH_VALUE and word[:1] == "-" and word[1:2] != "-":
             expanded += WITH_VALUE[word[:2]](word[2:])  # -w4
         else:
@@ -131,6 +133,8 @@ def expand(words: Sequence[str]) -> list[str]:
     if address:
         expanded += ["--bind", _join_address(address)]
     allowed = "--forwarded-allow-ips"
+    # uvicorn believes 127.0.0.1 by default, so ``--proxy-headers`` alone has to mean
+    # somebody here as well; who is named explicitly wins.
     if believes_proxies and not any(each.startswith(allowed) for each in words):
         expanded += [allowed, LOCAL_PROXIES]
     return expanded
@@ -144,6 +148,8 @@ def _take_value(name: str, left: list[str]) -> str:
 
 def _join_address(address: dict[str, str]) -> str:
     host, port = address.get("--host", HOST), address.get("--port", PORT)
+    # An IPv6 address, as uvicorn takes it; behind it a port could not be told from its
+    # last group without brackets (RFC 3986, section 3.2.2).
     if ":" in host and not host.startswith("["):
         host = f"[{host}]"
     return f"{host}:{port}"

@@ -31,6 +31,8 @@ VARIABLES = frozenset(
 )
 """Variables that are for the master alone: no child of it gets them."""
 
+# SD_LISTEN_FDS_START of sd_listen_fds(3): the first one behind the standard
+# descriptors.
 FIRST_FD = 3
 
 
@@ -71,6 +73,9 @@ def read_manager(environ: Mapping[str, str], pid: int) -> ServiceManager:
         pid: The pid of this process.
     """
     watchdog_s = None
+    # Without WATCHDOG_PID the watchdog is meant for whoever reads it
+    # (sd_watchdog_enabled(3)). LISTEN_PID is different: without it there are no
+    # descriptors (sd_listen_fds(3)).
     if environ.get("WATCHDOG_PID", str(pid)) == str(pid):
         watchdog_s = _read_count(environ, "WATCHDOG_USEC") / 1e6 or None
     address = parse_manager(environ.get("NOTIFY_SOCKET", ""))
@@ -151,6 +156,8 @@ def find_folder() -> str:
     """
     typed = os.environ.get("PWD", "")
     try:
+        # Only if it still leads here: a program that has changed its directory, such as
+        # env -C or a container, may leave an old ``$PWD`` behind.
         if typed and os.path.samefile(typed, "."):
             return typed
     except OSError:

@@ -66,7 +66,9 @@ class LiveSettings(Struct):
             UsageError: They cannot be; what is in force goes on.
         """
         found = self.sources.read()
-        found.make_settings()  # also what needs a restart must be right
+        # What needs a restart must be right as well: a mistake in it would else be
+        # found only at the restart, when nobody expects one.
+        found.make_settings()
         self.needs_restart = self._find_stuck(found)
         if self.needs_restart:
             names = ", ".join(self.needs_restart)
@@ -97,4 +99,6 @@ class LiveSettings(Struct):
 
 def _differs(one: Given, other: Given) -> bool:
     """Whether another thing is said; a relative path may be read otherwise by now."""
+    # Both must differ: ``auto`` is counted anew at each reading, and what is written is
+    # the same; a relative path is the same text, and another place.
     return one.value != other.value and one.written != other.written

@@ -52,6 +52,8 @@ def read_log_config(path: str) -> dict[str, Any]:
         raise LogConfigError(f"{path} cannot be read: {line}") from None
     if not isinstance(found, dict):
         raise LogConfigError(f"{path}: expected a table of settings")
+    # ``dictConfig`` by itself would disable each logger that exists by then, and with
+    # it our own lines.
     return {"version": 1, "disable_existing_loggers": False, **found}
 
 
@@ -293,6 +295,7 @@ class Metrics(Section):
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or "it is no text"
             raise SettingError("dashboard_token_file", f"{path}: {reason}") from None
+        # An empty token would be one that everybody knows.
         if not token:
             reason = f"{path}: its first line is empty"
             raise SettingError("dashboard_token_file", reason)

@@ -96,6 +96,8 @@ def read_variable(text: str) -> tuple[str, str]:
         ValueError: The text is not of this form.
     """
     name, equals, value = text.partition("=")
+    # The text of a variable ends at its first NUL (environ(7)), so Python refuses one;
+    # here the operator is told where it is.
     if not equals or NAME.fullmatch(name) is None or "\0" in value:
         raise ValueError("expected NAME=VALUE")
     return name, value
@@ -147,6 +149,8 @@ def read_env_file(path: str) -> dict[str, str]:
             except ValueError as error:
                 raise ValueError(f"line {number}: {error}") from None
             is_quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "'\""
+            # Quotes are taken off, as systemd does with an EnvironmentFile=
+            # (systemd.exec(5)), and nothing is expanded.
             variables[name] = value[1:-1] if is_quoted else value
     return variables
 
@@ -424,6 +428,8 @@ class Privileges(Section):
             raise SettingError(error.of, str(error)) from None
         if os.geteuid() == 0:
             return identity
+        # A unit file with User= and an option ``--user`` of the same name say the same
+        # thing twice, which is no mistake.
         if (identity.uid, identity.gid) == (os.geteuid(), os.getegid()):
             return None
         raise SettingError(

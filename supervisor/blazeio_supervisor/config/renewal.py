@@ -127,4 +127,6 @@ class Renewal(Section):
 
 def choose_jitter(given: float | None, limit: float | None) -> float:
     """Return the jitter of a limit: a tenth of it, where none was given."""
+    # The workers of a service start together and are asked about as often. Without a
+    # jitter they would reach the limit together, too.
     return (limit or 0) * JITTER_SHARE if given is None else given

@@ -133,6 +133,8 @@ class Settings(
     def given_fds(self) -> list[tuple[int, str]]:
         """The listening sockets that were open at the start, each with its name."""
         names = dict.fromkeys(self.fds, "")
+        # A descriptor that is named twice, by ``--fd`` and by systemd, is taken once,
+        # with the name that systemd gives it.
         names |= {given.fd: given.name for given in self.manager.given}
         return list(names.items())
 
@@ -225,6 +227,9 @@ class Settings(
             worker_limit=WORKER_LIMIT,
             ready=self.ready,
             watchdog_s=self.manager.watchdog_s,
+            # The kernel balances TCP sockets only; with unix sockets alone there is one
+            # queue, and nothing to adopt or to steer. Without any address the app will
+            # say its own.
             is_shared_listener=bool(self.binds)
             and all(isinstance(bind, UnixAddress) for bind in self.binds),
         )

@@ -120,11 +120,15 @@ def find_config_file(folder: str, named: str) -> str:
         UsageError: The file that was named is not there, or one cannot be read.
     """
     if named:
-        path = os.path.join(folder, named)  # the master may have changed its directory
+        # From the folder of the start: ``--chdir`` has changed the directory by the
+        # time of a reload.
+        path = os.path.join(folder, named)
         if not os.path.exists(path):
             raise UsageError(f"--config {named}: no such file")
         return path
     own = os.path.join(folder, OWN_FILE)
+    # lexists: a link that leads nowhere is read, and fails; to go on without its
+    # settings would be worse.
     if os.path.lexists(own):
         return own
     project = os.path.join(folder, PROJECT_FILE)
@@ -271,7 +275,9 @@ def read_command_line(
     given = {}
     for option in options:
         typed = words.get(option.field)
-        if typed is None or typed in ((), []):  # a list once it was decoded
+        # Click gives an empty tuple for an option that may be repeated and was not
+        # typed; behind an upgrade, where the words were decoded, it is a list.
+        if typed is None or typed in ((), []):
             continue
         given[option.field] = _read(option, typed)
     return given
@@ -333,6 +339,9 @@ def find_misspelt(
     prefixed = [name for name in environ if name.startswith(PREFIX)]
     found = {}
     for name in sorted(set(prefixed) - set(ours)):
+        # Near names only: in a pod Kubernetes sets variables such as
+        # BLAZEIO_SERVICE_HOST for a Service that is called blazeio, and these are no
+        # mistakes.
         near = difflib.get_close_matches(name, ours, 1, _NEARNESS)
         if near:
             found[name] = near[0]
@@ -467,7 +476,9 @@ def _describe(option: Option, given: Given | None) -> SettingAnswer:
         return SettingAnswer(
             key=option.key, value=None, origin=DEFAULT, meaning=meaning
         )
-    is_word = given.written in list(option.kind.words)  # auto, and not what it means
+    # ``auto`` is shown as it was typed, and not the number that it stands for on this
+    # machine.
+    is_word = given.written in list(option.kind.words)
     value = given.written if is_word else option.kind.write(given.value)
     return SettingAnswer(key=option.key, value=value, origin=given.origin)
 

@@ -454,6 +454,8 @@ def count_cpus(cgroups: Path = _CGROUPS, own: Path = Path("/proc/self/cgroup")) 
     for folder in list_groups(cgroups, own):
         quota = _read_quota(folder / "cpu.max")
         if quota is not None:
+            # The least of all groups around this process counts: a quota of a slice
+            # holds for all that is in it (cgroups(7)).
             allowed = min(allowed, quota)
     return max(1, allowed)
 
