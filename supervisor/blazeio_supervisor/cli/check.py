@@ -132,6 +132,8 @@ class _Importer:
         """
         ends_at = time.monotonic() + timeout_s
         while True:
+            # Never 0, which would make the socket non-blocking: an import that ends in
+            # this very moment is still heard.
             self._channel.settimeout(max(0.01, ends_at - time.monotonic()))
             try:
                 received = receive_octets(self._channel, MESSAGE_BYTES)
@@ -150,6 +152,8 @@ class _Importer:
                     return said
 
     def _explain_lateness(self, timeout_s: float) -> CheckFailedError:
+        # By its pid, which is safe here: a child that was not waited for keeps it
+        # (wait(2)).
         os.kill(self._pid, STACK_SIGNAL)
         self._asker.settimeout(ANSWER_TIMEOUT_S)
         octets = b""
@@ -161,6 +165,7 @@ class _Importer:
         return CheckFailedError(ExitCode.APP_FAILED, reason.removesuffix(": "))
 
     def _explain_end(self) -> CheckFailedError:
+        # WNOWAIT: its zombie stays, so that ``_end`` finds the pid still to be its own.
         ended = os.waitid(os.P_PID, self._pid, os.WEXITED | os.WNOWAIT)
         assert ended is not None
         status = parse_exit(ended)
@@ -184,6 +189,8 @@ def _load(settings: Settings) -> Iterator[_Importer]:
             is_privileged=settings.is_privileged,
             interpreter=settings.interpreter,
         )
+        # While this process has the other end open, too, it would never see the end of
+        # file of a forkserver that has died.
         theirs.close()
         answerer.close()
         try:
@@ -207,6 +214,8 @@ def _end(pid: int) -> None:
 def _compile(path: str) -> None:
     try:
         # Whoever may write the file: it is compiled, and nothing of it runs.
+        # A script is not run, since it would begin to serve. ``dont_inherit``: the
+        # ``__future__`` imports of this module are not the script's.
         compile(read(path, is_judged=False), path, "exec", dont_inherit=True)
     except OSError as error:
         reason = f"{path}: {error.strerror}"
@@ -229,6 +238,8 @@ def try_address(settings: Settings, address: Address) -> str:
     try:
         listeners.open(address)
     except AddressInUseError as error:
+        # A service that is checked before its reload holds the address itself; anybody
+        # else at that address would keep it from starting.
         if _OWN_TITLE not in str(error):
             raise
         return f"{text} is open by now: {error}"

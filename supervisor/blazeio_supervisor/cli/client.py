@@ -112,6 +112,8 @@ class ControlClient(Struct, frozen=True):
                     return cast(AnswerT, octets.decode())
                 return msgspec.json.decode(octets, type=endpoint.answer)
 
+        # An order whose answer was cut may have been carried out; to send it again
+        # would scale or recycle twice.
         if endpoint.method == "POST":
             return ask_once()
         try:
@@ -159,7 +161,9 @@ class ControlClient(Struct, frozen=True):
         try:
             pidfd = os.pidfd_open(pid) if pid else None
         except OSError:
-            pidfd = None  # gone this moment, or a sandbox that refuses
+            # It is gone in this moment (ESRCH), or a sandbox refuses the call (EPERM,
+            # ENOSYS).
+            pidfd = None
         try:
             yield ServiceEnd(self, pidfd)
         finally:
@@ -173,6 +177,8 @@ class ControlClient(Struct, frozen=True):
         except NotRunningError:
             return False
         except OSError as error:
+            # Any other failure says that somebody is there: one whose queue is full, or
+            # who is not ours to ask.
             return error.errno not in _NOBODY
         return True
 
@@ -191,6 +197,8 @@ class ControlClient(Struct, frozen=True):
         with self._explained(), closing(self._connect(timeout_s)) as connection:
             try:
                 connection.request(endpoint.method, target, content)
+            # The server refuses another user, or closes for lack of room, without
+            # reading. Its answer is in our receive queue all the same.
             except (BrokenPipeError, ConnectionResetError):
                 pass  # a user who is refused is answered before the request is read
             with connection.getresponse() as response:
@@ -206,6 +214,9 @@ class ControlClient(Struct, frozen=True):
             except TimeoutError:
                 self._check_owner()
                 raise
+            # Before anything is sent: an abstract name has no owner in the file system,
+            # so another user may have bound it first. The kernel names who called
+            # listen (SO_PEERCRED, unix(7)).
             self._check(read_peer(connection.sock))
         except BaseException:
             connection.close()
@@ -251,6 +262,8 @@ class ControlClient(Struct, frozen=True):
             if isinstance(error, ConnectionError):
                 raise self._explain_break(error) from error
             raise NotAnsweringError(f"{self.place}: {error.strerror}") from error
+        # Before MsgspecError, which it is a kind of: this one means that the answer is
+        # JSON, and of another shape.
         except msgspec.ValidationError as error:
             raise NotAnsweringError(
                 f"{self.place} is served by another version of this program, use that "
@@ -290,6 +303,8 @@ def write_query(order: msgspec.Struct) -> str:
 def _iterate_lines(response: http.client.HTTPResponse) -> Iterator[bytes]:
     """Iterate over the lines; ``http.client`` itself takes a cut for the end."""
     rest = b""
+    # ``read1`` returns what is there. ``readline`` would take an answer that was cut in
+    # the midst of a line for a whole one.
     while octets := response.read1(_PIECE_BYTES):
         *lines, rest = (rest + octets).split(b"\n")
         yield from lines
@@ -305,6 +320,8 @@ class ServiceEnd(Struct, frozen=True):
 
     def wait(self) -> None:
         """Return when the master is gone, however long that takes."""
+        # A pidfd is readable from the end of the process on (pidfd_open(2)), so nobody
+        # has to look again and again.
         if self.pidfd is not None:
             select.select([self.pidfd], [], [])
             return
@@ -411,6 +428,8 @@ def find_client(found: Search, uid: int, instance: str | None = None) -> Control
             are listed.
         SupervisorError: As by ``ControlClient.ask``.
     """
+    # With one place there is nothing to choose: its own error says more than "no
+    # service is running".
     if len(found.looked_at) == 1 and instance is None:
         client = ControlClient(found.places[0], uid)
         client.read_server()
@@ -460,7 +479,9 @@ def _ask_all(found: Search, uid: int) -> _FoundServices:
         except SupervisorError as error:
             services.here.append(_FoundService(client, 0, fault=str(error)))
             continue
-        if not pid:  # it is in another pid namespace
+        # The kernel gives 0 for a process that has no pid in our namespace
+        # (pid_namespaces(7)).
+        if not pid:
             services.hidden.append(place)
             continue
         try:
@@ -478,6 +499,8 @@ def _enter(services: _FoundServices, found: _FoundService, home: Home) -> None:
     service = found.service
     assert service is not None
     if home.is_same(Home(service.pid_namespace, service.root)):
+        # The pid as the service itself sees it: in this container that is what ``ps``
+        # shows.
         own_pid = _FoundService(found.client, service.pid, service)
         services.here.append(own_pid)
     else:

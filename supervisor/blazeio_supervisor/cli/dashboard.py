@@ -74,6 +74,8 @@ def serve_dashboard(
     except OSError as error:
         raise UsageError(f"cannot bind {_HOST}:{port}: {error.strerror}") from None
     token = secrets.token_urlsafe(_TOKEN_BYTES)
+    # Behind ``#``: a browser sends no fragment to a server (RFC 9110, section 4.2.5),
+    # so the token comes into no log and into no Referer.
     address = f"http://{_HOST}:{listener.getsockname()[1]}/dashboard#{token}"
     say(f"{address}\nThis page shows the service, and takes orders, until ^C.")
     if opens is not None:
@@ -88,6 +90,7 @@ async def _serve(client: ControlClient, token: str, listener: socket.socket) -> 
     Dashboard(ClientSource(client), token, is_private=True).add_routes(app)
     loop = asyncio.get_running_loop()
     is_over = asyncio.Event()
+    # SIGHUP, too: whoever closes the terminal means to end the page.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, is_over.set)
     server = app.make_server(loop)

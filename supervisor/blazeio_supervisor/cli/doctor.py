@@ -243,6 +243,9 @@ def examine_group(status: StatusAnswer) -> Finding:
         count = count_listeners(endpoint)
         if count is None:
             return unknown(name, "/proc/net/tcp")
+        # More sockets than slots listen at the port. The kernel lets another process in
+        # only if it has the same effective user (socket(7), SO_REUSEPORT), so this is
+        # our own: a second service, or an orphan of an earlier one.
         if count > len(status.slots):
             holders = [h for h in find_holders(endpoint) if h.pid != status.pid]
             who = ", ".join(map(str, holders)) or "another process"
@@ -277,6 +280,8 @@ def examine_certificates(
 def _examine_certificate(path: str, now: datetime) -> Finding:
     name = "certificate"
     try:
+        # Who may write the file does not matter here: the service judges that when it
+        # reads it.
         ends_at = read_expiry(read(path, is_judged=False))
     except OSError as error:
         return unknown(name, f"{path}: {error.strerror}")
@@ -310,6 +315,8 @@ def examine_served_certificate(endpoint: TcpEndpoint, now: datetime) -> Finding:
     name = "served certificate"
     where = (endpoint.host, endpoint.port)
     try:
+        # Without verification: what counts is the date, also of a certificate of one's
+        # own.
         pem = ssl.get_server_certificate(where, timeout=HANDSHAKE_TIMEOUT_S)
         ends_at = read_expiry(pem.encode())
     except (OSError, ValueError) as error:

@@ -89,6 +89,7 @@ def examine_backlog(root: Path, backlog: int) -> Finding:
     text = _read(root, where)
     if text is None:
         return unknown(name, where)
+    # listen(2): the kernel cuts a larger backlog to somaxconn without an error.
     if int(text) >= backlog:
         return ok(name, f"{backlog} for each slot, {where} is {text}")
     return warn(
@@ -133,6 +134,8 @@ def examine_ports(root: Path, ports: Sequence[int]) -> Finding:
     if text is None:
         return unknown(name, where)
     first, last = map(int, text.split())
+    # A port of that range may be in use by a connection that this machine has begun:
+    # then bind(2) fails with EADDRINUSE.
     inside = [port for port in ports if first <= port <= last]
     if inside:
         port = inside[0]
@@ -162,6 +165,8 @@ def examine_steering() -> Finding:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             sock.bind(("127.0.0.1", 0))
             sock.listen(1)
+            # Tried and not looked up: whether it is allowed depends on the kernel, on
+            # seccomp and on the capabilities, and no file says so.
             pick_always(sock, 0)
         except OSError as error:
             return warn(
@@ -181,6 +186,8 @@ def examine_huge_pages(root: Path) -> Finding:
     text = _read_file(root / where)
     if text is None:
         return unknown(name, f"/{where}")
+    # The file lists all choices, the one in force in brackets: ``always [madvise]
+    # never``.
     chosen = text.partition("[")[2].partition("]")[0] or text
     if chosen != "always":
         return ok(name, chosen)
@@ -293,6 +300,7 @@ def examine_files(proc: Path, connections: int | None) -> Finding:
     match = _LIMIT.search(_read_bound(proc / "limits") or "")
     if match is None:
         return unknown(name, str(proc / "limits"))
+    # The hard limit: a worker raises its soft one to that (``raise_descriptor_limit``).
     hard = int(match[2])
     wanted = (connections or USUAL_CONNECTIONS) + RESERVED
     if hard >= wanted:
@@ -314,6 +322,8 @@ def examine_quota(groups: list[Path], workers: int) -> Finding:
     throttled = max(map(_read_throttled, groups), default=0.0)
     if not quotas:
         return ok(name, "none")
+    # A quota of a group above holds as well, and the smallest one is met first
+    # (cgroups(7)).
     cores = min(quotas)
     seen = f"{cores:g} cores for {count_of(workers, 'worker')}"
     if workers > max(cores, 1):

@@ -20,6 +20,8 @@ def find_gate_reason(answer: StatusAnswer, events: Sequence[EventRecord]) -> str
     """
     if answer.reload is not None:
         return f"a reload is in progress: {answer.reload.step.replace('_', ' ')}"
+    # The last change counts, however old it is: a machine whose last reload has failed
+    # must not pass because it is quiet now.
     last = next((each for each in reversed(events) if each.event in _CHANGES), None)
     if last is not None and last.event != "reload_ok":
         return last.text

@@ -204,6 +204,8 @@ def scale(target: ServiceTarget, is_json: bool, count: str, wait: bool) -> int:
     number was requested meanwhile.
     """
     client = target.find()
+    # The failures are counted before the order: those of an earlier time are no answer
+    # to it.
     order, known = _read_count(count), count_failures(client.ask(STATUS))
     answer = client.ask(SCALE, order)
     if not wait:
@@ -228,9 +230,12 @@ def measure_scaling(status: StatusAnswer, count: int, known: Failures) -> Extent
     """Count the wanted slots whose worker serves; at the end no other slot has one."""
     serving = [each for each in _owners(status).values() if each.state == "serving"]
     ours = {slot.slot for slot in status.slots if not slot.is_parked}
+    # Somebody else has scaled since: to wait for our number would take for ever.
     if len(ours) != count:
         return Extent(0, count, f"meanwhile {len(ours)} are wanted")
     done = sum(each.slot in ours for each in serving)
+    # As long as a worker beyond the count boots or serves, the order is not carried
+    # out, so at least one is still to be done.
     if done == count:
         done -= sum(w.slot not in ours and w.state in _WANTED for w in status.workers)
     return Extent(max(done, 0), count, _find_fault(status, known))
@@ -334,7 +339,8 @@ def resume(target: ServiceTarget, is_json: bool, wait: bool) -> int:
 
 def measure_parking(status: StatusAnswer, at_first: int) -> Extent:
     """Count the workers that have gone since the service is parked."""
-    if not status.is_parked:  # at least one is to be done: it is not over
+    # At least one is to be done, since a total of 0 would count as done at once.
+    if not status.is_parked:
         at_first = max(at_first, 1)
         fault = "" if status.will_park else "meanwhile it was resumed"
         return Extent(0, at_first, fault)
@@ -384,11 +390,16 @@ def upgrade(target: ServiceTarget, is_json: bool, is_check: bool) -> int:
 
     The code of the app does not change: use `reload` for that.
     """
+    # Without a timeout: the rehearsal alone may take ``--upgrade-timeout``, and the
+    # answer comes after it.
     client = replace(target.find(), timeout_s=None)
     with interruptible("the upgrade goes on"):
         answer = client.ask(UPGRADE, UpgradeOrder(check=is_check))
         while not answer.is_over:
             time.sleep(_UPGRADE_POLL_S)
+            # Between the two images nobody accepts, but the socket stays open: the
+            # question waits in its queue. Only a master that had accepted it and then
+            # left gives no answer.
             answer = _ask_for_end(client) or answer
     if not answer.is_ok and not is_json:
         raise SupervisorError(format_upgrade(answer, is_check=is_check))
@@ -444,6 +455,7 @@ def stop(target: ServiceTarget, is_json: bool, quick: bool, no_wait: bool) -> in
     the service.
     """
     client = target.find()
+    # Before the order: once the master is gone, its pid may be another process's.
     with client.watch_end() as end:
         answer = client.ask(STOP, StopOrder(quick))
         if not no_wait:

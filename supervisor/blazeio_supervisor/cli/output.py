@@ -37,6 +37,7 @@ def discard(stream: TextIO) -> None:
     the exit code would be 120.
     """
     nowhere = os.open(os.devnull, os.O_WRONLY)
+    # The stream object stays in use; below it is now a file that takes everything.
     os.dup2(nowhere, stream.fileno())
     os.close(nowhere)
 

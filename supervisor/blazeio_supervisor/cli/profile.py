@@ -53,6 +53,8 @@ def write_collapsed(profile: Profiled) -> str:
 
 def _list_stacks(profile: Profiled) -> Iterator[tuple[list[str], int]]:
     for places, count in sorted(profile.stacks, key=lambda each: -each[1]):
+        # Names of functions come from the app: a control character in one must not
+        # reach the terminal.
         yield [escape_line(profile.names[place]) for place in places], count
 
 
@@ -135,6 +137,8 @@ g:hover rect {{ stroke: #222; stroke-width: 1 }}
 def _place(
     frame: _Frame, x: float, depth: int, scale: float
 ) -> Iterator[tuple[_Frame, float, int]]:
+    # A list of what is to do, and no recursion: a stack of the app may be deeper than
+    # Python lets a function call itself.
     todo: list[tuple[_Frame, float, int]] = [(frame, x, depth)]
     while todo:
         frame, x, depth = todo.pop()
@@ -165,6 +169,8 @@ def _draw(frame: _Frame, x: float, y: float, scale: float, total: int) -> str:
 
 def _choose_colour(name: str) -> str:
     """Return a warm colour, the same for the same function wherever it stands."""
+    # ``hash`` of a text differs from run to run (PYTHONHASHSEED), and two graphs of the
+    # same app could not be compared.
     number = crc32(name.encode("utf-8", "replace"))
     hue, warmth, light = number % 45, number // 64 % 25, number // 4096 % 14
     return f"hsl({10 + hue}, {70 + warmth}%, {62 + light}%)"

@@ -470,6 +470,8 @@ def _follow(client: "ControlClient", last: int) -> Iterator[EventRecord]:
         NotRunningError: The service is gone without a word.
         SupervisorError: As by ``ControlClient.follow``.
     """
+    # Read first: the numbers of the events go on over an upgrade, which keeps the pid,
+    # and begin anew in another service.
     pid = client.read_server().pid
     # One at least: the numbers go on from its own.
     past = client.ask(EVENTS, EventsQuery(last=max(last, 1))).events
@@ -479,6 +481,8 @@ def _follow(client: "ControlClient", last: int) -> Iterator[EventRecord]:
         try:
             query = EventsQuery(after=seq, follow=True)
             for event in client.follow(EVENTS, query, _EVENTS):
+                # The master keeps a bounded number of events, so a reader that is too
+                # slow finds a gap in their numbers.
                 _say_missing(event.seq - seq - 1)
                 seq = event.seq
                 yield event

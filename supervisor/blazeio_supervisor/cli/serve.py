@@ -215,6 +215,7 @@ def serve(**words: Any) -> int:
     from blazeio_supervisor.master.output import open_log_file
     from blazeio_supervisor.master.pid_file import pid_written
 
+    # Before the log file is opened: its path is relative to this folder.
     os.chdir(live_settings.settings.folder)
     path = live_settings.settings.log_path
     log_file = None if path is None else open_log_file(path)

@@ -112,6 +112,8 @@ def watched_keyboard(fd: int) -> Iterator[Keyboard]:
     """
     before = termios.tcgetattr(fd)
     waker, wake = os.pipe()
+    # Python writes the number of each signal there, from within the handler in C
+    # (``signal.set_wakeup_fd``): a full pipe must not block that.
     os.set_blocking(wake, False)
     handlers = {
         signal.SIGWINCH: signal.signal(signal.SIGWINCH, lambda *_: None),
@@ -119,11 +121,15 @@ def watched_keyboard(fd: int) -> Iterator[Keyboard]:
         signal.SIGHUP: signal.signal(signal.SIGHUP, _interrupt),
         signal.SIGTSTP: signal.signal(signal.SIGTSTP, signal.SIG_IGN),
     }
+    # A signal that comes just before ``select`` would be handled, and the wait would
+    # begin all the same; through the pipe it ends at once.
     earlier_wake = signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
     try:
         tty.setcbreak(fd)
         yield Keyboard(fd, waker)
     finally:
+        # TCSADRAIN: what was printed so far leaves under the old settings first
+        # (termios(3)).
         termios.tcsetattr(fd, termios.TCSADRAIN, before)
         signal.set_wakeup_fd(earlier_wake)
         for number, handler in handlers.items():

@@ -75,6 +75,8 @@ class Rates(Struct, frozen=True):
 
 def measure_rates(before: StatusAnswer | None, after: StatusAnswer) -> Rates:
     """Compare two looks; nothing is known without an earlier one of the same master."""
+    # Another master, or one that was restarted under the same pid, counts from the
+    # start.
     if before is None or before.pid != after.pid or after.age_s <= before.age_s:
         return Rates()
     span_s = after.age_s - before.age_s
@@ -266,6 +268,7 @@ def _scroll(rows: Sequence[_Row], slot: int, room: int) -> tuple[Sequence[_Row],
     if len(rows) <= room:
         return rows, 0
     at = next((at for at, row in enumerate(rows) if row.slot == slot), 0)
+    # The chosen slot stays in the middle, but for the first and the last rows.
     first = min(max(at - room // 2, 0), len(rows) - room)
     return rows[first : first + room], len(rows) - room
 

@@ -81,6 +81,8 @@ def quote_words(words: Iterable[str]) -> str:
 
 
 def _quote_argument(word: str) -> str:
+    # systemd would put the value of a variable in the place of ``$NAME``
+    # (systemd.service(5), "Command lines"); ``$$`` is a dollar.
     return quote(word.replace("$", "$$"))
 
 
@@ -289,12 +291,16 @@ def _list_edits(command: Command) -> dict[str, list[str]]:
             *environ,
         ],
     }
+    # With an account that exists there is nothing for DynamicUser= to make
+    # (systemd.exec(5)).
     if command.user:
         edits["DynamicUser"] = []
         edits["User"] = [f"User={command.user}"]
     if command.is_at_home:
         edits["ProtectHome"] = ["ProtectHome=read-only"]
     if command.writes:
+        # ``-``: a folder that is not there yet is passed over, where the unit would
+        # otherwise fail with 226/NAMESPACE.
         paths = quote_paths(f"-{path}" for path in command.writes)
         edits["ProtectSystem"] = ["ProtectSystem=strict", f"ReadWritePaths={paths}"]
     if command.is_public:
@@ -302,6 +308,7 @@ def _list_edits(command: Command) -> dict[str, list[str]]:
         edits[_LOCAL_COMMENT] = [
             "# Connections from and to other machines are allowed."
         ]
+    # ``@resources`` has sched_setaffinity(2), without which no worker can be pinned.
     if command.has_affinity:
         edits[_FILTER] = ["SystemCallFilter=~@privileged"]
     return edits
@@ -400,6 +407,8 @@ def describe_command(settings: Settings, typed: list[str]) -> Command:
     """Collect what the unit needs to know, from here and now."""
     return Command(
         name=_NOT_OF_A_NAME.sub("-", settings.instance).strip("-.") or "app",
+        # Not ``sys.executable``: the script in the environment's ``bin`` has the right
+        # interpreter in its first line.
         program=os.path.abspath(sys.argv[0]),
         words=typed,
         folder=find_folder(),
@@ -429,6 +438,8 @@ def _find_environment() -> dict[str, str]:
     found = {k: v for k, v in os.environ.items() if _ENVIRONMENT.fullmatch(k)}
     if sys.prefix != sys.base_prefix:
         usual = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+        # A unit starts with a short PATH of its own (systemd.exec(5)): programs that
+        # the app calls would not be those of its environment.
         found |= {"VIRTUAL_ENV": sys.prefix, "PATH": f"{sys.prefix}/bin:{usual}"}
     return found
 

@@ -311,6 +311,7 @@ def _suggest_verb(word: str) -> str:
     near = difflib.get_close_matches(word, list_verbs(), 1)
     if near:
         return f"did you mean `{near[0]}`, or the app `{word}:web`?"
+    # A word alone may be the name of a module that holds an app.
     if all(part.isidentifier() for part in word.split(".")):
         return ""
     return "write `module:attribute` or `script.py`"
@@ -356,6 +357,7 @@ class ProgressLine:
     """One line of a terminal that is written over; nothing where there is none."""
 
     def __init__(self) -> None:
+        # On standard error, so that the answer on standard output can be piped.
         self._is_shown = is_terminal(sys.stderr)
 
     def write(self, text: str) -> None:
