@@ -16,6 +16,8 @@ from blazeio.wire.grammar import CHUNK_LINE, has_bare_line_end, quote
 from blazeio.wire.headers import Headers, parse_field_line
 
 LAST_CHUNK: Final = b"0\r\n\r\n"
+# RFC 9112 section 7.1 has a recipient anticipate numerals that overflow. Sixteen digits
+# are 64 bits, so no consumer behind us can cut one off; leading zeros count as digits.
 _SIZE_DIGITS: Final = 16
 _PARTIAL_CHUNK_LINE: Final = re.compile(rb"[0-9A-Fa-f]{1,16}+(?:[ \t;\r]|\Z)")
 # The common case: no extension, and the whole line has arrived.
@@ -123,6 +125,8 @@ class ChunkDecoder:
         """
         at = start
         size = len(octets)
+        # A loop over states and no recursion: one read may hold thousands of chunks of
+        # an octet.
         while at < size and not self.is_complete and len(pieces) < most_pieces:
             match self._state:
                 case _State.DATA:
@@ -192,6 +196,8 @@ class ChunkDecoder:
                 if _PARTIAL_CHUNK_LINE.match(self._held) is None:
                     raise RemoteProtocolError(f"bad chunk size {quote(self._held, 20)}")
                 return at
+            # Blanks behind a plain size only: with an extension the ABNF has its own
+            # place for them (BWS, RFC 9112 section 7.1.1).
             if self._unfolds and len(line) <= _SIZE_DIGITS:
                 line = line.rstrip(b" \t")
             match = CHUNK_LINE.fullmatch(line)

@@ -26,6 +26,8 @@ ValuesOf = Callable[[str, Sequence[str]], Sequence[str]]
 """Returns the values of a field, or the default."""
 
 
+# ``gc=False``: instances refer to texts and numbers alone, so they can be in no cycle,
+# and the collector need not walk over those that the cache holds.
 class Directives(Struct, frozen=True, eq=False, gc=False):
     """Attributes as in ``RequestHead``."""
 
@@ -57,6 +59,8 @@ def read_directives(pairs: DecidingPairs, minor: int) -> Directives:
     directives = cached_directives.recall(pairs) if minor else None
     if directives is None:
         directives = _decide(pairs, minor)
+        # Bounded by its octets as well as by its count: a peer chooses the values of
+        # the key.
         if minor and sum(len(value) for _, value in pairs) <= _LONGEST_VALUES_BYTES:
             cached_directives.keep(pairs, directives)
     return directives
@@ -124,6 +128,8 @@ def split_list(values: Sequence[str]) -> list[str]:
     """Split a list over several lines, in lower case: RFC 9110 section 5.6.1."""
     if not values:
         return []
+    # Empty elements are kept: RFC 9110 section 5.6.1.2 has a recipient ignore them,
+    # which each caller does in its own way.
     return [part.strip(" \t") for part in ",".join(values).lower().split(",")]
 
 
@@ -191,6 +197,7 @@ def read_header_section(octets: bytes, minor: int, limits: Limits) -> HeaderSect
     if directives is None:
         directives = read_directives(key, minor)
     section = HeaderSection(Headers(pairs), directives, limits)
+    # Not of HTTP/1.0, where the same fields decide otherwise (persistence, Host).
     if is_known and minor and len(octets) <= LONGEST_CACHED_BYTES:
         cached_sections.keep(octets, section)
     return section

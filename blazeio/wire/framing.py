@@ -244,6 +244,8 @@ class OutgoingMessage:
         """
         # Checked before the head leaves: what is refused here can still become a 500.
         self.check(len(octets))
+        # RFC 9112 section 7.1: a chunk of size 0 is the last one, so an empty write
+        # must frame nothing.
         if not octets:
             return b""
         head = self.begin()
@@ -275,6 +277,8 @@ class OutgoingMessage:
         self._conclude(len(octets))
         out = self.begin()
         if octets:
+            # Joined with the head and the end, so that a small response leaves in one
+            # write, and in one segment.
             out += self._framed(octets)
         if self._framing is Framing.CHUNKED:
             # RFC 9112 section 7.1: last-chunk, trailer section, CRLF.
@@ -302,6 +306,8 @@ class OutgoingMessage:
             self.check(len(octets))
             if not octets:
                 return b"", b""
+        # HTTP/2 frames the head by HEADERS and the content by DATA, so neither may
+        # contain the other.
         return self.begin(), self._framed(octets)
 
     def _conclude(self, size: int) -> None:

@@ -25,6 +25,7 @@ _VALUE_OCTETS: Final = r"\t\x20-\x7e\x80-\xff"
 FIELD_VALUE: Final = re.compile(rf"[{_VALUE_OCTETS}]*+")
 
 # RFC 9112 section 2.3: HTTP-version = "HTTP/" DIGIT "." DIGIT
+# One digit each, and in upper case: HTTP-name is case-sensitive.
 VERSION: Final = re.compile(r"HTTP/([0-9])\.([0-9])")
 
 # RFC 9110 section 8.6. 18 digits are 1 EB: nothing real is larger, and no integer of a
@@ -151,11 +152,15 @@ def parse_target(method: str, target: str) -> Target:
     Raises:
         RemoteProtocolError: The peer's fault; 400.
     """
+    # RFC 9112 section 3.2.3: authority-form is for CONNECT alone, and CONNECT has no
+    # other. So the method is looked at before the target.
     if method == "CONNECT":
         return _parse_authority_form(target)
     if target.startswith("/"):
         raw, _, query = target.partition("?")
         return Target(decode_path(raw), query, None)
+    # RFC 9112 section 3.2.4: the asterisk-form is for OPTIONS about the server as a
+    # whole.
     if target == "*":
         if method != "OPTIONS":
             message = f"target '*' is only for OPTIONS, not for {method}"
@@ -169,6 +174,8 @@ def _parse_authority_form(target: str) -> Target:
 
     An empty or invalid port is refused (RFC 9110 section 9.3.6).
     """
+    # A last digit alone would be satisfied by ``127.0.0.1``, a colon alone by
+    # ``host:``.
     if not is_host(target) or not target[-1].isdigit() or ":" not in target:
         message = f"CONNECT needs host:port as its target, got {quote(target)}"
         raise RemoteProtocolError(message)
@@ -182,10 +189,14 @@ def _parse_absolute_form(target: str) -> Target:
     4.2.1 requires; ``is_host`` does not check either.
     """
     scheme, separator, rest = target.partition("://")
+    # RFC 3986 section 3.1: a scheme is case-insensitive. Any other one is a request to
+    # a proxy for another protocol, which this server is not.
     if not separator or scheme.lower() not in ("http", "https"):
         message = f"target is neither a path nor an http URI: {quote(target)}"
         raise RemoteProtocolError(message)
     before_query, _, query = rest.partition("?")
+    # The query is cut off first: its octets may hold a slash, and a URI may have a
+    # query without a path (``http://host?q``, RFC 3986 section 3).
     authority, slash, path = before_query.partition("/")
     if not is_host(authority):
         message = f"bad authority in the target: {quote(authority)}"

@@ -50,6 +50,8 @@ class Headers(Mapping[str, str]):
         _set_index(self, None)
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
+        # One object serves many requests of many clients: what one handler writes into
+        # it would be a field of all the others.
         raise AttributeError(f"headers cannot be changed: {name}")
 
     def __delattr__(self, name: str) -> NoReturn:
@@ -119,6 +121,8 @@ class Headers(Mapping[str, str]):
     def get_all(self, name: str) -> list[str]:
         """Return each value of ``name`` in the order of its field lines."""
         lowered = name.lower()
+        # From the pairs and not the index, which has joined them: a comma is part of
+        # some values (Set-Cookie's Expires, RFC 9110 section 5.3).
         return [value for known, value in self._pairs if known == lowered]
 
     def __contains__(self, name: object) -> bool:
@@ -183,6 +187,8 @@ class BoundedCache(Generic[_Key, _Value]):
 
     def keep(self, key: _Key, value: _Value) -> None:
         """Store a value; when this generation is full, the former one is dropped."""
+        # Two dicts are exchanged, and no entry is removed: an eviction by age would
+        # cost a look at each use.
         if len(self.recent) >= self.capacity:
             self._former = self.recent
             self.recent = {}
@@ -200,6 +206,9 @@ class BoundedCache(Generic[_Key, _Value]):
 # Field lines: RFC 9112 section 5
 
 
+# Content-Length and Transfer-Encoding frame the message (RFC 9112 section 6), Host says
+# for whom it is (RFC 9110 section 7.2), the others what becomes of the connection.
+# Keep-Alive counts in responses only.
 DECIDING_NAMES: Final = frozenset(
     (
         "host",
@@ -280,6 +289,9 @@ def parse_field_line(line: bytes) -> tuple[str, str]:
     name = _cached_names.recent.get(raw_name)
     if name is None:
         name = _read_name(raw_name, line)
+    # OWS around a value is not part of it (RFC 9112 section 5.1). Latin-1 maps each
+    # octet to one character, so nothing is lost before somebody who knows the charset
+    # looks at it.
     value = str(rest, "latin-1").strip(" \t")
     # For ASCII, isprintable is 0x20 to 0x7E: 3x faster than the pattern for 12 octets,
     # 0.7x for 400. HTAB and obs-text need the pattern.

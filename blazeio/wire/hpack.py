@@ -79,6 +79,7 @@ def read_integer(block: bytes, at: int, value: int) -> tuple[int, int]:
         octet = block[at]
         at += 1
         value += (octet & 0x7F) << shift
+        # The high bit says that another octet follows (RFC 7541 section 5.1).
         if octet < 0x80:
             return value, at
         shift += 7
@@ -239,6 +240,8 @@ class HeaderDecoder:
         first = block[at]
         if first < 0x80:
             return self._read_literal(block, at)
+        # Section 6.1: a 1 and an index of seven bits, the form that most fields of a
+        # client have.
         index = first & 0x7F
         at += 1
         if index == 0x7F:
@@ -263,6 +266,8 @@ class HeaderDecoder:
         if first & 0xE0 == 0x20:
             raise _refuse("a size update after a field")
         at += 1
+        # Section 6.2.1: 01 and six bits go into the table; 0000 and 0001 (sections
+        # 6.2.2 and 6.2.3), with four bits, do not.
         prefix = 0x3F if first >= 0x40 else 0x0F
         index = first & prefix
         if index == prefix:

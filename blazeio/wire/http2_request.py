@@ -239,6 +239,9 @@ class HeadReader:
 def _cache(memo: dict[_Key, _Value], key: _Key, value: _Value) -> None:
     """Keep it; a memo that is full begins anew."""
     if len(memo) >= _MOST_CACHED:
+        # Emptied, and not evicted one by one: a client whose heads all differ gains
+        # nothing from this memo, and one whose heads are few fills it again with the
+        # next requests.
         memo.clear()
     memo[key] = value
 
@@ -309,6 +312,8 @@ def _sort_fields(
             message = f"field line of {len(name) + len(value)} octets"
             raise RemoteProtocolError(message, 431)
         if name == "cookie":
+            # RFC 9113 section 8.2.3: a client may split Cookie into several fields, so
+            # that each pair can be indexed; to everybody else it is one field again.
             cookies.append(value)
         elif name == "host":
             hosts.append(value)

@@ -44,7 +44,10 @@ _cached_lines: Final[BoundedCache[bytes, bytes]] = BoundedCache(512)
 _cached_heads: Final[BoundedCache[bytes, tuple[int, bytes]]] = BoundedCache(64)
 _LONGEST_CACHED_HEAD_BYTES: Final = 512
 
+# Without the last two octets, which are the length of the value and the value itself.
 _LENGTH_START: Final = encode_field("content-length", b"0")[:-2]
+# A length of up to 126 is one octet: 127 in a prefix of seven bits says that more
+# follow (RFC 7541 section 5.1).
 _MOST_SHORT_DIGITS: Final = 126
 
 NO_TABLE: Final = b"\x20"

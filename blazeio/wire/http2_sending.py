@@ -304,6 +304,9 @@ class Sending:
             and size <= self._window
             and size <= self._frame_bytes
         ) or not (size or stream.waiting_bytes):
+            # RFC 9113 section 6.9.1: an empty DATA frame with END_STREAM may be sent
+            # whatever the windows are. An empty write that does not end the stream
+            # sends nothing.
             if size or is_last:
                 self._control.earn(DATA_EARNS)
                 self._put_content(stream, octets, is_last=is_last)
@@ -321,6 +324,8 @@ class Sending:
             stream.has_turn = True
             self._turns.append(stream)
         self._send_waiting()
+        # While the transport is full, what waits here waits behind what waits there:
+        # the user is told to stop at once, and not after another high-water mark.
         most_bytes = 0 if self._is_full else self._high_water_bytes
         stream.is_blocked = stream.waiting_bytes > most_bytes
         if stream.waiting_bytes:
@@ -367,6 +372,8 @@ class Sending:
         turns = self._turns
         # A window may be negative (section 6.9.2), so it is compared, not tested for 0.
         while turns and not self._is_full and self._window > 0:
+            # Each gets one frame and goes to the end: round robin, since priorities of
+            # RFC 7540 are deprecated (RFC 9113 section 5.3.2).
             stream = turns.pop(0)
             stream.has_turn = False
             if not stream.waiting or stream.send_window <= 0 or stream.is_written:

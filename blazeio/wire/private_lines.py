@@ -63,8 +63,11 @@ def put_back(headers: Headers, cuts: list[Cut], limits: Limits) -> Headers | Non
         None where something is wrong with them, or they are beyond the limits.
     """
     pairs = headers.as_tuple()
+    # Backwards, since each place was counted in what was left by the cuts before it.
     for place, name, octets in reversed(cuts):
         value = str(octets, "latin-1").strip(" \t")
+        # Left to the general way, which knows HTAB and obs-text, and has the words for
+        # what is wrong.
         if not (value.isascii() and value.isprintable()):
             return None
         if len(name) + len(": ") + len(octets) > limits.field_bytes:

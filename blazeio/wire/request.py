@@ -167,6 +167,7 @@ def parse_head(
     """
     # Hot: runs once per request; see tests/bench/wire_parser.py.
     kept = cached_heads.recent.get(octets)
+    # By identity: another server of this process may have larger limits.
     if kept is not None and kept.limits is limits and not start:
         return kept
     end = octets.find(b"\r\n\r\n", start if start > scanned else scanned)  # noqa: FURB136 - max() costs 0.08 us
@@ -213,6 +214,8 @@ def parse_whole(octets: bytes, limits: Limits) -> RequestHead | None:
     head = None
     try:
         if size >= _SHORT_BYTES:
+            # Above 0: before a line at the very beginning there would be no request
+            # line.
             if (at := octets.find(COOKIE_MARK)) > 0:
                 head = _recall_around(octets, at, COOKIE_MARK, "cookie", limits)
             elif (at := octets.find(AUTHORIZATION_MARK)) > 0:
@@ -270,6 +273,8 @@ def _recall_around(
     size = len(octets)
     if (
         not (value.isascii() and value.isprintable())
+        # A CRLF just before the mark's own: the empty line, so the Cookie is content,
+        # or the next request.
         or octets[at - 2 : at] == b"\r\n"
         or line_end - at - 2 > limits.field_bytes
         or size > limits.head_bytes
@@ -285,6 +290,8 @@ def _recall_around(
         pairs += ((name, value),)
     else:
         place = octets.count(b"\r\n", 0, at)
+        # Back at its own place, since the order of fields is part of what a handler
+        # sees.
         pairs = (*pairs[:place], (name, value), *pairs[place:])
     if len(pairs) > limits.field_count:
         return None
@@ -360,6 +367,8 @@ def _parse_around(octets: bytes, limits: Limits) -> RequestHead | None:
     cuts: list[Cut] = []
     rest = octets
     kept = None
+    # One after the other, and looked up after each: most clients have a Cookie and
+    # nothing else of these.
     for mark, name in choose_marks(octets):
         at = rest.find(mark)
         if at > 0:
@@ -569,6 +578,7 @@ def _judge_partial_line(octets: bytes, limits: Limits, start: int) -> None:
         return  # the first half of an empty line; else a bare CR, which is found later
     if start == len(octets):
         return
+    # With one octet more than the longest method: it must be the space behind it.
     method_end = start + _METHOD_BYTES + 1
     if _PARTIAL_METHOD.match(octets, start, method_end) is None:
         check_method(str(octets[start:method_end], "latin-1"))
@@ -579,6 +589,8 @@ def _judge_partial_line(octets: bytes, limits: Limits, start: int) -> None:
     if target_end < 0:
         if len(octets) - target_start > limits.target_bytes:
             _refuse_target(str(octets[target_start:], "latin-1"), limits)
+    # More octets behind the target than any version has: no line end can make this
+    # right.
     elif len(octets) - target_end > len(" HTTP/1.1\r"):
         line = octets[start : target_end + 16]
         raise RemoteProtocolError(f"malformed request line {quote(line)}")

@@ -134,6 +134,8 @@ _STATUS_LINE: Final = re.compile(
 )
 _START: Final = b"HTTP/1."
 _OBS_FOLD: Final = re.compile(rb"\r\n[ \t]++")
+# A reason phrase has no use (RFC 9112 section 4), so its length is bounded by less than
+# the head's.
 _LONGEST_LINE_BYTES: Final = 8 * 1024
 
 # Heads by their octets, where each of their lines may be cached: never one with a
@@ -208,6 +210,8 @@ def _parse_status_line(line: bytes) -> tuple[int, int, str]:
         _refuse_line_size()
     match = _STATUS_LINE.fullmatch(line)
     if match is None:
+        # Told apart, since the remedy is another one: a server of HTTP/2 alone needs
+        # ALPN or prior knowledge.
         version = VERSION.match(str(line, "latin-1"))
         if version is not None and version[1] != "1":
             raise RemoteProtocolError(f"{version[0]} is not spoken here")

@@ -79,6 +79,8 @@ class FieldBlock(Struct, frozen=True):
             return self
         lines = b"".join(
             line
+            # ``bytes.splitlines`` ends a line at CR and LF alone, and neither is within
+            # a field that was checked; that of ``str`` would also split at U+0085.
             for line in self.lines.splitlines(keepends=True)
             if line.partition(b":")[0].decode("ascii").lower() not in names
         )
@@ -113,6 +115,7 @@ def serialize_status_line(status: int) -> bytes:
     """
     line = _status_lines.get(status)
     if line is None:
+        # Bounded by the check: there are 500 codes.
         line = _status_lines[status] = _make_status_line(status)
     return line
 
@@ -224,6 +227,8 @@ def _serialize_pairs(
         if lowered == "content-length":
             lengths.append(content)
         elif lowered == "connection":
+            # Only ``close`` is taken from it: what else is written into Connection
+            # would name fields as hop-by-hop that are none (RFC 9110 section 7.6.1).
             options += content.lower().split(b",")
         elif lowered not in CONNECTION_SPECIFIC:
             lines.append(b"%b: %b\r\n" % (octets, content))
@@ -273,6 +278,8 @@ def _refuse_fields(given: object) -> NoReturn:
 
 
 def _read_length(lengths: list[bytes]) -> int:
+    # Equal ones are one, as a recipient may read them (RFC 9110 section 8.6); we send
+    # it once.
     distinct = sorted({str(length, "latin-1") for length in lengths})
     if len(distinct) > 1:
         shown = quote(", ".join(distinct))
@@ -291,6 +298,7 @@ def serialize_error(status: int, lines: bytes, message: str = "") -> bytes:
         message: The content, as text; the reason phrase where it is empty.
     """
     status_line = serialize_status_line(status)
+    # Behind ``HTTP/1.1 ``, without the CRLF.
     content = message.encode() or status_line[9:-2]
     return (
         b"%b%bContent-Type: text/plain; charset=utf-8\r\n"
