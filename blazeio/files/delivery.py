@@ -102,6 +102,9 @@ def _open(name: str, home: str | None) -> OpenedFile | None:
         return None  # it does not exist, is not readable, or is no name of a file
     try:
         status = os.fstat(descriptor)
+        # Asked of the descriptor and not of the name: between the two a link could be
+        # exchanged, and the kernel would have opened another file than the one that was
+        # judged.
         is_ours = stat.S_ISREG(status.st_mode) and _is_below(home, descriptor)
     except OSError:  # without /proc its real path is unknown
         os.close(descriptor)
@@ -115,6 +118,8 @@ def _open(name: str, home: str | None) -> OpenedFile | None:
 
 def _raise_if_out_of_descriptors(error: Exception) -> None:
     """Raise 503 where no descriptor is left: the file may exist."""
+    # Not a 404: caches may keep that for a while (RFC 9110 section 15.1), and the file
+    # exists.
     if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
         log.error("no file can be opened: %s", error.strerror)
         raise Abort("Service Unavailable", 503, {"Retry-After": "1"}) from error
@@ -202,6 +207,8 @@ def _is_plain(segment: str) -> bool:
 def _is_below(home: str | None, descriptor: int, *, or_it: bool = False) -> bool:
     if home is None:
         return True
+    # The kernel's own link to the open file (proc_pid_fd(5)), in which no symbolic link
+    # is left.
     real_path = find_real_path(descriptor)
     return real_path.startswith(home.rstrip("/") + "/") or (or_it and real_path == home)
 
@@ -252,6 +259,8 @@ def describe(
         coding: The content coding that it is in.
         is_negotiated: See ``Representation``.
     """
+    # With its coding: RFC 9110 section 8.8.3.3 wants another entity tag for each coding
+    # of the same file, or a cache would join parts of both.
     etag = make_etag(opened.modified_ns, opened.size_bytes, coding)
     # RFC 9110 section 8.8.2.1: no Last-Modified is later than its Date.
     modified_s = min(opened.modified_ns // 1_000_000_000, int(time.time()))
@@ -366,6 +375,8 @@ async def deliver_file(
     """
     if headers is None and 0 < found.size_bytes <= WHOLE_BYTES and wants_whole(r):
         content = await read_pages(opened.file.fileno(), 0, found.size_bytes)
+        # A file that was cut since ``fstat`` has less than the length that would be
+        # announced.
         if len(content) == found.size_bytes:
             await send_whole(r, content, serialize_lines(found))
             return

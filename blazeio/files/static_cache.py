@@ -387,11 +387,15 @@ class IN_MEMORY_STATIC_CACHE:  # noqa: N801 - named by its first users
         work: Callable[[], Coroutine[Any, Any, Result]],
     ) -> Result:
         """Do something once for all callers that ask meanwhile."""
+        # One task for all who wait: a crowd that asks for a new file would otherwise
+        # read and compress it as often as there are requests.
         task = self._flights.get(flight)
         if task is None:
             task = asyncio.get_running_loop().create_task(work())
             self._flights[flight] = task
             task.add_done_callback(lambda _: self._flights.pop(flight))
+        # Shielded, since a client that leaves cancels its own handler, and must not end
+        # the work that the others wait for.
         result: Result = await asyncio.shield(task)
         return result
 
@@ -416,8 +420,11 @@ class IN_MEMORY_STATIC_CACHE:  # noqa: N801 - named by its first users
         """Return an encoded variant: a precompressed file, or one that is made here."""
         variant = await self._read_sibling(path, known, coding)
         if variant is None:
+            # In a thread: zlib and brotli release the GIL, and at their best levels
+            # they are slow.
             content = await asyncio.to_thread(encode_once, coding, plain.content)
             variant = Variant(_describe_encoded(plain, known, coding, content), content)
+        # Kept as a variant all the same, so that nobody tries again what does not pay.
         if len(variant.content) >= len(plain.content):
             variant = plain
         self._cache.add_encoded(path, known, coding, variant)

@@ -132,9 +132,13 @@ class Http2Connection(asyncio.BufferedProtocol, asyncio.Protocol):
         if self.origin is not None:
             self.origin.connect(transport)
         context.connections.add(self)
+        # The handshake of TLS may end after the server was closed: such a connection
+        # was not among those that it has closed.
         if context.is_closed:
             self.abort()
             return
+        # The first SETTINGS count as the head of a request does: a client that sends
+        # nothing must not hold a connection for longer than over HTTP/1.1.
         self._timeouts.end_state_in(limits.head_timeout_s)
         self.wire.begin()
 
@@ -156,6 +160,9 @@ class Http2Connection(asyncio.BufferedProtocol, asyncio.Protocol):
         wire.receive(octets, self.context.now())
         if wire.is_in_head or self._stage == _OPENING or self._is_head_due:
             self._watch_head()
+        # Each PING and SETTINGS asks for an answer: a client that sends them and does
+        # not read would have us keep all of the answers (CVE-2019-9512, 9515). Content
+        # is bounded by the windows.
         if self.transport.get_write_buffer_size() > self._most_unsent_bytes:
             self.read_control.pause()  # until what we have to say to it was read
 
@@ -256,6 +263,9 @@ class Http2Connection(asyncio.BufferedProtocol, asyncio.Protocol):
 
     def stream_waits(self, stream: StreamState) -> None:
         """Content waits for a window, or for the transport."""
+        # The client holds back this stream alone, which has its own deadline. Else the
+        # connection's window or the transport is shut, and all streams wait for the
+        # same.
         if stream.send_window <= 0:
             cast(Http2Stream, stream.user).waits()
         else:
@@ -297,6 +307,8 @@ class Http2Connection(asyncio.BufferedProtocol, asyncio.Protocol):
         self._stage = _ENDING
         for stream in self._list_streams():
             stream.request.is_alive = False
+            # In the next turn: this is called from within ``receive``, and to lose a
+            # stream runs code of its request.
             self.call_soon(stream.lose)
         self.wire.streams.clear()
         self._close_in_stages()
@@ -400,6 +412,8 @@ class Http2Connection(asyncio.BufferedProtocol, asyncio.Protocol):
     def _end(self) -> None:
         """Serve no further stream; close when the last one is over."""
         self._stage = _ENDING
+        # GOAWAY names the last stream, so that a request which is under way just now
+        # may be sent again elsewhere (RFC 9113 section 8.7).
         self.wire.finish_drain()
         if not self._is_busy:
             self._close_in_stages()
@@ -409,6 +423,8 @@ class Http2Connection(asyncio.BufferedProtocol, asyncio.Protocol):
         if self._stage >= _LINGERING:
             return
         self.flush()
+        # TLS has no half-close in asyncio: there the close alert and the linger are
+        # done by ``protocol.tls``.
         if self._has_fin or not self.transport.can_write_eof():
             self._close()
             return
@@ -422,6 +438,9 @@ class Http2Connection(asyncio.BufferedProtocol, asyncio.Protocol):
 
     def _receive_late(self, nbytes: int) -> None:
         """Octets that come while we linger are dropped, up to a bound."""
+        # RFC 9112 section 9.6 describes the same for HTTP/1.1: octets that are unread
+        # when the socket is closed make the kernel send an RST, which may destroy our
+        # last frames at the client.
         self._linger_bytes -= nbytes
         if self._linger_bytes < 0:
             self._close()

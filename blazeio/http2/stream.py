@@ -383,6 +383,9 @@ class Http2Stream:
             return
         if self._owes_continue:
             self._owes_continue = False
+            # RFC 9110 section 10.1.1: no 100 once the final response has begun. A
+            # handler that reads late gets the content all the same, if the client sends
+            # it.
             if not self.request.response.status:
                 self.connection.wire.send_head(self.state, _CONTINUE, is_last=False)
         self.open_window()
@@ -454,6 +457,8 @@ class Http2Stream:
             if line.partition(b":")[0].lower() not in _OF_HANDSHAKES
         ]
         block = encode_status(200) + encode_lines(b"\r\n".join(lines))
+        # RFC 8441 section 5: a 200 opens the tunnel, whose octets are the DATA of the
+        # stream. The lines of an HTTP/1.1 handshake say nothing here.
         self._has_left_http = True
         self._receive = receive
         self.connection.wire.send_head(self.state, block, is_last=False)
@@ -523,6 +528,8 @@ class Http2Stream:
 
     def lost_request_is_over(self) -> None:
         """The handler of a request that had lost its client is over."""
+        # Not into the pool: the handler that has lost its client may have kept ``r``,
+        # and a next request must not be seen through it.
         self.connection.release(self)
         self._is_over = True
         self.state = _NO_STATE
@@ -537,6 +544,8 @@ class Http2Stream:
         self._early = None
         if self._timeouts is not None:
             self._timeouts.close()
+        # A writer of the last request may have shut it; the next one begins with an
+        # open gate.
         if not self.gate.is_open:
             self.request.resume_writing()
         self._owes_continue = False
@@ -545,6 +554,8 @@ class Http2Stream:
 
 def _own(octets: bytes | memoryview) -> bytes:
     """Octets that nobody can change while they wait."""
+    # A view or a bytearray is the caller's, who may write into it before the window
+    # opens.
     return octets if isinstance(octets, bytes) else bytes(octets)
 
 

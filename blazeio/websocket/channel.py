@@ -420,6 +420,8 @@ class Channel:
         if self.is_awaited:
             return  # the task that receives sees the peer's answer
         try:
+            # RFC 6455 section 5.5.1: whoever has sent a close waits for the other's, so
+            # that messages that are under way still arrive.
             async with asyncio.timeout_at(self._find_close_end()):
                 async for _ in self:
                     pass

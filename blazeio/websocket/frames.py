@@ -104,12 +104,16 @@ def read_plain_frame(octets: bytes) -> str | bytes | None:
     size = len(octets)
     if size < 6:
         return None
+    # Section 5.1: a client masks each frame. Without the bit this is below 0, and so
+    # not the common frame; the core closes with 1002 then.
     first, length, start = octets[0], octets[1] - _MASKED, 6
     if length == _LENGTH_16 and size >= 8:
         start = 8
         length = int.from_bytes(octets[2:4])
         if length < _LENGTH_16:
-            return None  # the length is not in its shortest form
+            # RFC 6455 section 5.2: the length must be in its shortest form. Any other
+            # is left to ``websockets``.
+            return None
     elif not 0 <= length < _LENGTH_16:
         return None
     if size != start + length:
