@@ -76,6 +76,8 @@ class RedirectHandler(Struct):
             return self._answer_challenge(resp)
         if not self.redirects:
             return None
+        # Equal ones are one: RFC 9110 section 10.2.2 allows a single Location, and two
+        # that differ could lead this client and a proxy to different places.
         locations = set(resp.headers.get_all("location"))
         if len(locations) > 1 and resp.status_code in FOLLOWED:
             raise RedirectError(f"{resp.url}: more than one Location")
@@ -89,6 +91,8 @@ class RedirectHandler(Struct):
         )
         if redirect is not None:
             self._followed += 1
+            # Counted over all attempts of one request, so that a loop over several
+            # servers ends, too.
             if self._followed > self.redirects:
                 message = f"{resp.url}: more than {self.redirects} redirects"
                 raise TooManyRedirects(message)
@@ -102,6 +106,7 @@ class RedirectHandler(Struct):
         if digest is None or self._challenged > MOST_CHALLENGES:
             return None
         fields = resp.headers.get_all("www-authenticate")
+        # Content that came from an iterator is gone: it cannot be sent with the answer.
         if not resp.can_repeat:
             return None
         if not digest.learn(resp.url.origin, fields):
@@ -152,6 +157,8 @@ class RequestAttempts(Struct):
             credentials = sent.credentials and sent.credentials.copy()
             self.first = replace(sent, credentials=credentials)
         resp.history.append((resp.status_code, sent.url, resp.headers))
+        # Before the next request: the connection goes back to the pool, and a redirect
+        # to the same origin may use it again.
         await self.forget(resp)
         resp.client_request = sent.redirected(redirect, parse_url(redirect.url))
         await self._send(resp)

@@ -65,6 +65,8 @@ class DigestAuth:
         if challenge is None or challenge == self._challenges.get(origin):
             return False  # the same challenge again: the server has refused the answer
         self._challenges[origin] = challenge
+        # The count begins anew with each nonce (RFC 7616 section 3.4, nc): a server
+        # refuses one that it has seen.
         self._counts[origin] = 0
         return True
 
@@ -174,6 +176,8 @@ class Credentials:
             authorization = self.digest.authorize(
                 url.origin, method, url.target, content
             )
+        # What the caller has set wins, and is not sent twice: of two Authorization
+        # fields nobody knows which one counts.
         if authorization is not None and "authorization" not in given:
             lines += serialize_field("Authorization", authorization)
         if "cookie" not in given:

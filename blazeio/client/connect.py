@@ -160,6 +160,8 @@ class _Answer:
         """
         if not octets:
             raise ProxyError(f"proxy {self._proxy} closed and gave no answer")
+        # The end of a head, CRLFCRLF, may have come in two pieces: at most three octets
+        # of it were searched before.
         scanned = max(len(self._octets) - 3, 0)
         self._octets += octets
         while self._octets:
@@ -184,6 +186,8 @@ class _Answer:
             answer = f"{head.status} {head.reason:.100}".rstrip()
             message = f"does not connect to {self._authority}: {answer}"
             raise ProxyError(f"proxy {self._proxy} {message}")
+        # A server does not speak first, in TLS and in HTTP alike. Octets behind the
+        # proxy's answer are from the proxy, and would be taken for the server's.
         if self._octets:
             raise ProxyError(f"proxy {self._proxy} spoke in the server's place")
 
@@ -434,6 +438,8 @@ async def connect_first(
     sock = await start_connection(
         addresses, happy_eyeballs_delay=NEXT_ADDRESS_S, interleave=1, loop=loop
     )
+    # Nagle's algorithm (RFC 896) would hold the content of a small POST back until the
+    # server has acknowledged the head, which it may delay by 40 ms or more.
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return sock
 
@@ -455,6 +461,7 @@ def make_ssl_context(tls: ClientTls) -> ssl.SSLContext:
         context.verify_mode = ssl.CERT_NONE
     if tls.tls_min == "1.3":
         context.minimum_version = ssl.TLSVersion.TLSv1_3
+    # Said by ALPN (RFC 7301), since some servers choose HTTP/2 where nothing is said.
     context.set_alpn_protocols(["http/1.1"])
     if tls.certfile is not None:
         try:

@@ -324,6 +324,9 @@ class ClientConnection(ExchangeDeadlines, asyncio.BufferedProtocol):
             self._receive_head(self._held + octets if self._held else octets)
         elif state in (CONTENT, DRAINING, TUNNEL):
             self._receive_content(octets)
+        # Octets for no request: a response to what was never asked would be taken for
+        # the next one's (response splitting), so nothing of this connection can be
+        # believed.
         elif state == IDLE:
             self.abort()  # a response to no request
 
@@ -417,6 +420,9 @@ class ClientConnection(ExchangeDeadlines, asyncio.BufferedProtocol):
         self._content = content
         self._switch(RESPONSE_BEGUN)
         self._state_ends_at = NEVER
+        # The server has decided without the rest of the content: to go on writing would
+        # only fill its buffers, and end in an RST that destroys the answer (RFC 9112
+        # section 9.5).
         if not exchange.is_sent and (head.status >= 300 or not head.is_persistent):
             message = f"{head.status} came before the request was whole: read it"
             self.gate.fail(AnsweredEarly(message))

@@ -110,6 +110,8 @@ class ConnectionPool:
         try:
             async with asyncio.timeout_at(None if ends_at == NEVER else ends_at):
                 connection = await waiter
+                # One that has served before may have been closed by its server since;
+                # one that was just made is not asked, which saves a system call.
                 while connection.was_used and not connection.is_fresh():
                     waiter = loop.create_future()
                     self._wait_again(ticket, waiter, exchange, connection)

@@ -287,4 +287,6 @@ def _leave_to_parent() -> None:
         each.leave_to_parent()
 
 
+# A fork copies the descriptors, so parent and child would write into the same
+# connections, and each would read a part of the other's answers.
 os.register_at_fork(after_in_child=_leave_to_parent)

@@ -173,6 +173,7 @@ def parse_cookie_date(text: str) -> float | None:
         return None
     if year < 100:
         year += 1900 if year >= 70 else 2000
+    # RFC 6265bis section 5.1.1 has the same bound.
     if year < 1601:
         return None
     try:
@@ -385,6 +386,8 @@ class CookieJar:
         domain = _read_domain(said.domain, parts)
         if not host or domain is None:
             return None
+        # Section 5.7: for its own host a cookie of a suffix is kept, as one for that
+        # host alone.
         if domain and self._is_public_suffix(domain):
             if domain != host:
                 return None
@@ -515,6 +518,7 @@ def _domain_matches(host: str, domain: str) -> bool:
     """Tell whether a host is a domain or below it: section 5.1.3."""
     if host == domain:
         return True
+    # With the dot, or ``badexample.com`` would be below ``example.com``.
     return host.endswith(f".{domain}") and read_address(host) is None
 
 

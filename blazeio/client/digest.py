@@ -85,6 +85,7 @@ class DigestChallenge(Struct, frozen=True):
         """
         # Hash the octets that the server sent, not their text.
         realm, nonce = self.realm.encode("latin-1"), self.nonce.encode("latin-1")
+        # Eight hexadecimal digits: RFC 7616 section 3.4.
         nc = f"{count:08x}"
         secret = self._hash(b"%b:%b:%b" % (username.encode(), realm, password.encode()))
         if self.algorithm.upper().endswith(_SESSION):
@@ -118,6 +119,9 @@ class DigestChallenge(Struct, frozen=True):
     def _hash(self, data: str | bytes) -> str:
         octets = data if isinstance(data, bytes) else data.encode()
         name = _HASHES[_plain(self.algorithm)]
+        # ``usedforsecurity=False``: where only FIPS algorithms are allowed, MD5 would
+        # raise. The server has chosen it, and a better one is taken where it offers
+        # one.
         return hashlib.new(name, octets, usedforsecurity=False).hexdigest()
 
     def _name(self, username: str) -> str:

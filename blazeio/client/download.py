@@ -194,7 +194,11 @@ class _Download:
         if self._etag is not None:
             fields = (
                 ("Range", f"bytes={self._file.size_bytes}-"),
+                # RFC 9110 section 13.1.5: the rest, or all of it where it has changed;
+                # never a part of another representation.
                 ("If-Range", self._etag),
+                # A range counts octets of the encoded form (RFC 9110 section 14.1.2):
+                # in another coding the parts would not fit together.
                 ("Accept-Encoding", "identity"),
             )
         try:
