@@ -140,6 +140,16 @@ def open_folder() -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
+@pytest.fixture(scope="module")
+def shared_servers(
+    xprocess: XProcess, request: pytest.FixtureRequest
+) -> Iterator[LiveServers]:
+    """As ``live_server``, of all tests of a module: for those that only look."""
+    servers = LiveServers(xprocess, request.node.name)
+    yield servers
+    servers.end_all()
+
+
 @pytest.fixture
 def live_server(
     xprocess: XProcess, request: pytest.FixtureRequest

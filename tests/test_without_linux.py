@@ -9,6 +9,7 @@ from websockets.sync.client import connect
 from tests.support.clock import block_until, scaled
 from tests.support.live import LiveServers, run_to_exit
 from tests.support.peer import BlockingPeer
+from tests.support.variations import vary
 
 pytestmark = pytest.mark.slow
 WITHOUT = ["python", "-m", "tests.support.without_linux"]
@@ -131,7 +132,7 @@ def test_the_supervisor_says_what_it_needs(folder: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("start", [PROGRAM, ["blazeio-supervisor"]])
+@vary("start", [PROGRAM, ["blazeio-supervisor"]])
 @pytest.mark.parametrize(
     ("app", "text"), [("app:web", '{"hello":"world"}'), ("main:app", "asgi")]
 )

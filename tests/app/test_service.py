@@ -51,7 +51,9 @@ print("after runner, loop closed:", io.loop.is_closed(), flush=True)
 """
 
 
-@pytest.fixture(params=["uvloop", "asyncio"])
+@pytest.fixture(
+    params=["uvloop", pytest.param("asyncio", marks=pytest.mark.long)],
+)
 def script(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     path = tmp_path / "script.py"
     path.write_text(SCRIPT.format(loop=request.param))

@@ -2,6 +2,7 @@
 
 import ast
 from collections import defaultdict
+from functools import cache
 
 from tests.support.tree import iterate_modules
 
@@ -12,6 +13,7 @@ TWICE: dict[str, str] = {
 """Names that two classes have, each with what they are. To be emptied."""
 
 
+@cache
 def list_homes() -> dict[str, list[str]]:
     """Return the modules in which a class of each name is defined."""
     homes = defaultdict(list)

@@ -81,6 +81,7 @@ def serve(live_server: LiveServers, tmp_path: Path) -> Callable[[str], LiveServe
 Serve = Callable[[str], LiveServer]
 
 
+@pytest.mark.long
 def test_a_page_and_a_range_of_it_are_fetched_by_all(serve: Serve) -> None:
     server = serve("static_site")
     url = f"http://127.0.0.1:{server.port}/index.html"
@@ -96,6 +97,7 @@ def nginx() -> str:
     return program
 
 
+@pytest.mark.long
 def test_events_pass_nginx_as_they_happen(
     serve: Serve, nginx: str, tmp_path: Path
 ) -> None:

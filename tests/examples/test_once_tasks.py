@@ -14,6 +14,7 @@ from tests.support.tree import REPOSITORY
 PROGRAM = (REPOSITORY / "examples" / "once_tasks.py").read_text()
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_another_worker_goes_on(live_server: LiveServers, tmp_path: Path) -> None:
     service = start_service(live_server, tmp_path, code=PROGRAM.replace("8000", "0"))

@@ -89,9 +89,13 @@ SUPERVISED = ("blazeio-supervisor", "app.py", "--workers", "4")
 
 @pytest.fixture(
     params=[
-        (ours, command) for ours in (True, False) for command in (ALONE, SUPERVISED)
+        pytest.param((True, ALONE), id="ours alone"),
+        pytest.param((True, SUPERVISED), id="ours supervised"),
+        pytest.param((False, ALONE), id="described alone", marks=pytest.mark.long),
+        pytest.param(
+            (False, SUPERVISED), id="described supervised", marks=pytest.mark.long
+        ),
     ],
-    ids=lambda param: f"{'ours' if param[0] else 'described'}-{param[1][0]}",
 )
 def server(
     request: pytest.FixtureRequest, live_server: LiveServers, tmp_path: Path
@@ -148,6 +152,7 @@ def test_it_ends_by_a_signal(server: LiveServer) -> None:
     assert "Traceback" not in server.log
 
 
+@pytest.mark.long
 def test_the_functional_route_is_served_without_the_script(
     live_server: LiveServers, tmp_path: Path
 ) -> None:

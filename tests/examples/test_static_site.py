@@ -15,7 +15,12 @@ PUBLIC = SITE / "public"
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(params=["python app.py", "blazeio-supervisor app.py --workers 2"])
+@pytest.fixture(
+    params=[
+        "python app.py",
+        pytest.param("blazeio-supervisor app.py --workers 2", marks=pytest.mark.long),
+    ]
+)
 def server(
     request: pytest.FixtureRequest, live_server: LiveServers, tmp_path: Path
 ) -> LiveServer:

@@ -17,6 +17,7 @@ from tests.support.tree import REPOSITORY
 LINE = re.compile(r"[\w:.]+:-?[\d.e+-]+\|[gc](?:\|#[\w:,.+ -]+)?")
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_gauges_and_differences_of_counters_are_sent(
     live_server: LiveServers, tmp_path: Path

@@ -19,6 +19,7 @@ from tests.support.clock import block_until, scaled
 from tests.support.live import LiveServer, LiveServers
 from tests.support.served import serialize_request
 from tests.support.tree import REPOSITORY
+from tests.support.variations import vary
 
 EXAMPLE = (REPOSITORY / "examples" / "upload.py").read_text()
 OCTETS = bytes(range(256)) * 4096  # 1 MiB, with every octet and many line ends
@@ -97,7 +98,7 @@ def by_wget(url: str, path: Path) -> dict[str, object]:
     return dict(json.loads(done.stdout))
 
 
-@pytest.mark.parametrize("send", [by_wget, by_curl, by_httpx, by_requests, by_aiohttp])
+@vary("send", [by_curl, by_wget, by_httpx, by_requests, by_aiohttp], usual=2)
 def test_a_foreign_client_uploads_a_file(
     server: LiveServer, tmp_path: Path, send: Send
 ) -> None:
@@ -107,6 +108,7 @@ def test_a_foreign_client_uploads_a_file(
     assert (tmp_path / "uploads" / NAME).read_bytes() == OCTETS
 
 
+@pytest.mark.long
 def test_nginx_in_front_hands_uploads_on_as_they_arrive(
     server: LiveServer, tmp_path: Path
 ) -> None:

@@ -1,12 +1,19 @@
 """A small app and its supervisor, as real processes."""
 
+import json
+import os
 import re
 import signal
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import psutil
 
+from blazeio_supervisor.cli.client import ControlClient
+from blazeio_supervisor.ipc.control_api import STATUS
+from blazeio_supervisor.ipc.socket_paths import SocketPath
 from tests.support.clock import block_until
 from tests.support.live import LiveServer, LiveServers
 from tests.support.response import Response, parse_responses
@@ -135,6 +142,16 @@ class Service:
         self.server.wait_for_log(
             rf"event=reloaded generation {generation} ", timeout_s=20
         )
+
+
+def read_status(service: Service) -> Any:
+    """As ``status --json`` shows it, of one that listens at ``c.sock``.
+
+    Asked by this process: the verb is one of its own, and waits ask again and again.
+    """
+    place = SocketPath(str(service.folder / "c.sock"))
+    answer = ControlClient(place, os.geteuid()).ask(STATUS)
+    return json.loads(msgspec.json.encode(answer))
 
 
 def read_title(process: psutil.Process) -> str:

@@ -6,6 +6,7 @@ import pytest
 
 from tests.support.live import LiveServers, run_to_exit
 from tests.support.response import Response, parse_response
+from tests.support.variations import vary
 
 pytestmark = pytest.mark.slow
 
@@ -52,6 +53,7 @@ def ask(server: object, path: str) -> Response:
     return answer
 
 
+@pytest.mark.long
 def test_a_folder_is_served_without_an_app(
     live_server: LiveServers, tmp_path: Path
 ) -> None:
@@ -73,7 +75,7 @@ def test_a_folder_that_is_none_is_told(tmp_path: Path) -> None:
     assert done.stderr == f"blazeio-supervisor: {tmp_path}/nowhere is not a folder\n"
 
 
-@pytest.mark.parametrize("code", [APP, ASGI], ids=["blazeio", "asgi"])
+@vary("code", [APP, ASGI], ids=["blazeio", "asgi"])
 def test_files_are_served_beside_an_app(
     live_server: LiveServers, tmp_path: Path, code: str
 ) -> None:
@@ -104,7 +106,7 @@ def test_hooks_are_around_those_of_the_app(
     assert lines[0].split()[1] == lines[3].split()[1]
 
 
-@pytest.mark.parametrize(
+@vary(
     ("words", "code", "reason"),
     [
         (("--static", "assets=public"), 2, "expected /PREFIX=FOLDER"),
@@ -117,6 +119,7 @@ def test_hooks_are_around_those_of_the_app(
         (("--hook-post-fork", "app:nothing"), 4, "--hook-post-fork app:nothing: "),
         (("--hook-worker-exit", "app:web"), 4, "app:web: it is not a function"),
     ],
+    usual=3,
 )
 def test_a_mistake_is_told_on_one_line(
     tmp_path: Path, words: tuple[str, ...], code: int, reason: str

@@ -126,6 +126,7 @@ def test_nothing_is_lost_over_kill_recycling_and_reload(
     check(service, 80)
 
 
+@pytest.mark.long
 def test_a_child_of_a_worker_counts_nothing_in_its_row(
     live_server: LiveServers, tmp_path: Path
 ) -> None:

@@ -19,6 +19,7 @@ from tests.support.peer import BlockingPeer
 pytestmark = pytest.mark.slow
 
 
+@pytest.mark.long
 def test_new_connections_do_not_wait_for_a_blocked_worker(
     live_server: LiveServers, tmp_path: Path
 ) -> None:

@@ -19,9 +19,12 @@ from tests.support.variations import vary
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture
-def service(live_server: LiveServers, tmp_path: Path) -> Service:
-    return start_service(live_server, tmp_path)
+@pytest.fixture(scope="module")
+def service(
+    shared_servers: LiveServers, tmp_path_factory: pytest.TempPathFactory
+) -> Service:
+    """Of all that only look."""
+    return start_service(shared_servers, tmp_path_factory.mktemp("shared"))
 
 
 def test_a_route_a_missing_one_and_one_that_fails(service: Service) -> None:
@@ -66,7 +69,6 @@ def test_the_banner_says_what_is_served_where(service: Service) -> None:
 @vary(
     ("app", "loop"),
     [("app:make", "asyncio"), ("app.py", "uvloop"), ("app:web", "asyncio")],
-    usual=2,
 )
 def test_an_app_a_factory_and_a_script_are_served(
     live_server: LiveServers, tmp_path: Path, app: str, loop: str

@@ -49,7 +49,7 @@ SILENT_ENDS = [
     "preload",
     ["--preload", pytest.param("--no-preload", marks=pytest.mark.long)],
 )
-@vary(("code", "status", "reason"), SILENT_ENDS, usual=2)
+@vary(("code", "status", "reason"), SILENT_ENDS)
 def test_an_import_that_ends_without_a_word_is_told_as_what_it_is(
     tmp_path: Path, code: str, status: int, reason: str, preload: str
 ) -> None:

@@ -59,6 +59,7 @@ def test_the_apps_tls_is_spoken_by_every_worker_and_reread_at_reload(
     assert get_over_tls(service.server.port, authority)
 
 
+@pytest.mark.long
 @vary("app", ["app:web", "app.py"])
 def test_the_certificate_of_the_command_line_is_reread_at_reload_if_it_can_be(
     live_server: LiveServers, tmp_path: Path, app: str
@@ -92,6 +93,7 @@ def test_a_first_certificate_that_a_reload_brings_is_said(
     assert get_over_tls(service.server.port, authority)
 
 
+@pytest.mark.long
 def test_the_banner_says_https_where_only_the_app_knows(
     live_server: LiveServers, tmp_path: Path
 ) -> None:
@@ -127,6 +129,7 @@ def test_a_certificate_of_the_command_line_that_cannot_be_read_is_wrong_usage(
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.long
 def test_one_address_may_be_plain_beside_another_that_is_not(
     live_server: LiveServers, tmp_path: Path
 ) -> None:
@@ -142,6 +145,7 @@ def test_one_address_may_be_plain_beside_another_that_is_not(
     assert answer.rpartition(b"\r\n")[2].decode() in pids
 
 
+@pytest.mark.long
 def test_https_without_a_certificate_is_wrong_usage(tmp_path: Path) -> None:
     (tmp_path / "app.py").write_text(APP)
     words = ["blazeio-supervisor", "app:web", "--bind", "https://127.0.0.1:0"]

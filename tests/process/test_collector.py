@@ -84,6 +84,7 @@ class TestAlone:
         assert most - before < 750 * MIB
 
 
+@pytest.mark.long
 class TestSupervised:
     def test_a_worker_is_tuned(self, live_server: LiveServers, tmp_path: Path) -> None:
         service = start_service(live_server, tmp_path, code=APP)

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -15,6 +14,7 @@ from tests.process.service import (
     APP,
     Service,
     change,
+    read_status,
     start_service,
 )
 from tests.process.strict_clients import StrictClients
@@ -34,8 +34,13 @@ def run(service: Service, *words: str) -> subprocess.CompletedProcess[str]:
     return run_to_exit([PROGRAM, *words, "--control", place], timeout_s=30)
 
 
-def read_status(service: Service) -> Any:
-    return json.loads(run(service, "status", "--json").stdout)
+@pytest.fixture(scope="module")
+def shared(
+    shared_servers: LiveServers, tmp_path_factory: pytest.TempPathFactory
+) -> Service:
+    """Of all that only look."""
+    folder = tmp_path_factory.mktemp("shared")
+    return start_service(shared_servers, folder, "--control", "c.sock")
 
 
 @pytest.fixture
@@ -43,21 +48,21 @@ def service(live_server: LiveServers, tmp_path: Path) -> Service:
     return start_service(live_server, tmp_path, "--control", "c.sock")
 
 
-def test_status_shows_the_service_and_each_worker(service: Service) -> None:
-    service.wait_everybody_answers()
-    block_until(lambda: all(w["own_bytes"] for w in read_status(service)["workers"]))
-    block_until(lambda: read_status(service)["slots"][1]["requests"] > 0)
-    status = read_status(service)
-    assert (status["pid"], status["app"]) == (service.server.pid, "app:web")
-    assert status["addresses"] == [f"http://127.0.0.1:{service.server.port}"]
+def test_status_shows_the_service_and_each_worker(shared: Service) -> None:
+    shared.wait_everybody_answers()
+    block_until(lambda: all(w["own_bytes"] for w in read_status(shared)["workers"]))
+    block_until(lambda: read_status(shared)["slots"][1]["requests"] > 0)
+    status = json.loads(run(shared, "status", "--json").stdout)
+    assert (status["pid"], status["app"]) == (shared.server.pid, "app:web")
+    assert status["addresses"] == [f"http://127.0.0.1:{shared.server.port}"]
     assert (status["listeners"], status["loading"]) == ("slots", "once")
     assert [each["pid"] for each in status["workers"]] == [
-        service.workers()[slot][1] for slot in (0, 1)
+        shared.workers()[slot][1] for slot in (0, 1)
     ]
     assert all(each["state"] == "serving" for each in status["workers"])
-    table = run(service, "status").stdout
-    assert f"app:web: master pid {service.server.pid}, generation 1" in table
-    assert str(service.pids()[0]) in table
+    table = run(shared, "status").stdout
+    assert f"app:web: master pid {shared.server.pid}, generation 1" in table
+    assert str(shared.pids()[0]) in table
 
 
 def test_reload_waits_for_the_new_code(service: Service) -> None:
@@ -175,9 +180,9 @@ def test_recycle_replaces_the_worker_of_one_slot(service: Service) -> None:
     ],
 )
 def test_an_order_that_cannot_be_is_wrong_usage(
-    service: Service, words: list[str], line: str
+    shared: Service, words: list[str], line: str
 ) -> None:
-    done = run(service, *words)
+    done = run(shared, *words)
     assert (done.returncode, done.stderr) == (2, f"{PROGRAM}: {line}\n")
 
 
@@ -230,12 +235,12 @@ def test_what_kill_9_left_is_replaced_by_the_next(
 
 
 def test_neither_forkserver_nor_worker_has_the_control_socket(
-    service: Service,
+    shared: Service,
 ) -> None:
-    master = open_unix_sockets(service.server.pid)
-    assert str(service.folder / "c.sock") in master
-    for child in service.server.children():
-        assert str(service.folder / "c.sock") not in open_unix_sockets(child.pid)
+    master = open_unix_sockets(shared.server.pid)
+    assert str(shared.folder / "c.sock") in master
+    for child in shared.server.children():
+        assert str(shared.folder / "c.sock") not in open_unix_sockets(child.pid)
 
 
 def open_unix_sockets(pid: int) -> set[str]:

@@ -33,6 +33,23 @@ def start(live_server: LiveServers, folder: Path, *options: str) -> Service:
     )
 
 
+@pytest.fixture(scope="module")
+def shared(
+    shared_servers: LiveServers, tmp_path_factory: pytest.TempPathFactory
+) -> Service:
+    """With a token, of all that only look."""
+    folder = tmp_path_factory.mktemp("shared")
+    return start(shared_servers, folder, "--dashboard-token-file", "token")
+
+
+@pytest.fixture(scope="module")
+def without_token(
+    shared_servers: LiveServers, tmp_path_factory: pytest.TempPathFactory
+) -> Service:
+    """Of two tests, of which only one opens what it looks at."""
+    return start(shared_servers, tmp_path_factory.mktemp("without"))
+
+
 def find_page(service: Service) -> str:
     (found,) = service.server.wait_for_log(r"event=metrics .* at (?P<at>[\d.:]+)")
     return f"http://{found['at']}/dashboard"
@@ -72,11 +89,8 @@ def test_it_tells_what_happens(live_server: LiveServers, tmp_path: Path) -> None
             assert "ready" not in told  # an event is told once
 
 
-def test_the_page_runs_its_own_script_alone(
-    live_server: LiveServers, tmp_path: Path
-) -> None:
-    service = start(live_server, tmp_path)
-    answer = httpx.get(find_page(service))
+def test_the_page_runs_its_own_script_alone(shared: Service) -> None:
+    answer = httpx.get(find_page(shared))
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
     policy = answer.headers["content-security-policy"]
     assert "default-src 'none'" in policy
@@ -85,17 +99,14 @@ def test_the_page_runs_its_own_script_alone(
 
 
 @pytest.mark.parametrize("given", ["", "wrong"])
-def test_without_the_token_nothing_is_ordered(
-    live_server: LiveServers, tmp_path: Path, given: str
-) -> None:
-    service = start(live_server, tmp_path, "--dashboard-token-file", "token")
-    page, before = find_page(service), service.pids()
+def test_without_the_token_nothing_is_ordered(shared: Service, given: str) -> None:
+    page, before = find_page(shared), shared.pids()
     for what in ("reload", "recycle/0", "stack/0"):
         assert order(page, what, given).status_code == 403
         assert httpx.get(f"{page}/{what}").status_code == 405
     with feed(page, given) as looks:
         assert not next(looks).get("can_order", False)
-    assert service.pids() == before
+    assert shared.pids() == before
 
 
 def test_with_the_token_it_orders(live_server: LiveServers, tmp_path: Path) -> None:
@@ -115,10 +126,8 @@ def test_with_the_token_it_orders(live_server: LiveServers, tmp_path: Path) -> N
     assert order(page, "stack/99").status_code == 409
 
 
-def test_without_a_token_file_no_token_is_right(
-    live_server: LiveServers, tmp_path: Path
-) -> None:
-    page = find_page(start(live_server, tmp_path))
+def test_without_a_token_file_no_token_is_right(without_token: Service) -> None:
+    page = find_page(without_token)
     assert order(page, "recycle/0", "").status_code == 403
     assert order(page, "recycle/0", TOKEN).status_code == 403
 
@@ -130,8 +139,8 @@ def test_it_is_not_there_unless_asked_for(
     assert httpx.get(find_page(service)).status_code == 404
 
 
-def test_so_many_may_look(live_server: LiveServers, tmp_path: Path) -> None:
-    page = find_page(start(live_server, tmp_path))
+def test_so_many_may_look(without_token: Service) -> None:
+    page = find_page(without_token)
     with httpx.Client(timeout=scaled(20)) as client:
         open_ones = [
             client.stream("GET", f"{page}/live") for _ in range(9)
@@ -165,6 +174,7 @@ def test_what_cannot_be_is_wrong_usage(
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.long
 def test_the_verb_serves_it_to_who_has_the_token(
     live_server: LiveServers, tmp_path: Path
 ) -> None:
@@ -191,6 +201,7 @@ def test_the_verb_serves_it_to_who_has_the_token(
     assert "Traceback" not in verb.log
 
 
+@pytest.mark.long
 def test_the_verb_needs_a_service_and_a_free_port(
     live_server: LiveServers, tmp_path: Path
 ) -> None:

@@ -1,15 +1,19 @@
 """A listener that the app has shut down, or lets go of, is mended by the service."""
 
-import json
 import socket
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.process.service import APP, Service, serialize_get, start_service
+from tests.process.service import (
+    APP,
+    Service,
+    read_status,
+    serialize_get,
+    start_service,
+)
 from tests.support.clock import block_until, scaled
-from tests.support.live import LiveServers, run_to_exit
+from tests.support.live import LiveServers
 from tests.support.peer import UnexpectedEndError
 from tests.support.variations import vary
 
@@ -54,12 +58,6 @@ def ask(service: Service, path: str) -> bytes:
         return service.get(path).body
     except (ConnectionError, UnexpectedEndError, TimeoutError):
         return b""  # it waited in what was shut
-
-
-def read_status(service: Service) -> Any:
-    words = ["blazeio-supervisor", "status", "--json", "--control"]
-    place = str(service.folder / "c.sock")
-    return json.loads(run_to_exit([*words, place], timeout_s=30).stdout)
 
 
 @pytest.mark.parametrize(

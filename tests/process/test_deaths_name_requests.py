@@ -52,6 +52,7 @@ def test_the_request_that_kills_its_worker_is_named(
     assert "secret" not in line
 
 
+@pytest.mark.long
 def test_what_runs_for_long_is_named_with_its_time_and_what_is_over_is_not(
     service: Service,
 ) -> None:

@@ -1,22 +1,25 @@
 """What clients, handlers and balancers see of the end of a worker, or of all."""
 
 import contextlib
-import json
 import os
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
-from tests.process.service import Service, serialize_get, start_service
+from tests.process.service import (
+    Service,
+    read_status,
+    serialize_get,
+    start_service,
+)
 from tests.process.strict_clients import StrictClients
 from tests.support.clock import block_until, scaled
-from tests.support.live import LiveServers, run_to_exit
+from tests.support.live import LiveServers
 from tests.support.peer import BlockingPeer
 from tests.support.response import parse_responses
 from tests.support.variations import vary
@@ -162,6 +165,7 @@ def test_a_websocket_is_sent_to_the_new_worker_by_a_reload(
         assert ws.recv(scaled(5)) not in (old, None)
 
 
+@pytest.mark.long
 def test_websockets_leave_over_the_farewell_window(
     live_server: LiveServers, tmp_path: Path
 ) -> None:
@@ -185,6 +189,7 @@ def wait_for_close(ws: ClientConnection) -> float:
     return time.monotonic()
 
 
+@pytest.mark.long
 def test_the_farewell_window_ends_within_the_grace_period(
     live_server: LiveServers, tmp_path: Path
 ) -> None:
@@ -204,12 +209,6 @@ def test_the_farewell_window_ends_within_the_grace_period(
 
 
 # Before a balancer has noticed
-
-
-def read_status(service: Service) -> Any:
-    place = str(service.folder / "c.sock")
-    words = ["blazeio-supervisor", "status", "--json", "--control", place]
-    return json.loads(run_to_exit(words, timeout_s=30).stdout)
 
 
 def start_leaving(
@@ -246,6 +245,7 @@ def test_a_second_signal_ends_the_delay(
     assert service.server.wait_exit() == 0
 
 
+@pytest.mark.long
 def test_who_dies_while_the_service_leaves_is_replaced(
     live_server: LiveServers, tmp_path: Path
 ) -> None:

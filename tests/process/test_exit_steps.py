@@ -203,6 +203,7 @@ async def child(r, route="/child"):
 )
 
 
+@pytest.mark.long
 def test_a_process_that_does_not_end_is_named_and_killed(
     live_server: LiveServers, tmp_path: Path
 ) -> None:
@@ -217,6 +218,7 @@ def test_a_process_that_does_not_end_is_named_and_killed(
     block_until(lambda: not is_living(pid), 5)
 
 
+@pytest.mark.long
 def test_a_pool_that_a_signal_to_the_whole_group_has_hit_does_not_hold_up_the_end(
     live_server: LiveServers, tmp_path: Path
 ) -> None:

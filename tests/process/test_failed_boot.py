@@ -46,7 +46,7 @@ NEVER_READY = START_FAILS.replace(
         "script raises",
         "no script",
     ],
-    usual=4,
+    usual=2,
 )
 def test_a_failed_boot_ends_with_its_code_and_one_line(
     tmp_path: Path, app: str, code: str, status: int, line: str

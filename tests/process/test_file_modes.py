@@ -79,7 +79,6 @@ def may_connect(path: Path, uid: int) -> bool:
     ("uid", "umask", "mode"),
     [(0, (), 0o666), (NOBODY, (), 0o666), (NOBODY, ("--umask=007",), 0o660)],
     ids=["root", "nobody", "nobody 007"],
-    usual=2,
 )
 def test_each_has_its_mode_whoever_runs_it(
     open_folder: Path, uid: int, umask: tuple[str, ...], mode: int

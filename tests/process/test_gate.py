@@ -17,6 +17,7 @@ def ask(service: Service, *words: str) -> subprocess.CompletedProcess[str]:
     return run_to_exit(["blazeio-supervisor", *words, "--control", place], timeout_s=30)
 
 
+@pytest.mark.long
 def test_it_opens_while_new_code_holds_and_shuts_when_it_was_not_taken(
     live_server: LiveServers, tmp_path: Path
 ) -> None:

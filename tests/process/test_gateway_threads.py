@@ -1,6 +1,5 @@
 """What an operator sees of the threads of a WSGI app, and of work after a response."""
 
-import json
 import re
 import signal
 from contextlib import ExitStack
@@ -9,7 +8,12 @@ from typing import Any
 
 import pytest
 
-from tests.process.service import Service, serialize_get, start_service
+from tests.process.service import (
+    Service,
+    read_status,
+    serialize_get,
+    start_service,
+)
 from tests.support.clock import block_until
 from tests.support.live import LiveServers, run_to_exit
 
@@ -48,7 +52,7 @@ def ask(service: Service, *words: str) -> str:
 
 
 def read_worker(service: Service) -> Any:
-    (worker,) = json.loads(ask(service, "status", "--json"))["workers"]
+    (worker,) = read_status(service)["workers"]
     return worker
 
 

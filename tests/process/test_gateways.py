@@ -72,7 +72,7 @@ def test_an_app_of_another_interface_is_served_and_reloaded(
         assert count(service, "shutdown") == everybody
 
 
-@BOTH
+@vary("code", [ASGI, WSGI], ids=["asgi", "wsgi"])
 def test_what_is_in_flight_is_answered_at_the_end(
     live_server: LiveServers, tmp_path: Path, code: str
 ) -> None:
@@ -145,7 +145,6 @@ async def app(scope, receive, send):
         (ASGI, ("--interface", "blazeio"), 4, "takes what an ASGI app does"),
         ("site = 1\ndef make(): ...", (), 4, "write `app:NAME`; it holds make"),
     ],
-    usual=2,
 )
 def test_an_app_that_cannot_be_served_says_why(
     tmp_path: Path, code: str, options: tuple[str, ...], status: int, line: str
@@ -199,6 +198,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.long
 def test_a_script_runs_its_service_by_run(
     live_server: LiveServers, tmp_path: Path
 ) -> None:
@@ -231,6 +231,7 @@ def test_a_run_that_cannot_be_says_why(
     assert line in done.stderr
 
 
+@pytest.mark.long
 def test_other_spellings_are_understood(
     live_server: LiveServers, tmp_path: Path
 ) -> None:
@@ -258,6 +259,7 @@ def app(environ, start_response):
 """
 
 
+@pytest.mark.long
 def test_a_child_that_a_request_has_forked_ends(
     live_server: LiveServers, tmp_path: Path
 ) -> None:

@@ -72,7 +72,7 @@ def occupy(service: Service, name: str) -> BlockingPeer:
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=[] if name in ("spin", "masked") else pytest.mark.long)
+        pytest.param(name, marks=[] if name == "spin" else pytest.mark.long)
         for name in NEVER_ENDS
     ],
 )
@@ -119,6 +119,7 @@ def test_a_reload_kills_the_old_worker_as_soon(
         assert time.monotonic() - began_at < scaled(MOST_S)
 
 
+@pytest.mark.long
 def test_int_ends_a_spinning_worker_in_little_more_than_a_second(
     live_server: LiveServers, tmp_path: Path
 ) -> None:

@@ -87,6 +87,7 @@ async def check_reloads(service: Service, count: int, times: int) -> None:
         assert ws.close_code == 1000
 
 
+@pytest.mark.long
 async def test_no_client_notices_two_reloads(
     live_server: LiveServers, tmp_path: Path
 ) -> None:

@@ -1,6 +1,5 @@
 """In a control group whose limit holds little more than the service."""
 
-import json
 import os
 import re
 from collections.abc import Iterator
@@ -8,10 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.process.service import APP, Service, start_service
+from tests.process.service import (
+    APP,
+    Service,
+    read_status,
+    start_service,
+)
 from tests.process.strict_clients import StrictClients
 from tests.support.clock import block_until
-from tests.support.live import LiveServers, resolve, run_to_exit
+from tests.support.live import LiveServers, resolve
 
 pytestmark = pytest.mark.slow
 
@@ -87,14 +91,9 @@ def start(
 
 def wait_until_measured(service: Service) -> None:
     """Each worker is measured every two seconds."""
-    place = str(service.folder / "c.sock")
-    command = ["blazeio-supervisor", "status", "--json", "--control", place]
-
-    def are_all() -> bool:
-        status = json.loads(run_to_exit(command).stdout)
-        return all(worker["own_bytes"] for worker in status["workers"])
-
-    block_until(are_all, 20)
+    block_until(
+        lambda: all(each["own_bytes"] for each in read_status(service)["workers"])
+    )
 
 
 @pytest.mark.parametrize(
@@ -123,6 +122,7 @@ def test_reloads_where_no_worker_fits_beside_the_others_kill_nobody(
     )
 
 
+@pytest.mark.long
 def test_where_there_is_memory_enough_nobody_has_to_make_room(
     group: Group, live_server: LiveServers, tmp_path: Path
 ) -> None:

@@ -53,6 +53,7 @@ def test_unhealthy_code_leaves_the_old_workers_as_they_are(
     assert int(service.get().body) in before
 
 
+@pytest.mark.long
 def test_healthy_code_is_taken(live_server: LiveServers, tmp_path: Path) -> None:
     options = ["--health-path", "/health"]
     service = start_service(live_server, tmp_path, *options, code=HEALTHY)

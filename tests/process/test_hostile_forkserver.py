@@ -93,7 +93,7 @@ forkserver.Forkserver._fork_twice.__globals__["_wait_for"] = lambda pid: None
 }
 
 
-USUAL = ("names the process of somebody else", "sends junk")
+USUAL = ("names the process of somebody else",)
 """Tried by each run; the others by ``make test-long``."""
 
 

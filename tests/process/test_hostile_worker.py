@@ -170,6 +170,7 @@ def besiege(live_server: LiveServers, open_folder: Path) -> Iterator[Besiege]:
             process.kill()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("kind", "options"),
     [

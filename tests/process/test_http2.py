@@ -10,6 +10,7 @@ from tests.process.service import APP, change, start_service
 from tests.support.clock import block_until
 from tests.support.http2 import OPENING, headers
 from tests.support.live import LiveServers, run_to_exit
+from tests.support.variations import vary
 
 pytestmark = pytest.mark.slow
 
@@ -59,9 +60,7 @@ def test_no_call_of_a_channel_is_lost_by_reloads(
     assert int(told) > 100
 
 
-@pytest.mark.parametrize(
-    ("options", "is_spoken"), [([], True), (["--no-http2"], False)]
-)
+@vary(("options", "is_spoken"), [([], True), (["--no-http2"], False)])
 def test_it_is_spoken_unless_the_command_line_says_otherwise(
     live_server: LiveServers, tmp_path: Path, options: list[str], is_spoken: bool
 ) -> None:

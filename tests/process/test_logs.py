@@ -132,6 +132,7 @@ def test_the_log_is_a_file_of_json_lines_and_output_stays_where_it_was(
     assert "\nto standard error\n" in service.log.read_text()
 
 
+@pytest.mark.long
 def test_what_python_and_asyncio_would_print_is_json_too(start: Start) -> None:
     service = start()
     service.get("/stray")

@@ -33,6 +33,7 @@ def read_figure(service: Service, sample: str) -> int:
     return round(float(value))
 
 
+@pytest.mark.long
 def test_as_many_requests_are_counted_as_clients_have_had_answers(
     live_server: LiveServers, tmp_path: Path
 ) -> None:

@@ -37,6 +37,7 @@ def reload_and_stop(service: Service) -> None:
     assert "Traceback" not in service.server.log
 
 
+@pytest.mark.long
 @vary("code", [APP, APP + EXECS], ids=["forked", "executed"])
 def test_a_service_lives_in_a_folder_of_any_name(
     live_server: LiveServers, odd_folder: Path, code: str

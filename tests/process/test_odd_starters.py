@@ -40,6 +40,7 @@ def find_standard_files(pid: int) -> list[str]:
     return [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in (0, 1, 2)]
 
 
+@pytest.mark.long
 @vary("closed", ["<&- >&- 2>&-", ">&-", "2>&-"])
 def test_closed_standard_descriptors_are_dev_null(tmp_path: Path, closed: str) -> None:
     (tmp_path / "app.py").write_text(PRINTS)
@@ -124,6 +125,7 @@ def test_a_terminal_that_stops_background_jobs_stops_nobody(tmp_path: Path) -> N
     os.close(own)
 
 
+@pytest.mark.long
 def test_a_wrapper_that_has_found_us_elsewhere_starts_us(tmp_path: Path) -> None:
     """As a pex does: nothing of ours is where a fresh interpreter looks."""
     (tmp_path / "app.py").write_text(APP)

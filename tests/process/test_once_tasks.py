@@ -1,17 +1,19 @@
 """Tasks that run once: never in two processes, and soon in another one."""
 
-import json
 import os
 import re
 import signal
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.process.installation import Installation
-from tests.process.service import APP, Service, start_service
+from tests.process.service import (
+    APP,
+    read_status,
+    start_service,
+)
 from tests.support.clock import block_until, scaled
 from tests.support.live import LiveServers, run_to_exit
 from tests.support.variations import vary
@@ -89,14 +91,6 @@ class Journal:
 @pytest.fixture
 def journal(tmp_path: Path) -> Journal:
     return Journal(tmp_path)
-
-
-def read_status(service: Service) -> dict[str, Any]:
-    place = str(service.folder / "c.sock")
-    done = run_to_exit(["blazeio-supervisor", "status", "--json", "--control", place])
-    assert done.returncode == 0, done.stderr
-    answer: dict[str, Any] = json.loads(done.stdout)
-    return answer
 
 
 def test_it_moves_within_a_second_and_never_runs_twice(
@@ -184,6 +178,7 @@ def test_one_that_is_not_there_is_said_in_one_line(
     assert text in done.stderr
 
 
+@pytest.mark.long
 def test_one_that_raises_is_an_event_and_runs_again(
     live_server: LiveServers, tmp_path: Path
 ) -> None:

@@ -28,6 +28,7 @@ def exchange(service: Service, octets: bytes) -> Response:
     return response
 
 
+@pytest.mark.long
 def test_proxies_are_believed_as_the_command_line_says(
     live_server: LiveServers, tmp_path: Path
 ) -> None:
@@ -83,6 +84,7 @@ def test_every_worker_writes_whole_lines_to_one_access_log_and_reopens_it(
     block_until(is_written_by_both, 5)
 
 
+@pytest.mark.long
 def test_more_than_max_in_flight_is_503_at_once(
     live_server: LiveServers, tmp_path: Path
 ) -> None:

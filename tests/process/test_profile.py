@@ -84,6 +84,7 @@ def load(service: Service, path: str) -> Iterator[None]:
         thread.join()
 
 
+@pytest.mark.long
 def test_a_hot_function_has_most_of_the_samples_below_its_route(
     service: Service,
 ) -> None:
@@ -100,6 +101,7 @@ def test_a_hot_function_has_most_of_the_samples_below_its_route(
     assert service.get().status == 200
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["spin", "sleep"])
 def test_a_blocked_loop_is_seen_whether_it_computes_or_waits(
     service: Service, name: str
@@ -135,6 +137,7 @@ def test_a_flame_graph_is_written_and_nothing_is_left_behind(
     assert service.get().status == 200
 
 
+@pytest.mark.long
 def test_what_waits_is_shown_when_it_is_asked_for(service: Service) -> None:
     with service.server.connect() as peer:
         peer.send(serialize_get("/slow?20"))
@@ -142,6 +145,7 @@ def test_what_waits_is_shown_when_it_is_asked_for(service: Service) -> None:
         assert "waiting tasks;GET /slow;" in done.stdout
 
 
+@pytest.mark.long
 def test_one_is_taken_at_a_time_and_ctrl_c_ends_it(service: Service) -> None:
     (pid,) = service.pids()
     before = psutil.Process(pid).num_threads()
@@ -161,12 +165,14 @@ def test_one_is_taken_at_a_time_and_ctrl_c_ends_it(service: Service) -> None:
     assert json.loads(done.stdout)["profile"]["samples"] > 0
 
 
+@pytest.mark.long
 def test_a_slot_that_is_not_there_is_named(service: Service) -> None:
     done = profile(service, "7")
     assert done.returncode == 2
     assert "slot 7: expected 0 to 0" in done.stderr
 
 
+@pytest.mark.long
 def test_one_that_serves_no_more_in_the_middle_is_said(service: Service) -> None:
     (pid,) = service.pids()
     place = ("--control", str(service.folder / "c.sock"))
@@ -195,6 +201,7 @@ def test_memory_is_compared_where_the_app_traces_it(
     assert re.search(r"^ *\+.* [KM]iB .*/app\.py:\d+$", first), done.stdout
 
 
+@pytest.mark.long
 def test_memory_needs_the_app_to_trace_it(service: Service) -> None:
     done = profile(service, "0", "--seconds", "1", "--memory")
     assert done.returncode == 1

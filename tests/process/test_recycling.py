@@ -48,6 +48,7 @@ def test_workers_are_replaced_after_their_requests_and_no_request_is_lost(
     assert all(int(each) >= 200 for each in reasons)
 
 
+@pytest.mark.long
 def test_workers_are_replaced_when_they_are_old(
     live_server: LiveServers, tmp_path: Path
 ) -> None:
@@ -58,6 +59,7 @@ def test_workers_are_replaced_when_they_are_old(
     service.get()
 
 
+@pytest.mark.long
 def test_a_worker_that_has_grown_is_replaced_and_the_others_are_not(
     live_server: LiveServers, tmp_path: Path
 ) -> None:

@@ -127,6 +127,7 @@ def test_broken_code_leaves_the_old_workers_as_they_are(
     service.reload(3)
 
 
+@pytest.mark.long
 def test_code_that_dies_soon_after_it_was_ready_is_not_rolled_out(
     live_server: LiveServers, tmp_path: Path
 ) -> None:
@@ -185,6 +186,7 @@ def test_reloads_leak_neither_descriptors_nor_processes_nor_threads(
     assert worker.num_fds() < 24, os.listdir(f"/proc/{worker.pid}/fd")
 
 
+@pytest.mark.long
 def test_a_stop_during_a_reload_wins(service: Service) -> None:
     code = APP + "\nimport time\ntime.sleep(30)\n"
     (service.folder / "app.py").write_text(code)

@@ -24,6 +24,7 @@ def test_ttin_adds_a_worker_and_ttou_takes_it_away(
     assert {service.get().status for _ in range(30)} == {200}
 
 
+@pytest.mark.long
 def test_scaling_under_load_loses_no_request(
     live_server: LiveServers, tmp_path: Path
 ) -> None:
@@ -43,6 +44,7 @@ def test_scaling_under_load_loses_no_request(
     assert min(clients.answered[kind] for kind in ("post", "slow", "once")) > 0
 
 
+@pytest.mark.long
 def test_the_last_worker_is_never_taken_away(
     live_server: LiveServers, tmp_path: Path
 ) -> None:

@@ -160,6 +160,7 @@ def test_sockets_of_a_unit_are_served_whatever_the_app_says(
     assert server.wait_exit() == 0
 
 
+@pytest.mark.long
 def test_queues_that_were_kept_are_all_served_by_fewer_workers(
     live_server: LiveServers, tmp_path: Path
 ) -> None:

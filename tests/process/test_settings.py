@@ -68,6 +68,7 @@ def test_a_file_that_is_broken_fails_it_in_one_line_and_all_goes_on(
     assert service.get().status == 200
 
 
+@pytest.mark.long
 def test_settings_fall_with_the_code_that_is_not_taken(
     live_server: LiveServers, tmp_path: Path
 ) -> None:

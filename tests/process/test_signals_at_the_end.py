@@ -41,6 +41,7 @@ def read_last_line(server: LiveServer) -> str:
     return server.log.rstrip().rpartition("\n")[2]
 
 
+@pytest.mark.long
 def test_a_storm_of_signals_during_the_stop_changes_nothing(
     live_server: LiveServers, tmp_path: Path
 ) -> None:

@@ -48,6 +48,7 @@ def test_every_half_closed_client_is_answered(
         assert [peer.read_response().body for peer in peers] == [b"late"] * 200
 
 
+@pytest.mark.long
 def test_slow_heads_and_slow_content_hinder_nobody(
     live_server: LiveServers, tmp_path: Path
 ) -> None:

@@ -110,6 +110,7 @@ def is_refused(server: LiveServer) -> bool:
     return False
 
 
+@pytest.mark.long
 def test_a_stop_under_load_refuses_clients_and_resets_none(service: Service) -> None:
     with StrictClients(service.server.host, service.server.port) as clients:
         block_until(lambda: clients.answered["slow"] > 10, 20)
@@ -167,6 +168,7 @@ def test_a_second_int_ends_it_at_once(live_server: LiveServers, tmp_path: Path) 
     assert not service.server.group()
 
 
+@pytest.mark.long
 def test_a_signal_of_the_masters_ends_nobody_else(service: Service) -> None:
     os.killpg(service.server.pid, signal.SIGUSR1)
     service.server.signal(signal.SIGTTIN)

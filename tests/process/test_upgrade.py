@@ -214,6 +214,7 @@ def test_signals_and_deaths_on_the_way_are_seen_by_the_new_code(
     block_until(lambda: not service.server.group())
 
 
+@pytest.mark.long
 def test_without_an_interpreter_nothing_changes(
     live_server: LiveServers, tmp_path: Path
 ) -> None:

@@ -7,6 +7,7 @@ import pytest
 from tests.process.service import APP, start_service
 from tests.support.clock import block_until
 from tests.support.live import LiveServers
+from tests.support.variations import vary
 
 pytestmark = pytest.mark.slow
 
@@ -23,7 +24,7 @@ CACHING = APP + (
 )
 
 
-@pytest.mark.parametrize("kind", ["once for all workers", "by each worker"])
+@vary("kind", ["by each worker", "once for all workers"])
 def test_what_was_made_before_the_fork_is_shared(
     live_server: LiveServers, tmp_path: Path, kind: str
 ) -> None:

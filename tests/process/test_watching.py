@@ -42,6 +42,7 @@ def test_a_change_is_live_in_all_workers_and_a_mistake_leaves_them_alone(
     block_until(lambda: service.get("/slow?0").body == b"late", 20)
 
 
+@pytest.mark.long
 def test_code_that_fails_at_the_start_is_waited_for(
     live_server: LiveServers, tmp_path: Path
 ) -> None:
@@ -55,6 +56,7 @@ def test_code_that_fails_at_the_start_is_waited_for(
     assert Service(server, tmp_path).get().status == 200
 
 
+@pytest.mark.long
 def test_where_the_kernel_tells_nothing_the_files_are_looked_at(
     live_server: LiveServers, tmp_path: Path
 ) -> None:

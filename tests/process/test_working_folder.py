@@ -54,7 +54,6 @@ def folder(tmp_path: Path) -> Path:
         (OWN, "app:web", ("--no-preload",)),
         (GONE_LATER, "app:web", OPTIONS),
     ],
-    usual=2,
 )
 def test_every_file_of_the_service_is_found_there(
     live_server: LiveServers,

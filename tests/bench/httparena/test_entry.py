@@ -109,6 +109,7 @@ def check_files(client: httpx.Client) -> None:
     assert client.get("/static/nonexistent.txt").status_code == 404
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_plain(entry: Entry) -> None:
     with entry.client(entry.plain) as client:

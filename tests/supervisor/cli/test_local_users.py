@@ -5,8 +5,12 @@ from pathlib import Path
 import pytest
 
 from tests.fuzz.local_users import LocalUsers
+from tests.support.variations import vary
 
 
 @pytest.mark.slow
-async def test_random_requests_are_answered_and_leave_nothing(tmp_path: Path) -> None:
-    assert await LocalUsers(tmp_path, seed=1).ask_for(1.0) > 0
+@vary("seconds", [0.2, 1.0])
+async def test_random_requests_are_answered_and_leave_nothing(
+    tmp_path: Path, seconds: float
+) -> None:
+    assert await LocalUsers(tmp_path, seed=1).ask_for(seconds) > 0

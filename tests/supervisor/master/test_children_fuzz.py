@@ -1,19 +1,22 @@
-"""A second of what ``make fuzz`` does for minutes: see ``tests/fuzz/children.py``."""
+"""Some of what ``make fuzz`` does for minutes: see ``tests/fuzz/children.py``."""
 
 import pytest
 
 from tests.fuzz.children import TARGETS, converse, fuzz
+from tests.support.variations import vary
 
 pytestmark = pytest.mark.slow
 
-SECONDS = 0.7
 SEED = 4711
+SECONDS = vary("seconds", [0.1, 1.0])
 
 
+@SECONDS
 @pytest.mark.parametrize("name", TARGETS)
-def test_random_octets_to_each_decoder(name: str) -> None:
-    assert fuzz(name, SECONDS, SEED) > 0
+def test_random_octets_to_each_decoder(name: str, seconds: float) -> None:
+    assert fuzz(name, seconds, SEED) > 0
 
 
-async def test_random_messages_to_the_whole_channel() -> None:
-    assert await converse(SECONDS, SEED) > 0
+@SECONDS
+async def test_random_messages_to_the_whole_channel(seconds: float) -> None:
+    assert await converse(seconds, SEED) > 0

@@ -79,6 +79,7 @@ def names_of(profile: Profiled) -> list[list[str]]:
     return [[profile.names[place] for place in stack] for stack, _ in profile.stacks]
 
 
+@pytest.mark.long
 async def test_a_task_that_works_is_named_with_its_functions(
     ends: tuple[socket.socket, socket.socket], orders: ProfileOrders
 ) -> None:

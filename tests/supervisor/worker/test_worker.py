@@ -21,6 +21,7 @@ from tests.supervisor.worker.lone_generation import (
     make_listener,
 )
 from tests.support.peer import BlockingPeer
+from tests.support.variations import vary
 
 pytestmark = pytest.mark.slow
 
@@ -38,7 +39,7 @@ def ask(listener: socket.socket, path: str = "/") -> bytes:
         return peer.exchange(request.encode())
 
 
-@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+@vary("loop", ["uvloop", "asyncio"])
 @pytest.mark.parametrize(
     ("app", "preload"),
     [("hello:web", True), ("hello:web", False), ("hello.py", True)],
@@ -73,7 +74,7 @@ async def tell(r, route="/"):
 """
 
 
-@pytest.mark.parametrize("preload", [True, False], ids=["forked", "imported"])
+@vary("preload", [True, False], ids=["forked", "imported"])
 @pytest.mark.parametrize(
     ("typed", "package"),
     [(None, b"asyncio"), ("asyncio", b"asyncio"), ("uvloop", b"uvloop")],
