@@ -2,31 +2,26 @@
 
 An explanation names the place, the function and the lines that are new in it, as
 ``python -m tests.mutants`` shows them; each of the three may be a pattern as those of
-``fnmatch``, in which a ``[`` stands for itself.
+``fnmatch``, in which a ``[`` stands for itself. Those of the client, of the fleet and
+of the sockets have modules of their own.
 """
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from fnmatch import translate
 from functools import cache
 
+from tests.mutants.explained_client import CLIENT
+from tests.mutants.explained_fleet import FLEET
+from tests.mutants.explained_sockets import SOCKETS
+from tests.mutants.explanation import Explained
 from tests.mutants.trying import NOTICES, Outcome
-
-
-@dataclass(frozen=True, slots=True)
-class Explained:
-    """Some mutants, and why they may survive."""
-
-    why: str
-    place: str
-    owner: str
-    changes: tuple[str, ...]
 
 
 def find_explanation(mutant: Outcome) -> Explained | None:
     """Return the explanation of a mutant that has survived."""
-    return next((each for each in (*KINDS, *SINGLE) if _explains(each, mutant)), None)
+    every = (*KINDS, *_list_single())
+    return next((each for each in every if _explains(each, mutant)), None)
 
 
 def find_stale(outcomes: Iterable[Outcome]) -> list[str]:
@@ -37,7 +32,7 @@ def find_stale(outcomes: Iterable[Outcome]) -> list[str]:
     places = {each.place for each in outcomes}
     left = [each for each in outcomes if each.became not in NOTICES]
     stale = []
-    for each in SINGLE:
+    for each in _list_single():
         looked_at = [place for place in places if _matches(each.place, place)]
         for change in each.changes if looked_at else ():
             only = Explained(each.why, each.place, each.owner, (change,))
@@ -45,6 +40,10 @@ def find_stale(outcomes: Iterable[Outcome]) -> list[str]:
                 where = f"{each.place}: {each.owner}: {change}"
                 stale.append(f"explained, but it does not survive: {where}")
     return stale
+
+
+def _list_single() -> tuple[Explained, ...]:
+    return *SINGLE, *CLIENT, *FLEET, *SOCKETS
 
 
 def _explains(each: Explained, mutant: Outcome) -> bool:
