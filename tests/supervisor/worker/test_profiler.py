@@ -91,25 +91,27 @@ async def test_a_task_that_works_is_named_with_its_functions(
             await asyncio.sleep(0)
 
     task = asyncio.create_task(work(), name="busy bee")
-    profile = await take(ends[0], orders, ProfileWish(2.0))
+    inside = total = 0
+    while total < 50:  # a process that gets no processor has few samples
+        profile = await take(ends[0], orders, ProfileWish(1.0))
+        assert profile.failure == ""
+        for (_, count), names in zip(profile.stacks, names_of(profile), strict=True):
+            total += count
+            if names[0] == "task busy bee" and names[-1].startswith("hot ("):
+                inside += count
     is_over.set()
     await task
-    assert profile.failure == ""
-    total = sum(count for _, count in profile.stacks)
-    inside = [
-        count
-        for (_, count), names in zip(profile.stacks, names_of(profile), strict=True)
-        if names[0] == "task busy bee" and names[-1].startswith("hot (")
-    ]
-    assert total > 5
-    assert sum(inside) >= 0.8 * total, (profile.stacks, profile.names)
+    assert inside >= 0.8 * total, (profile.stacks, profile.names)
 
 
 async def test_an_idle_process_only_waits(
     ends: tuple[socket.socket, socket.socket], orders: ProfileOrders
 ) -> None:
-    profile = await take(ends[0], orders, ProfileWish(0.3))
-    assert profile.waiting > 5
+    waiting = 0
+    while waiting <= 5:
+        profile = await take(ends[0], orders, ProfileWish(0.3))
+        assert profile.failure == ""
+        waiting += profile.waiting
 
 
 async def test_an_app_with_a_profiler_of_its_own_is_left_alone(
