@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
 
 import pytest
+from _pytest.cacheprovider import Cache
 from xprocess import XProcess
 
 from tests.support.clock import block_until, scaled
@@ -32,6 +33,10 @@ def pytest_configure(config: pytest.Config) -> None:
     the variable; this process does not, for pytest's rewritten tests.
     """
     sys.dont_write_bytecode = False
+    if not config.pluginmanager.has_plugin("cacheprovider"):
+        # `-p no:cacheprovider`: pytest-xprocess has its logs in that folder.
+        kept = config.rootpath / ".pytest_cache"
+        config.cache = Cache(kept, config, _ispytest=True)
     if not hasattr(config, "workerinput"):
         for folder in PACKAGES.values():
             compileall.compile_dir(REPOSITORY / folder, quiet=1)
