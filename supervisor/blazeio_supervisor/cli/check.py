@@ -77,6 +77,7 @@ def check_start(configuration: Configuration) -> None:
     configure_logs(LogConfig(level="WARNING"))
     _say(f"settings   ok{_name_file(configuration)}")
     own = import_app(settings)
+    # As the master does it: without ``--bind`` the app's own host and port count.
     for address in settings.binds or own:
         _say(f"address    {try_address(settings, address)}")
 
@@ -179,6 +180,8 @@ class _Importer:
 @contextmanager
 def _load(settings: Settings) -> Iterator[_Importer]:
     own, theirs = make_pair()
+    # While the import blocks nobody there reads the channel. Only the handler of
+    # STACK_SIGNAL runs, and it writes to this socket.
     asker, answerer = socket.socketpair()
     with closing(own), closing(asker):
         load = make_load(settings, 1, is_preload=True)
@@ -213,9 +216,9 @@ def _end(pid: int) -> None:
 
 def _compile(path: str) -> None:
     try:
-        # Whoever may write the file: it is compiled, and nothing of it runs.
-        # A script is not run, since it would begin to serve. ``dont_inherit``: the
-        # ``__future__`` imports of this module are not the script's.
+        # The script is not run, since it would begin to serve; so it does not matter
+        # who may write it. ``dont_inherit``: the ``__future__`` imports of this module
+        # are not the script's.
         compile(read(path, is_judged=False), path, "exec", dont_inherit=True)
     except OSError as error:
         reason = f"{path}: {error.strerror}"

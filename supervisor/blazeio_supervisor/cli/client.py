@@ -200,7 +200,7 @@ class ControlClient(Struct, frozen=True):
             # The server refuses another user, or closes for lack of room, without
             # reading. Its answer is in our receive queue all the same.
             except (BrokenPipeError, ConnectionResetError):
-                pass  # a user who is refused is answered before the request is read
+                pass
             with connection.getresponse() as response:
                 if response.status != HTTPStatus.OK:
                     raise self._explain_refusal(response)

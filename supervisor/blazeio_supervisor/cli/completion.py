@@ -65,6 +65,8 @@ def find_words(args: list[str], incomplete: str) -> list[CompletionItem]:
         args: Those before it, without the name of the program.
         incomplete: Its beginning; may be empty.
     """
+    # The first word is a verb or an APP. Where no verb begins like this, the shell
+    # offers files, since an APP may be a script.
     if not args and not incomplete.startswith("-"):
         named = [
             CompletionItem(each.name, help=each.summary)
@@ -97,6 +99,8 @@ def complete_slots(
         client = find_service(given.get("control"), given.get("instance"))
         slots = [str(each.slot) for each in client.ask(STATUS).slots]
     except SupervisorError:
+        # No error is told: what is written to standard error would stand in the middle
+        # of the line that is being typed.
         slots = []
     return [each for each in (*slots, "all") if each.startswith(incomplete)]
 

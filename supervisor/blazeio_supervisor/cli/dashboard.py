@@ -70,6 +70,8 @@ def serve_dashboard(
         UsageError: The port cannot be bound.
     """
     try:
+        # It sets SO_REUSEADDR: the port of a page that was just closed can be had again
+        # at once, in spite of connections in TIME_WAIT (socket(7)).
         listener = socket.create_server((_HOST, port))
     except OSError as error:
         raise UsageError(f"cannot bind {_HOST}:{port}: {error.strerror}") from None

@@ -115,6 +115,8 @@ def examine(target: ServiceTarget) -> DoctorReport:
     try:
         client = target.find()
     except NotRunningError:
+        # Whoever has named a service has to hear that it is not there. Without a name
+        # the machine alone is worth an examination, before a first start.
         if target.is_named:
             raise
         return DoctorReport(pid=None, findings=_examine_machine_alone())
@@ -143,6 +145,8 @@ def _examine_both(client: "ControlClient") -> DoctorReport:
             *examine_service(status, config),
             *examine_machine(int(settings.get("backlog") or BACKLOG), ports, loop),
             *examine_bounds(
+                # The bounds of a worker count: it holds the connections, and runs
+                # perhaps as another user than the master.
                 pids[0] if pids else status.pid,
                 wanted,
                 settings.get("max_connections"),
@@ -197,6 +201,7 @@ def examine_workers(status: StatusAnswer) -> Finding:
     wanted = [slot for slot in status.slots if not slot.is_parked]
     failing = [slot for slot in wanted if slot.is_failing]
     late = [worker for worker in status.workers if worker.is_late]
+    # Before what is late: a slot whose workers fail has nobody who could be late.
     if failing:
         slot = failing[0]
         return warn(

@@ -59,6 +59,8 @@ def unknown(name: str, where: str) -> Finding:
 
 
 SLOW_CLOCKS = ("hpet", "acpi_pm", "jiffies", "refined-jiffies", "pit")
+# A port stays in TIME_WAIT for a minute (60 s, a constant of the kernel): these are
+# enough for about 170 new connections a second to one address.
 LEAST_PORTS = 10_000
 
 
@@ -107,6 +109,8 @@ def examine_syncookies(root: Path) -> Finding:
     text = _read(root, where)
     if text is None:
         return unknown(name, where)
+    # A connection that comes with its cookie needs no entry in the queue of half-open
+    # ones (tcp(7), tcp_syncookies).
     if text != "0":
         return ok(name, "on")
     return warn(
@@ -207,6 +211,8 @@ def examine_clock(root: Path) -> Finding:
     text = _read_file(root / where)
     if text is None:
         return unknown(name, f"/{where}")
+    # With these sources the vDSO cannot read the clock in user space, so each question
+    # for the time enters the kernel (vdso(7)).
     if text not in SLOW_CLOCKS:
         return ok(name, text)
     return warn(
@@ -326,6 +332,8 @@ def examine_quota(groups: list[Path], workers: int) -> Finding:
     # (cgroups(7)).
     cores = min(quotas)
     seen = f"{cores:g} cores for {count_of(workers, 'worker')}"
+    # A quota of less than a core is no fault by itself: one worker is the least there
+    # is.
     if workers > max(cores, 1):
         return warn(
             name,

@@ -70,7 +70,7 @@ if TYPE_CHECKING:
 _FAILED = ExitCode.CRASHED
 _WAIT = click.option("--wait", is_flag=True, help="Wait until it has taken effect.")
 
-# What several of them are waited for by.
+# How the end of an order is waited for.
 
 
 _WANTED = frozenset({"spawning", "booting", "standby", "serving"})
@@ -268,6 +268,8 @@ def recycle(target: ServiceTarget, is_json: bool, slot: str, wait: bool) -> int:
     answer = client.ask(RECYCLE, order)
     if not wait:
         return show(answer, is_json, format_recycle)
+    # From the answer, and not from a status before it: a worker that has died in
+    # between, and was replaced for that, would count as recycled.
     pids = {each.slot: each.pid for each in answer.slots}
     took_s = wait_for(client, "recycling", lambda s: measure_recycling(s, pids, known))
     done = f"{count_of(len(pids), 'worker')} replaced ({format_span(took_s)})"
@@ -311,6 +313,8 @@ def park(target: ServiceTarget, is_json: bool, wait: bool) -> int:
     service was resumed meanwhile.
     """
     client = target.find()
+    # Before the order, which some of them may have followed by the time of the next
+    # look.
     count = len(client.ask(STATUS).workers)
     answer = client.ask(PARK)
     if not wait:

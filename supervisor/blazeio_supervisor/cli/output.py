@@ -379,6 +379,8 @@ def name_state(line: StatusLine) -> str:
 def write_queue(line: StatusLine) -> str:
     """Write how many connections wait in the queue of a slot, and how many may."""
     slot = line.slot
+    # Two workers of a slot, while one replaces the other, have one queue: it is shown
+    # once.
     is_guest = line.worker is not None and line.worker.role != "owner"
     if slot.queue_length is None or is_guest:
         return "-"
@@ -387,6 +389,7 @@ def write_queue(line: StatusLine) -> str:
 
 def find_lag(worker: WorkerAnswer) -> float:
     """Return how late a worker's loop runs, or for how long it is blocked, seconds."""
+    # A loop that is blocked measures nothing: its own figure is that of before.
     return worker.silent_s if worker.is_late else worker.lag_s
 
 

@@ -222,6 +222,8 @@ def serve(**words: Any) -> int:
     apply_config(live_settings.settings.log_terms)
     configure_logs(live_settings.settings.log_terms)
     configure_other_logs(live_settings.settings.log_terms)
+    # Not before here: a warning is a record of the log, in the format that was asked
+    # for.
     _warn_of_misspelt(sources)
     if live_settings.settings.is_privileged:
         _warn_of_open_code()
@@ -338,6 +340,8 @@ def run_folder(**words: Any) -> int:
     folder = os.path.abspath(words.pop("folder"))
     if not os.path.isdir(folder):
         raise UsageError(f"{folder} is not a folder")
+    # The app is imported by its name, in another process: the folder goes there by the
+    # environment.
     words["app"] = _FOLDER_APP
     words["env"] = (*(words["env"] or ()), f"{_FOLDER_VARIABLE}={folder}")
     words["name"] = words["name"] or os.path.basename(folder) or "root"

@@ -72,6 +72,8 @@ _MOST_BYTES = 64
 
 def read_keys(octets: bytes) -> list[str]:
     """Read what was typed: characters, or the name of a key."""
+    # A terminal writes the sequence of a key at once, so it is read in one piece; ESC
+    # alone is the key of that name.
     if octets.startswith(b"\x1b"):
         name = _SEQUENCES.get(octets)
         return [name] if name else []  # another key that sends a sequence
@@ -178,6 +180,8 @@ class TopSession:
         console = Console()
         with (
             watched_keyboard(sys.stdin.fileno()) as keyboard,
+            # Without the thread by which rich would draw: it could write after the
+            # terminal was set back, and a signal that raises would find it half-way.
             Live(console=console, screen=True, auto_refresh=False) as live,
         ):
             try:
@@ -190,6 +194,8 @@ class TopSession:
         while not self._is_over:
             if time.monotonic() >= look_at:
                 self.look()
+                # Counted from the answer on: a service that answers slowly is not asked
+                # without a pause.
                 look_at = time.monotonic() + self._interval_s
             width, height = console.size
             live.update(paint(self.draw(width, height)), refresh=True)
@@ -221,6 +227,7 @@ class TopSession:
             view,
             status=status,
             rates=measure_rates(view.status, status),
+            # The service may have fewer slots than at the last look.
             slot=min(view.slot, len(status.slots) - 1),
             is_gone=False,
         )
@@ -242,6 +249,8 @@ class TopSession:
         if self._pages:
             self._turn_pages(key)
         elif self._pending is not None:
+            # Any other key means no, so that one which was hit by mistake orders
+            # nothing.
             pending, self._pending = self._pending, None
             if key in ("y", "Y", "\n"):
                 self._give(pending)

@@ -97,6 +97,8 @@ def _compare(
     if before.cpu_s is not None and after.cpu_s is not None:
         cpu = max(after.cpu_s - before.cpu_s, 0.0) / span_s
     requests = max(after.requests - before.requests, 0) / span_s
+    # Not ``strict``: an upgrade keeps the pid, and the next version may have other
+    # buckets.
     counts = [
         max(new - old, 0)
         for old, new in zip(before.lag_counts, after.lag_counts, strict=False)

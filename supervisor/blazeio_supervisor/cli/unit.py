@@ -242,6 +242,8 @@ def write_service(command: Command) -> str:
     Raises:
         UsageError: The command cannot run as a unit.
     """
+    # ``PrivateTmp=`` of the template gives the unit an empty /tmp and /var/tmp of its
+    # own (systemd.exec(5)).
     for path in (command.program, command.folder):
         if f"{path}/".startswith(_TEMPORARY):
             raise UsageError(f"{path}: a unit has a /tmp of its own; move it elsewhere")
@@ -286,6 +288,8 @@ def _list_edits(command: Command) -> dict[str, list[str]]:
     edits = {
         "ExecStart": [f"ExecStart={quote_command(program, command.words)}"],
         "ExecReload": [
+            # With ``--wait``: systemd takes its exit code, so that ``systemctl reload``
+            # fails where the new code was not taken.
             f"ExecReload={quote_command(program, ['reload', '--wait'])}",
             f"WorkingDirectory={write_folder(command.folder)}",
             *environ,
@@ -296,6 +300,7 @@ def _list_edits(command: Command) -> dict[str, list[str]]:
     if command.user:
         edits["DynamicUser"] = []
         edits["User"] = [f"User={command.user}"]
+    # ``ProtectHome=yes`` of the template would hide the program itself.
     if command.is_at_home:
         edits["ProtectHome"] = ["ProtectHome=read-only"]
     if command.writes:
@@ -303,6 +308,7 @@ def _list_edits(command: Command) -> dict[str, list[str]]:
         # otherwise fail with 226/NAMESPACE.
         paths = quote_paths(f"-{path}" for path in command.writes)
         edits["ProtectSystem"] = ["ProtectSystem=strict", f"ReadWritePaths={paths}"]
+    # The template lets in this machine alone, since a proxy is expected on it.
     if command.is_public:
         edits["IPAddressDeny"] = edits["IPAddressAllow"] = []
         edits[_LOCAL_COMMENT] = [
@@ -431,10 +437,14 @@ def _find_user(settings: Settings) -> str:
     """Return the user of the app; "": one that systemd makes at the start."""
     if settings.identity is not None:
         return str(settings.identity.uid)
+    # root is probably only who installs the unit; the service itself gets a user of its
+    # own by ``DynamicUser=``.
     return "" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
 
 
 def _find_environment() -> dict[str, str]:
+    # Only what decides how a service runs: the unit must not keep everything from the
+    # shell in which it was made, such as secrets.
     found = {k: v for k, v in os.environ.items() if _ENVIRONMENT.fullmatch(k)}
     if sys.prefix != sys.base_prefix:
         usual = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -448,6 +458,8 @@ def _list_written(settings: Settings) -> list[str]:
     files = [settings.pid_file, settings.log_file, settings.access_log]
     files += [bind.path for bind in settings.binds if isinstance(bind, UnixAddress)]
     paths = [os.path.join(settings.folder, each) for each in files if each]
+    # ``-`` is standard output, and no file. The folder is opened and not the file,
+    # which is renamed and made anew.
     folders = (os.path.dirname(path) for path in paths if not path.endswith("/-"))
     return list(dict.fromkeys(folders))
 
@@ -460,6 +472,8 @@ def _install(units: dict[str, str], name: str, *, is_sure: bool) -> int:
         raise UsageError("nothing was written")
     for file, text in units.items():
         try:
+            # In one step, by a rename: a ``daemon-reload`` at this moment must not read
+            # half a unit.
             replace(str(UNITS / file), text.encode(), 0o644)
         except OSError as error:
             reason = f"{UNITS / file}: {error.strerror}"

@@ -188,6 +188,8 @@ def verb(
 
     def declare(function: Callable[..., int]) -> Verb:
         def run(control: str | None, instance: str | None, **given: Any) -> int:
+            # By hand, and not as click's ``envvar``: that would count as ``--instance``
+            # even where ``--control`` is typed, and both together are refused.
             if control is None and instance is None:
                 instance = os.environ.get(INSTANCE_VARIABLE) or None
             return function(ServiceTarget(control, instance), **given)
@@ -196,6 +198,8 @@ def verb(
 
         def load() -> click.Command:
             declared: Any = run
+            # As decorators are applied, the last one first; click lists them in the
+            # order in which they are written.
             for param in reversed((*params, *shared)):
                 declared = param(declared)
             command: click.Command = click.command(
@@ -341,6 +345,7 @@ def show(
     Strings of other people in it are escaped for a person: a terminal obeys nothing
     that is in them.
     """
+    # ``encode_json`` escapes by itself, so that a program reads the same text back.
     if is_json:
         click.echo(encode_json(answer))
     else:
