@@ -335,7 +335,7 @@ def _is_unmapped(uid: int) -> bool:
 
 
 def describe_writers(found: os.stat_result) -> str:
-    """Say who may write it, as a fault of it."""
+    """Say who may write a file that only its owner should be able to write."""
     mode = f"(mode {stat.S_IMODE(found.st_mode):04o})"
     if found.st_mode & stat.S_IWOTH:
         return f"may be written by everybody {mode}"

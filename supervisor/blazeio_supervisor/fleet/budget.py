@@ -218,7 +218,7 @@ def find_p95_s(spans: tuple[int, ...]) -> float:
 
 
 def is_no_chance(count: int, total: int, expected: float) -> bool:
-    """Whether so many of a total are more than chance makes of an expected share.
+    """Whether a count is larger than chance explains, where a share is expected.
 
     Args:
         count: How many there are.

@@ -25,7 +25,7 @@ class TaskLease(Struct):
     holder: int | None = None
 
     def run(self, context: PlanContext, *, may_grant: bool) -> None:
-        """Take it back from whoever has ended, and grant it if it is free.
+        """Take the lease back from a worker that has ended; grant it if it is free.
 
         Args:
             context: The present turn.
@@ -64,7 +64,7 @@ class TaskLease(Struct):
 
 
 def _rank(context: PlanContext, handle: WorkerHandle) -> tuple[bool, bool, bool, int]:
-    """The lowest one is taken: new code, a loop that turns, and nobody who will go."""
+    """Rank a worker; the lowest is taken: new code, a turning loop, none that ends."""
     is_outdated = handle.generation != context.roster.generation
     is_late = handle.health.is_late or handle.health.is_avoided
     return is_outdated, is_late, bool(handle.retire_reason), handle.slot

@@ -21,7 +21,8 @@ from blazeio_supervisor.fleet.stop import Stopping
 
 
 SHARE = 4
-"""Fed, or asked, so many times in the time that the watchdog grants."""
+"""The watchdog is fed, and the workers are asked, so many times in the time that it
+grants."""
 
 
 class WatchdogFeed(Struct):

@@ -215,7 +215,7 @@ class Roster(Struct):
 
     @classmethod
     def with_slots(cls, count: int) -> Self:
-        """Return an empty one with so many slots."""
+        """Return an empty roster with this many slots."""
         return cls([Slot(index) for index in range(count)])
 
     def __post_init__(self) -> None:
@@ -277,7 +277,7 @@ class Roster(Struct):
         )
 
     def park_beyond(self, slot_count: int) -> None:
-        """Take over slots that exist already and that nobody is wanted for."""
+        """Take over slots that exist already, and for which no worker is wanted."""
         for index in range(len(self.slots), slot_count):
             self.slots.append(Slot(index, is_parked=True))
 

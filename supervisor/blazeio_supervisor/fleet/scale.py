@@ -45,7 +45,7 @@ def _wanted(context: PlanContext, fact: ScaleAsked) -> int:
 
 
 def scale_to(context: PlanContext, wanted: int, why: str, word: str = "asked") -> None:
-    """Have so many active slots; say why, in a sentence and in a word."""
+    """Make this many slots active; say why, in a sentence and in a word."""
     roster = context.roster
     active = list(roster.active())
     if len(active) != wanted:

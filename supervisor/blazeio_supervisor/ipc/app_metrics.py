@@ -28,9 +28,9 @@ from blazeio.app.metric_series import (
 from blazeio.errors import ConfigurationError
 
 TEXT_BYTES = 512 * 1024
-"""Of what describes the metrics of one worker."""
+"""Room for the texts that describe the metrics of one worker."""
 REGION_BYTES = CELL_COUNT * 8 + TEXT_BYTES
-"""Of a row; what is never used of it costs nothing."""
+"""The metrics in one worker's row. Pages that are never used cost no memory."""
 TOTAL_CELL_COUNT = 4 * CELL_COUNT
 """Cells of the sums over dead workers: code that was changed by reloads may have had
 other metrics each time. What goes beyond is counted as dropped."""

@@ -309,11 +309,13 @@ def is_still(sock: socket.socket, name: tuple[int, int]) -> bool:
 MESSAGE_BYTES = 96 * 1024
 """A longer message is refused; the longest that is honest has some 64 KiB."""
 MESSAGES_PER_TURN = 32
-"""Of one child, in one turn of the loop; the others wait for the next one."""
+"""How many messages of one child are read in one turn of the loop; the others wait for
+the next one."""
 MOST_UNREAD = 64
 """Orders that wait for a child that does not read, behind the kernel's buffer."""
 MOST_REST = 128
-"""Of a child that has died; what else it has left unread is dropped."""
+"""How many unread messages of a child that has died are still read; the rest is
+dropped."""
 FOREIGN_PAUSE_S = 1.0
 """After a turn full of messages by others than the child, nothing is read."""
 

@@ -31,19 +31,19 @@ meaning: one that a worker does not know would end it."""
 CHANNEL_CLOSED = 70
 """Exit status of a child whose channel was closed by code of the app."""
 TEXT_CHARS = 4_000
-"""Of each text that a child sends; the rest is cut where it is read."""
+"""The longest text that is taken from a child; the rest is cut where it is read."""
 TRACEBACK_CHARS = 16_000
-"""Of a traceback that a child sends; the rest is cut where it is read."""
+"""The longest traceback that is taken from a child; cut likewise."""
 ERROR_CHARS = 300
-"""Of what is wrong with a message."""
+"""The longest text about what is wrong with a message."""
 MOST_FINDINGS = 20
-"""Of what makes a fork unsafe; the rest is dropped."""
+"""How many things that make a fork unsafe are told; the rest is dropped."""
 
 MOST_TASKS = 64
 """Tasks that run once, of one app."""
 
 BROADCAST_BYTES = 32 * 1024
-"""Of one message of the app to all workers."""
+"""The longest message of the app to all workers."""
 
 TaskName = Annotated[str, Meta(min_length=1, max_length=100)]
 TimeOfDay = tuple[Annotated[int, Meta(ge=0, le=23)], Annotated[int, Meta(ge=0, le=59)]]

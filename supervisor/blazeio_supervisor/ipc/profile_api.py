@@ -8,17 +8,17 @@ from msgspec import Meta, Struct
 RATE_HZ = 100
 """Samples a second of each thread."""
 MOST_SECONDS = 600
-"""Of one profile."""
+"""The longest that one profile may take."""
 DEPTH_COUNT = 100
 """Frames of one stack; of a deeper one the innermost are kept."""
 STACK_COUNT = 5_000
 """Different stacks; what more there are is counted as one."""
 NAME_CHARS = 200
-"""Of a frame."""
+"""The longest name of a frame."""
 LINE_COUNT = 50
 """Lines of code that are named in a profile of the memory."""
 ANSWER_BYTES = 8 * 1024 * 1024
-"""Of a profile; a longer one is given up."""
+"""The longest answer; a longer profile is given up."""
 PROGRESS_EVERY_S = 0.5
 
 Text = Annotated[str, Meta(max_length=2 * NAME_CHARS)]

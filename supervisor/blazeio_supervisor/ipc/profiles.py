@@ -27,9 +27,9 @@ from blazeio_supervisor.ipc.profile_api import (
 )
 
 SLACK_S = 10.0
-"""Between the end of the span and the whole profile."""
+"""How long the whole profile may take to come after the end of its span."""
 MEMORY_SLACK_S = 120.0
-"""Likewise of the memory: an app may have millions of blocks."""
+"""The same for a profile of the memory: an app may have millions of blocks."""
 _PIECE_BYTES = 262_144
 
 
@@ -98,7 +98,7 @@ class _LineReader:
         self._is_ended = False
 
     async def read(self, span_s: float) -> list[Sampled | Profiled]:
-        """Wait so long for octets; return what is whole of them.
+        """Wait at most this long for octets; return the messages that are whole now.
 
         Raises:
             ValueError: It is no profile, or too long.

@@ -113,7 +113,7 @@ class Tally(Struct, frozen=True):
 
     @property
     def http2_requests(self) -> int:
-        """Of them, those that came by HTTP/2."""
+        """How many of these came by HTTP/2."""
         return int(self.cells[HTTP2_REQUESTS])
 
     @property
@@ -162,10 +162,10 @@ times a second, took 8 % of a core."""
 
 _PAGE_BYTES = 4096
 ROW_BYTES = _PAGE_BYTES + REGION_BYTES
-"""Of the memory; behind the first page are the metrics of the app, and what is never
-used costs nothing."""
+"""The memory of one worker. Behind the first page are the metrics of the app; pages
+that are never used cost nothing."""
 LONGEST_BYTES = 256
-"""Of the text; a longer one is cut."""
+"""The place for the text of the request that takes longest; a longer one is cut."""
 MOST = 2.0**53
 """What a cell may hold; up to here whole numbers are exact."""
 _MAPPED_ALONE: dict[str, Any] = (
@@ -173,14 +173,14 @@ _MAPPED_ALONE: dict[str, Any] = (
 )
 """Before 3.13 a mapping has a descriptor of its own, for as long as it is there."""
 BEGUN_BYTES = 128
-"""Of each request that began: a number and its text; a longer one is cut."""
+"""The place for a request that began: a number and its text; a longer one is cut."""
 BEGUN_COUNT = 8
 """So many of the last ones that began are kept."""
 _TEXT_AT = _PAGE_BYTES - LONGEST_BYTES
 _TEXT_END = _TEXT_AT + LONGEST_BYTES
 _BEGUN_AT = _TEXT_AT - BEGUN_COUNT * BEGUN_BYTES
 FAILING_BYTES = 160
-"""Of the text that says which route fails; a longer one is cut."""
+"""The place for the text that says which route fails; a longer one is cut."""
 _FAILING_AT = _BEGUN_AT - FAILING_BYTES
 _BEGUN = struct.Struct(f"d{BEGUN_BYTES - 8}s")  # which one it is, and its text
 

@@ -5,7 +5,7 @@ from typing import Literal
 import msgspec
 
 SCHEMA = 1
-"""Of all that is answered on the control socket."""
+"""The version of everything that is answered on the control socket."""
 
 ListenerMode = Literal["unbound", "slots", "shared", "slots and shared"]
 

@@ -384,11 +384,12 @@ def _write_local_time(at_s: float) -> str:
     return f"{text}.{int(at_s % 1 * 1000):03d}{time.strftime('%z', moment)}"
 
 
-# What a worker has said of itself, as text: what of it is worth reading. Pure.
+# What a worker has said of itself, as text, as far as it is worth reading. Pure.
 
 
 MOST_CHARS = 16 * 1024
-"""Of the stacks of one report, in the log and among the events; the rest is cut."""
+"""The longest stacks of one report, in the log and among the events; the rest is
+cut."""
 
 # From the frame that runs the loop, down to the interpreter's own.
 _OWN_FRAMES = re.compile(

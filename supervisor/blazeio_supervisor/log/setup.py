@@ -32,9 +32,9 @@ from blazeio_supervisor.log.formats import (
 
 
 TEXT_CHARS = 8_000
-"""Of the text of one event; the rest is cut."""
+"""The longest text of one event; the rest is cut."""
 TRACEBACK_CHARS = 32_000
-"""Of its traceback; of a longer one the end is kept."""
+"""The longest traceback of one event; the end of a longer one is kept."""
 
 EVENT_LOG = logging.getLogger("blazeio.master")
 

@@ -172,7 +172,7 @@ class Banner:
         self._print()
 
     def note_scheme(self, generation: int, *, is_tls: bool) -> None:
-        """Note whether a generation speaks TLS, by a process of it or the operator.
+        """Note whether a generation speaks TLS: a process of it or the operator says.
 
         At the start the first word counts. Of a later generation it is the last
         one, when that serves: its workers know more than its forkserver.

@@ -111,8 +111,8 @@ EVERY_S = 0.25
 RETRY_S = 1.0
 """Between two tries to make a listener anew that could not be."""
 STUCK_S = 1.5
-"""A queue that has stood so long, while its worker is well and has nothing to do,
-is accepted from by nobody."""
+"""If a queue has stood for so long, while its worker is well and has nothing to do,
+then no process accepts from it."""
 
 
 class ListenerWatch:

@@ -34,7 +34,8 @@ QUIET_S = 1.0
 """For so long after a fault was printed, others of the same name are only kept and
 counted."""
 MOST_CHARS = 1000
-"""Of the text of a fault, which quotes facts; those may hold long texts of children."""
+"""The longest text of a fault: it quotes facts, which may hold long texts of
+children."""
 
 
 class FactQueue:

@@ -45,8 +45,8 @@ to end may print on for ever."""
 LAST_S = 0.2
 """Time for all of that; what is not written by then is lost."""
 MOST_ORPHANS = 64
-"""Of the processes that were left behind by workers; those of older ones print into
-the void: each of them holds a descriptor of the master's."""
+"""How many processes that workers left behind may still print. Older ones print into
+the void, since each of them holds a descriptor of the master's."""
 
 _NAME = "blazeio.output"
 

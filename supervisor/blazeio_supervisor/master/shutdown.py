@@ -137,8 +137,8 @@ LEAVE_S = 0.2
 """After that: then those that are left are no longer waited for."""
 TICK_S = 0.1
 MOST_TICK_S = 0.4
-"""Of the time of one tick at most this much counts: for the rest of it the whole
-master was suspended."""
+"""No tick counts for more than this: for the rest of its time the whole master was
+suspended."""
 
 
 class LastResort:

@@ -310,7 +310,7 @@ class FailureNamer:
         self._named = ""
 
     def record(self, r: "BlazeioServerProtocol") -> None:
-        """Count a response that is over, if it is such a one."""
+        """Count a response that is over, if it is a 5xx."""
         if r.response.status < 500:
             return
         handler = r.context.name_handler(r.method, r.path)

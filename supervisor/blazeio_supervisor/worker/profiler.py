@@ -54,7 +54,7 @@ _RESUME = dis.opmap["RESUME"]
 _TASKS_EVERY = 10
 """Tasks that wait are looked at in each tenth sample only: there may be many."""
 _TASK_COUNT = 200
-"""More of them are not looked at."""
+"""The most tasks that are looked at in one sample."""
 _UNREAD_S = 5.0
 """The master does not read for so long: the profile is given up."""
 _CUT, _OTHERS = "(outer frames)", "(other stacks)"

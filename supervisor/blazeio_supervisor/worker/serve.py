@@ -93,7 +93,7 @@ _DRAIN_WAIT_S = 1.0  # for the master's order, where everybody was sent TERM
 _ALARM_SLACK_S = 0.75  # the master's KILL comes before, after 0.5 s
 _REST_S = 0.25  # for what the app left running on the loop
 _STUCK_EVENTS = 5  # the master takes few from a worker; these are not the only ones
-_STUCK_EVENTS_EARLY = 3  # of them before the drain
+_STUCK_EVENTS_EARLY = 3  # how many of these may go before the drain
 
 
 class WorkerServer:

@@ -22,7 +22,7 @@ log = get_logger("blazeio.worker")
 TRANSFER_BYTES = 200 * 1024
 """A head of 32 KiB, 64 KiB of state, 64 KiB that nobody has read yet, and room."""
 TRANSFERS_PER_TURN = 32
-"""Of one turn of the loop; the others wait for the next one."""
+"""How many are taken in one turn of the loop; the others wait for the next one."""
 _FD = array.array("i").itemsize
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Transfer)

@@ -60,7 +60,7 @@ async def _ask(server: Server, path: str) -> str:
 
 
 async def _read_answer(loop: asyncio.AbstractEventLoop, sock: socket.socket) -> bytes:
-    """Read all of it; return its beginning."""
+    """Read the whole response; return its beginning."""
     first = b""
     while octets := await loop.sock_recv(sock, 65536):
         first = first or octets

@@ -353,7 +353,7 @@ class Upgrades:
                 raise RehearsalError(f"{obstacle}: try again")
 
     def _write(self, run: UpgradeRun, image: KeptImage) -> tuple[int, list[int]]:
-        """Write the state; return its descriptor, and all that go over."""
+        """Write the state; return its descriptor, and all descriptors that go over."""
         octets, fds = self._pack(run, image)
         state_fd = seal("blazeio-state", octets)
         return state_fd, [state_fd, *fds]
