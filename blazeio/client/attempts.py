@@ -169,7 +169,7 @@ class RequestAttempts(Struct):
         self.has_retried = False
 
     def start_over(self, resp: "RequestExchange") -> None:
-        """Make a new request of it, after ``forget``, as if none had been sent yet.
+        """Make the request a new one, after ``forget``, as if none had been sent yet.
 
         Of the redirects that were followed, only permanent ones are kept: a temporary
         one says nothing about later requests (RFC 9110 section 15.4). The history and

@@ -191,9 +191,10 @@ def _month_of(token: str) -> int:
 
 
 MOST_COOKIES: Final = 3000
-"""RFC 6265bis section 6.1: at least this many in all ..."""
+"""How many cookies are kept: at least so many, says RFC 6265bis (section 6.1)."""
 MOST_COOKIES_OF_DOMAIN: Final = 50
-"""... and this many of one domain. The least recently used are dropped first."""
+"""How many cookies of one domain are kept (the same section). The least recently used
+are dropped first."""
 MOST_SENT_COOKIES: Final = 150
 MOST_SENT_BYTES: Final = 8190
 """The most octets of cookies in one request. What servers have set must not make our

@@ -127,7 +127,7 @@ class _Download:
         self._etag = None if self._place is None else _strong_etag(self._resp)
 
     async def run(self) -> int:
-        """Download all of it; return its size."""
+        """Download the whole file; return its size."""
         await self._resume_part()
         most = self._file.size_bytes
         failures = 0

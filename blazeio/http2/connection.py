@@ -58,7 +58,7 @@ class _Unsent:
         self._wire = wire
 
     def unsent_bytes(self) -> int:
-        """Octets that wait in the transport, less all that ever left the streams."""
+        """Return what waits in the transport, less all that ever left the streams."""
         return self._reading.unsent_bytes() - self._wire.sent_bytes
 
 
@@ -248,11 +248,11 @@ class Http2Connection(asyncio.BufferedProtocol, asyncio.Protocol):
         cast(Http2Stream, stream.user).receive_end(trailers)
 
     def stream_reset(self, stream: StreamState, reason: str) -> None:
-        """It is over."""
+        """A stream was reset, by its client or because of it."""
         cast(Http2Stream, stream.user).was_reset(reason)
 
     def stream_left(self, stream: StreamState) -> None:
-        """Nothing is left of it."""
+        """Nothing more comes on a stream that was stopped."""
         cast(Http2Stream, stream.user).was_left()
 
     def stop_in_time(self, stream: StreamState) -> None:

@@ -26,9 +26,9 @@ MESSAGE_BYTES = 1024 * 1024
 """The largest message accepted, octets; a larger one closes the connection with
 1009."""
 PING_EVERY_S = 20.0
-"""A peer that was silent for this long, seconds, gets a ping ..."""
+"""A peer that was silent for this long, seconds, gets a ping."""
 PING_TIMEOUT_S = 20.0
-"""... and is considered gone if it is still silent after this."""
+"""A peer is considered gone if it is silent for this long after a ping, seconds."""
 CLOSE_TIMEOUT_S = 5.0
 """How long the peer has to confirm a close, seconds; and how long a handler that does
 something else has to notice that the peer has closed."""
@@ -160,7 +160,7 @@ class Channel:
 
     @property
     def close_reason(self) -> str | None:
-        """The text of whoever closed it; None while it is open."""
+        """The text that the side which closed it has given; None while it is open."""
         return None if self._endpoint is None else self._endpoint.close_reason
 
     @property

@@ -231,9 +231,9 @@ def _frame_bytes(head: bytes) -> tuple[int, int] | None:
 
 
 STEP_BYTES = 64 * 1024
-"""How many octets of a connection are read in one turn of the loop ..."""
+"""How many octets of a connection are read in one turn of the loop."""
 STEP_FRAMES = 256
-"""... and how many frames, however small: 1 ms of work."""
+"""How many frames are read in one turn, however small they are: 1 ms of work."""
 INFLATED_STEP_BYTES = 4 * 1024
 """How many compressed octets are read at once: they may stand for 1,030 times as
 many."""
@@ -338,7 +338,7 @@ class FrameEndpoint:
 
     @property
     def close_reason(self) -> str | None:
-        """The text of whoever closed it; None before."""
+        """The text that the side which closed it has given; None before."""
         received = self._protocol.close_rcvd
         if received is not None:
             return received.reason

@@ -70,14 +70,14 @@ class PendingHandover:
         self.state: State = b""
 
     def offer(self) -> None:
-        """Be handed over when the server drains; soon, where it does already."""
+        """Offer the connection when the server drains; soon, where it does already."""
         context = self._r.context
         context.transferable.add(self)
         if context.is_draining and context.send_transfer is not None:
             context.loop.call_soon(self.transfer)
 
     def withdraw(self) -> None:
-        """Be no longer offered: the connection is over."""
+        """Take the offer back: the connection is over."""
         self._r.context.transferable.discard(self)
 
     def transfer(self) -> None:

@@ -115,7 +115,8 @@ def read_string(block: bytes, at: int) -> tuple[str, int]:
 
 
 _PSEUDO_COUNT: Final = 5
-"""Of a request: method, scheme, authority, path; and protocol (RFC 8441)."""
+"""How many a request may have: method, scheme, authority, path; and protocol (RFC
+8441)."""
 
 
 class HeaderDecoder:

@@ -246,7 +246,7 @@ class Controlling(Sending):
         self._check_begun(stream_id, name)
 
     def _check_begun(self, stream_id: int, name: str) -> None:
-        """It is not idle; after GOAWAY nobody can tell."""
+        """Refuse an idle stream; after GOAWAY it cannot be told which ones are idle."""
         # Section 5.1.1: even numbers are those of streams that a server begins; we
         # begin none, so they stay idle for ever.
         is_idle = stream_id > self.last_id and not self.is_draining

@@ -30,7 +30,7 @@ from blazeio.wire.http2_frames import ErrorCode, Http2ConnectionError, Http2Stre
 from blazeio.wire.request import USUAL_METHODS, RequestHead, check_method
 
 _MOST_CACHED: Final = 16
-"""Of heads, and of sections, by each connection."""
+"""How many heads, and how many sections, each connection keeps."""
 _LONGEST_CACHED_BYTES: Final = 1024
 
 # RFC 9113 section 8.2.1: names are in lower case.

@@ -26,8 +26,8 @@ _EOS_BITS: Final = 30
 # A step is what one octet leads to: the next node, and the text that ended.
 _Step = tuple[int, str]
 _MOST_STEPS: Final = 8192
-"""Of 65,536 that there are: text takes some hundreds, and no peer gets to have
-more than these kept (1.5 MB)."""
+"""How many of the 65,536 steps are kept. Text takes some hundreds, and no peer can make
+us keep more than these (1.5 MB)."""
 
 
 def _plant() -> list[list[int]]:
