@@ -25,16 +25,20 @@ def make_environ(facts: RequestFacts, root_path: str) -> dict[str, Any]:
             mounted below.
     """
     # Hot: runs once per request.
-    script_name = root_path.encode().decode("latin-1")
     client, server = facts.client, facts.server
     host, port = _name_server(server, facts.scheme)
+    path, target = facts.path, facts.target
     environ = {
         "REQUEST_METHOD": facts.method,
-        "SCRIPT_NAME": script_name,
-        "PATH_INFO": _find_path_info(facts, root_path),
+        "SCRIPT_NAME": root_path and root_path.encode().decode("latin-1"),
+        "PATH_INFO": (
+            path
+            if not root_path and path.isascii()
+            else _find_path_info(facts, root_path)
+        ),
         "QUERY_STRING": facts.query,
-        "RAW_URI": facts.target,
-        "REQUEST_URI": facts.target,
+        "RAW_URI": target,
+        "REQUEST_URI": target,
         "SERVER_NAME": host,
         "SERVER_PORT": port,
         "SERVER_PROTOCOL": "HTTP/" + facts.http_version,
@@ -61,7 +65,7 @@ def move_prefix(environ: dict[str, Any], prefix: str) -> None:
 def _add_fields(environ: dict[str, Any], headers: Headers) -> None:
     """Repeated fields are joined by a comma, cookies as RFC 6265 section 5.4 has it."""
     recent = _cached_names.recent
-    for name, value in headers.iter_pairs():
+    for name, value in headers.as_tuple():
         variable = recent.get(name)
         if variable is None:
             variable = _find_variable(name)

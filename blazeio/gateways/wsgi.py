@@ -16,7 +16,7 @@ import sys
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from msgspec.structs import replace
 
@@ -54,12 +54,15 @@ _NO_CONTENT: Final = (204, 304)
 
 
 class _End:
-    """The thread has ended the call."""
+    """The thread has ended the call: with an error, or None."""
 
     __slots__ = ("error",)
 
     def __init__(self, error: BaseException | None) -> None:
         self.error = error
+
+
+_ENDED: Final = _End(None)
 
 
 class FileWrapper:
@@ -124,6 +127,7 @@ class WsgiGateway(Gateway):
         self.is_multiprocess = False
         self.on_stuck: Callable[[str, str], None] = _log_stuck
         self._pool: ThreadPool | None = None
+        self._of_gateway: dict[str, Any] = {}
 
     @property
     def busy(self) -> int:
@@ -138,6 +142,14 @@ class WsgiGateway(Gateway):
     def begin(self) -> None:
         """Serve on the running loop from now on."""
         self._pool = ThreadPool(self.threads, asyncio.get_running_loop())
+        self._of_gateway = {
+            "wsgi.version": (1, 0),
+            "wsgi.multithread": self.threads > 1,
+            "wsgi.multiprocess": self.is_multiprocess,
+            "wsgi.run_once": False,
+            "wsgi.input_terminated": True,
+            "wsgi.file_wrapper": FileWrapper,
+        }
 
     async def stop(self) -> None:
         """End the threads; one that does not come back is named with its stack."""
@@ -150,9 +162,9 @@ class WsgiGateway(Gateway):
             running = ", ".join(asked for asked, _ in left)
             self.on_stuck(f"{text}: {running}", "\n".join(stack for _, stack in left))
 
-    async def serve(self, r: GatewayProtocol) -> object:
+    def serve(self, r: GatewayProtocol) -> Awaitable[object]:
         """Serve one request: the handler of connections of ``GatewayProtocol``."""
-        return await self.call(r, HttpExchange(r, self), self.root_path, "")
+        return self.call(r, HttpExchange(r, self), self.root_path, "")
 
     async def call(
         self, r: GatewayProtocol, exchange: HttpExchange, root_path: str, prefix: str
@@ -172,23 +184,14 @@ class WsgiGateway(Gateway):
             whole = content.take_whole(COLLECTED_BYTES)
             reader = None if whole is None else io.BytesIO(whole)
         call = WsgiCall(self, pool, exchange, r)
-        environ = make_environ(find_facts(r), root_path)
+        facts = find_facts(r)
+        call.environ = environ = make_environ(facts, root_path)
         if prefix:
             move_prefix(environ, prefix)
+        environ |= self._of_gateway
         environ["wsgi.input"] = call.reader if reader is None else reader
-        environ.update(
-            {
-                "wsgi.version": (1, 0),
-                "wsgi.url_scheme": r.scheme,
-                "wsgi.errors": sys.stderr,
-                "wsgi.multithread": self.threads > 1,
-                "wsgi.multiprocess": self.is_multiprocess,
-                "wsgi.run_once": False,
-                "wsgi.input_terminated": True,
-                "wsgi.file_wrapper": FileWrapper,
-            }
-        )
-        call.environ = environ
+        environ["wsgi.url_scheme"] = facts.scheme
+        environ["wsgi.errors"] = sys.stderr
         r.when_lost = call.client_is_lost
         pool.submit(call)
         try:
@@ -252,6 +255,7 @@ class WsgiCall:
         "_r",
         "_response",
         "_waiter",
+        "_whole",
         "context",
         "environ",
     )
@@ -274,6 +278,7 @@ class WsgiCall:
         self._asked: deque[Callable[[], Awaitable[None]] | _End] = deque()
         self._answers: queue.SimpleQueue[Any] | None = None
         self._waiter: asyncio.Future[None] | None = None
+        self._whole: tuple[ResponseStart, bytes] | None = None
         self._is_abandoned = False
         self.context = contextvars.copy_context()
 
@@ -291,15 +296,16 @@ class WsgiCall:
 
     def run(self) -> None:
         """Call the app; all that a thread does of a request."""
+        # Hot: runs once per request.
         try:
-            if not self._is_abandoned and not self._is_lost():
+            if not self._is_abandoned and not self._r.transport.is_closing():
                 self._run()
         except BaseException as error:
             if self._pool.is_forked:
                 end_forked(error)
-            self._pool.post(partial(self._end, error))
+            self._pool.post(partial(self._note, _End(error)))
         else:
-            self._pool.post(partial(self._end, None))
+            self._pool.post(self._note_end)
 
     def _is_lost(self) -> bool:
         """Whether the client went away while nothing was sent to it."""
@@ -308,10 +314,11 @@ class WsgiCall:
     def _run(self) -> None:
         parts = self._gateway.app(self.environ, self._response)
         try:
-            if isinstance(parts, FileWrapper):
+            if isinstance(parts, list | tuple) and len(parts) == 1:
+                # A list has no close(): the end goes with it, in one wake-up.
+                self._send_whole(parts[0], is_end=parts.__class__ is list)
+            elif isinstance(parts, FileWrapper):
                 self._send_wrapper(parts)
-            elif isinstance(parts, list | tuple) and len(parts) == 1:
-                self._send_whole(parts[0])
             else:
                 self._send_parts(parts)
         finally:
@@ -361,15 +368,28 @@ class WsgiCall:
             raise LocalProtocolError("the app has not called start_response")
         return start
 
-    def _send_whole(self, body: bytes) -> None:
-        """Hand over all of the response, without waiting."""
-        if self._response.has_left:  # by write()
+    def _send_whole(self, body: bytes, *, is_end: bool = False) -> None:
+        """Hand over all of the response, without waiting.
+
+        Args:
+            body: All of its content.
+            is_end: Nothing comes after it: what ends the call takes it along.
+        """
+        response = self._response
+        if response.has_left:  # by write()
             self._ask(partial(self._exchange.put, _check(body), is_last=True))
             return
-        start = self._declared()
-        _check_length(start, _check(body), is_silent=self._is_silent())
-        self._response.has_left = True
-        self._post(partial(self._put_whole, start, body))
+        start = response.start or self._declared()
+        if body.__class__ is not bytes:
+            _check(body)
+        length = start.fields.content_length
+        if length is not None and length != len(body) and not self._is_silent():
+            _refuse_length(length, body)
+        response.has_left = True
+        if is_end:
+            self._whole = start, body
+        else:
+            self._post(partial(self._put_whole, start, body))
 
     def _write(self, part: bytes, /) -> None:
         """Send a part and wait until it has left: the ``write`` of PEP 3333, too."""
@@ -421,26 +441,32 @@ class WsgiCall:
         elif waiter is not None and not waiter.done():
             waiter.set_result(None)
 
-    def _end(self, error: BaseException | None) -> None:
-        self._note(_End(error))
+    def _note_end(self) -> None:
+        self._note(_ENDED)
 
     async def attend(self) -> BaseException | None:
         """Serve the thread until it has ended, and return what it raised."""
         asked = self._asked
         while True:
             while not asked:
-                self._waiter = self._exchange.loop.create_future()
+                self._waiter = self._r.context.loop.create_future()
                 await self._waiter
             work = asked.popleft()
             if isinstance(work, _End):
-                self.abandon()  # what another thread of the app asks for from now on
-                return work.error
+                break
             await work()
+        # What another thread of the app asks for from now on is refused.
+        self._is_abandoned = True
+        if asked:
+            self._refuse_asked()
+        if self._whole is not None:
+            self._write_whole(*self._whole)
+        return work.error
 
     def client_is_lost(self) -> None:
         """The client is gone: a request that no thread has begun is over at once."""
         if self._pool.withdraw(self):
-            self._end(None)
+            self._note_end()
 
     def abandon(self) -> None:
         """The request is over on the loop's side: the thread is told when it asks."""
@@ -475,6 +501,9 @@ class WsgiCall:
         return octets
 
     async def _put_whole(self, start: ResponseStart, body: bytes) -> None:
+        self._write_whole(start, body)
+
+    def _write_whole(self, start: ResponseStart, body: bytes) -> None:
         exchange = self._exchange
         if exchange.is_due:
             exchange.hold(start)
@@ -509,11 +538,8 @@ def _declare_length(start: ResponseStart, part: FilePart) -> ResponseStart:
     return replace(start, fields=replace(start.fields, content_length=size))
 
 
-def _check_length(start: ResponseStart, body: bytes, *, is_silent: bool) -> None:
+def _refuse_length(length: int, body: bytes) -> NoReturn:
     """Refuse in the app's thread what its Content-Length does not say."""
-    length = start.fields.content_length
-    if length is None or is_silent or length == len(body):
-        return
     raise LocalProtocolError(
         f"the response has {len(body)} octets, and declares Content-Length: {length}"
     )

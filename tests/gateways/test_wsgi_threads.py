@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any
 
@@ -9,8 +10,9 @@ import pytest
 
 import blazeio as io
 from blazeio.app.mounting import list_foreign
+from blazeio.gateways.interfaces import Interface
 from blazeio.gateways.wsgi import WsgiGateway
-from tests.gateways.apps import GET, wsgi
+from tests.gateways.apps import GET, make_foreign, wsgi
 from tests.support.clock import wait_until
 from tests.support.served import served
 
@@ -161,6 +163,35 @@ async def test_what_is_queued_is_served_at_the_drain() -> None:
         for peer in (one, two):
             answer = await peer.read_response()
             assert (answer.status, answer.field("connection")) == (200, "close")
+
+
+@pytest.mark.parametrize("has_close", [False, True])
+async def test_the_end_goes_with_a_response_after_which_the_app_does_nothing(
+    has_close: bool,
+) -> None:
+    posted: list[object] = []
+
+    def app(environ: Any, start_response: Any) -> Any:
+        parts = hello(environ, start_response)
+        return Closable(*parts) if has_close else parts
+
+    web = make_foreign(app, Interface.WSGI)
+    async with served(web) as site, await site.connect() as peer:
+        (part,) = list_foreign(web)
+        assert isinstance(part.gateway, WsgiGateway)
+        pool = part.gateway._pool
+        assert pool is not None
+        post = pool.post
+
+        def note(call: Callable[[], None]) -> None:
+            posted.append(call)
+            post(call)
+
+        pool.post = note  # type: ignore[method-assign]
+        await peer.send(GET)
+        assert (await peer.read_response()).body == b"hello"
+        await wait_until(lambda: not site.server.in_flight)
+    assert (len(posted) == 1) is not has_close
 
 
 async def test_a_thread_that_asks_after_the_end_is_told_so() -> None:
