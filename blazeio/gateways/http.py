@@ -189,6 +189,7 @@ class HttpExchange:
         """The body will never be whole: the client is answered, if it is there."""
         if not self._is_lost:
             self._is_lost = True
+            self._chunks = None
             if isinstance(error, RemoteProtocolError) and not self.has_begun:
                 self._answer_instead(str(error), error.status_hint)
 
@@ -233,30 +234,47 @@ class HttpExchange:
         """
         # Hot: runs twice per request, or once per piece of a stream.
         transport = self._r.transport
+        gate, chunks = self._gate, self._chunks
+        if (
+            chunks is not None
+            and message["type"] == "http.response.body"
+            and not transport.is_closing()
+        ):
+            # A piece of a stream, as ``write`` sends it: 0.6x of it.
+            body = message.get("body", b"")
+            if body.__class__ is not bytes:
+                body = read_body(message)
+            size = len(body)
+            if not message.get("more_body"):
+                self._end_chunks(chunks, body)
+            else:
+                if 0 < size < len(_CHUNK_STARTS):  # 0.6x of the other
+                    transport.write(_CHUNK_STARTS[size] + body + b"\r\n")
+                elif size:
+                    transport.write(b"%x\r\n%b\r\n" % (size, body))
+                chunks.content_bytes += size
+                gate.spent_bytes = spent_bytes = gate.spent_bytes + SEND_BYTES
+                if spent_bytes >= TURN_BYTES:
+                    gate.spent_bytes = 0
+                    await asyncio.sleep(0)
+            if not gate.is_open:
+                await self._pass(gate)
+            return
         if self._is_lost or (not self.is_over and transport.is_closing()):
             await asyncio.sleep(0)  # who catches it and goes on holds up nobody
             raise ClientLost("the client is gone")
-        state, gate = self.state, self._gate
+        state = self.state
         if state == BODY and message["type"] == "http.response.body":
             body = message.get("body", b"")
             if body.__class__ is not bytes:
                 body = read_body(message)
             if not message.get("more_body"):
                 if not self._send_plain(body):
-                    self.write(body, is_last=True)
+                    self._write(body, is_last=True)
             else:
-                chunks = self._chunks
-                if chunks is not None and body:  # as ``write``, 0.6x of it
-                    size = len(body)
-                    if size < len(_CHUNK_STARTS):  # 0.6x of the other
-                        transport.write(_CHUNK_STARTS[size] + body + b"\r\n")
-                    else:
-                        transport.write(b"%x\r\n%b\r\n" % (size, body))
-                    chunks.content_bytes += size
-                else:
-                    self.write(body, is_last=False)
-                gate.spent_bytes = spent_bytes = gate.spent_bytes + SEND_BYTES
-                if spent_bytes >= TURN_BYTES:
+                self.write(body, is_last=False)
+                gate.spent_bytes += SEND_BYTES
+                if gate.spent_bytes >= TURN_BYTES:
                     gate.spent_bytes = 0
                     await asyncio.sleep(0)
         elif state == START and message["type"] == "http.response.start":
@@ -306,9 +324,12 @@ class HttpExchange:
 
     def write(self, body: bytes, *, is_last: bool) -> None:
         """Write a piece of the body to the transport, after the head if it is held."""
+        if not (self._send_plain(body) if is_last else self._begin_plain(body)):
+            self._write(body, is_last=is_last)
+
+    def _write(self, body: bytes, *, is_last: bool) -> None:
+        """Write a piece of the body by the rules that hold for all."""
         start = self._start
-        if self._send_plain(body) if is_last else self._begin_plain(body):
-            return
         waits = is_last and self._trailers is not None  # for the trailers
         if start is None:
             self._r.response.send(body, is_last=is_last and not waits)
@@ -360,6 +381,15 @@ class HttpExchange:
         self.has_begun = True
         return True
 
+    def _end_chunks(self, chunks: OutgoingMessage, body: bytes) -> None:
+        """Send the last piece of a stream, and its end."""
+        if self._trailers is None:
+            self._r.response.end_chunks(chunks, body)
+            self._end()
+        else:
+            self._write(body, is_last=True)
+            self._chunks = None  # trailers are due
+
     def _is_usual(self, start: ResponseStart) -> bool:
         """Whether the head needs none of the rules for unusual ones."""
         return (
@@ -394,6 +424,7 @@ class HttpExchange:
     def _end(self) -> None:
         """The last octet was given to the transport."""
         self.state = OVER
+        self._chunks = None
         self.has_begun = self.is_over = True
         if self._waiters is not None:
             self._wake()
@@ -503,6 +534,7 @@ class HttpExchange:
             r.reply(text.encode(errors="replace"), status, headers=headers)
         self.is_over = True
         self.state = OVER
+        self._chunks = None
         self._wake()
         self._gateway.note_answered(self)
 

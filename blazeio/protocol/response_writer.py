@@ -21,7 +21,7 @@ from blazeio.errors import (
 )
 from blazeio.protocol.context import NO_CONTENT_LENGTH, ServerContext
 from blazeio.protocol.payload import AT_ONCE_BYTES
-from blazeio.wire.chunked import DROPPED_TRAILERS, REFUSED_TRAILERS
+from blazeio.wire.chunked import DROPPED_TRAILERS, LAST_CHUNK, REFUSED_TRAILERS
 from blazeio.wire.framing import (
     Framing,
     OutgoingMessage,
@@ -390,6 +390,21 @@ class ResponseWriter:
         self.status = status
         self.is_plain = False
         return message
+
+    def end_chunks(self, message: OutgoingMessage, body: bytes) -> None:
+        """Send the last content, and the end, of a message in chunks.
+
+        Args:
+            message: Of this response; it has no trailers.
+            body: The last content; may be empty.
+        """
+        # Hot: with ``send`` it takes 4x.
+        size = len(body)
+        last = b"%x\r\n%b\r\n0\r\n\r\n" % (size, body) if size else LAST_CHUNK
+        self._carrier.transport.write(last)
+        message.is_ended = True
+        message.content_bytes = self.content_bytes = message.content_bytes + size
+        self.is_complete = True
 
     def begin_encoded(
         self, headers: FieldInput | None, status: int, accept_encoding: str | None
