@@ -18,7 +18,7 @@ reset may destroy our last response. Or plainly, where the peer has no more to s
 
 import asyncio
 from collections.abc import Callable
-from typing import cast
+from typing import TYPE_CHECKING
 
 from blazeio.capabilities import HAS_SENDFILE
 from blazeio.errors import RemoteProtocolError
@@ -106,8 +106,10 @@ class Http1Connection(ReceivedContent, asyncio.BufferedProtocol, asyncio.Protoco
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client has connected."""
-        # uvloop's transports do not derive from asyncio's.
-        self.transport = transport = cast(asyncio.Transport, transport)
+        # uvloop's transports do not derive from asyncio's. A cast is a call.
+        if TYPE_CHECKING:
+            assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
         context = self._context
         limits = context.limits
         self.read_control = ReadControl(transport, context, self)

@@ -16,7 +16,7 @@ object, so a background task must not keep it.
 import asyncio
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from blazeio.errors import (
     BlazeioError,
@@ -135,8 +135,9 @@ class BlazeioServerProtocol(
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client has connected."""
-        # uvloop's transports are none by name
-        self.transport = cast(asyncio.Transport, transport)
+        if TYPE_CHECKING:  # uvloop's transports are none by name
+            assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
         self.is_alive = True
 
     def pause_writing(self) -> None:

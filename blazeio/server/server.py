@@ -264,11 +264,18 @@ class Server:
             each.close_silent()
 
     def _count_changed(self) -> None:
-        # Hot: runs twice per connection; to count all of them takes 0.7 us.
-        if any(each.is_paused for each in self._acceptors) and not self.is_full:
+        # Hot: runs twice per connection; to count all of them takes 0.7 us, and a
+        # generator for ``any`` 0.3.
+        for each in self._acceptors:
+            if each.is_paused:
+                self._wake_acceptors()
+                break
+        self._has_changed.set()
+
+    def _wake_acceptors(self) -> None:
+        if not self.is_full:
             for acceptor in self._acceptors:
                 acceptor.wake()
-        self._has_changed.set()
 
     def stop_accepting(self, *, take_queue: bool = False) -> None:
         """Close all acceptors; with ``take_queue``, accept first what waits."""
