@@ -99,10 +99,8 @@ def test_code_that_fails_one_of_five_goes_back_and_the_reload_says_why(
     (line,) = done.stderr.splitlines()
     assert "reload failed, after " in line
     assert "5xx: " in line
-    assert (
-        "of the old code (--rollback-5xx 0.05), most of them by GET / in app.pid ("
-        in line
-    )
+    assert "(--rollback-5xx 0.05), most of them by GET / in app.pid (" in line
+    assert "), which the old code answered, within " in line
     service.wait_count(2)
     assert service.workers() == before
     # A quarter of the connections come to the canary, and a fifth of those fail.

@@ -14,16 +14,24 @@ A p95 is known as a bucket of the histogram only. So of the old one the upper en
 counts, and of the new one the answers that took more than so many times that.
 """
 
+from collections.abc import Iterable
+from itertools import chain
 from math import log
 
 from msgspec import Struct, field
 
-from blazeio_supervisor.fleet.facts import SPAN_EDGES_S, Beat
+from blazeio_supervisor.fleet.facts import SPAN_EDGES_S, Beat, RouteCounts
 from blazeio_supervisor.fleet.policy import Policy
 from blazeio_supervisor.fleet.roster import Roster
 
 CHANCE = 1e-6
 """A difference is taken for chance unless it is less probable than this."""
+ROUTE_CHANCE = 0.01
+"""The same for one route, which decides nothing: it is only said how it was before."""
+ANSWERED_BEFORE = ", which the old code answered"
+AS_BEFORE = ", as before"
+OTHERS_COUNT = 2
+"""So many routes are named beside the one of most errors."""
 TAIL = 0.05
 """The share of answers above the p95."""
 LEAST_SPAN_S = 0.01
@@ -95,7 +103,7 @@ class ErrorBudget(Struct):
         new: The workers of the new code.
         seen: Of each worker when its last beat was.
         lags: Of the old code, and of the new.
-        failing: Of each worker the route of most of its errors.
+        routes: Of each worker how its routes were answered so far.
     """
 
     generation: int
@@ -105,7 +113,7 @@ class ErrorBudget(Struct):
     new: set[int] = field(default_factory=set)
     seen: dict[int, float] = field(default_factory=dict)
     lags: tuple[Lag, Lag] = field(default_factory=lambda: (Lag(), Lag()))
-    failing: dict[int, str] = field(default_factory=dict)
+    routes: dict[int, tuple[RouteCounts, ...]] = field(default_factory=dict)
 
     def take(self, roster: Roster) -> None:
         """Take the newest beat of each worker."""
@@ -120,8 +128,8 @@ class ErrorBudget(Struct):
                 counts = Counts(beat.answered, beat.errors, beat.spans)
                 self.first.setdefault(worker, Counts() if is_new else counts)
                 self.last[worker] = counts
-            if beat.failing:
-                self.failing[worker] = beat.failing
+            if beat.routes:
+                self.routes[worker] = beat.routes
             self._take_lag(beat, is_new=is_new)
 
     def _take_lag(self, beat: Beat, *, is_new: bool) -> None:
@@ -165,13 +173,29 @@ class ErrorBudget(Struct):
             f"5xx: {new.share:.1%} of {new.answered} answers, {old.share:.1%} of "
             f"{old.answered} of the old code (--rollback-5xx {budget:g})"
         )
-        routes = [self.failing[w] for w in sorted(self.new & self.failing.keys())]
-        if not routes:
-            return text
-        known = {route for w, route in self.failing.items() if w not in self.new}
-        route = max(routes, key=routes.count)
-        as_before = ", as before" if route in known else ""
-        return f"{text}, most of them by {route}{as_before}"
+        return text + self._name_routes()
+
+    def _name_routes(self) -> str:
+        """Name the route of most errors, and those that the old code has answered."""
+        new = _add_up(self.routes[w] for w in self.routes.keys() & self.new)
+        old = _add_up(self.routes[w] for w in self.routes.keys() - self.new)
+        failing = sorted(
+            (each for each in new.values() if each.failed),
+            key=lambda each: each.failed,
+            reverse=True,
+        )
+        if not failing:
+            return ""
+        before = [_compare(each, old.get(each.key)) for each in failing]
+        text = f", most of them by {failing[0].text}{before[0]}"
+        others = [
+            route.text
+            for route, how in zip(failing[1:], before[1:], strict=True)
+            if how == ANSWERED_BEFORE
+        ]
+        if others:
+            text += f"; also {', '.join(others[:OTHERS_COUNT])}{ANSWERED_BEFORE}"
+        return text
 
     def _judge_lag(self, policy: Policy) -> str:
         factor, (old, new) = policy.rollback_latency, self.lags
@@ -183,6 +207,31 @@ class ErrorBudget(Struct):
             f"event loop: {new.mean_s:.2f} s late on average, {old.mean_s:.2f} s that "
             f"of the old code (--rollback-latency {factor:g})"
         )
+
+
+def _add_up(routes: Iterable[tuple[RouteCounts, ...]]) -> dict[int, RouteCounts]:
+    """Add up what several workers have answered, by the key of the route."""
+    found: dict[int, RouteCounts] = {}
+    for each in chain.from_iterable(routes):
+        known = found.get(each.key, RouteCounts(each.key))
+        found[each.key] = RouteCounts(
+            each.key,
+            known.answered + each.answered,
+            known.failed + each.failed,
+            known.text or each.text,
+        )
+    return found
+
+
+def _compare(new: RouteCounts, old: RouteCounts | None) -> str:
+    """Return how the old code did with a route on which the new one fails."""
+    if old is None:
+        return ""  # nobody has asked for it, or there was no room
+    expected = (old.failed + 1) / (old.failed + old.answered + 2)
+    total = new.failed + new.answered
+    if old.answered and is_no_chance(new.failed, total, expected, ROUTE_CHANCE):
+        return ANSWERED_BEFORE
+    return AS_BEFORE if old.failed else ""
 
 
 def _judge_spans(policy: Policy, new: Counts, old: Counts) -> str:
@@ -217,13 +266,16 @@ def find_p95_s(spans: tuple[int, ...]) -> float:
     return 0.0
 
 
-def is_no_chance(count: int, total: int, expected: float) -> bool:
+def is_no_chance(
+    count: int, total: int, expected: float, chance: float = CHANCE
+) -> bool:
     """Whether a count is larger than chance explains, where a share is expected.
 
     Args:
         count: How many there are.
         total: Of how many; at least 1.
         expected: Their share if all is well, above 0 and below 1.
+        chance: What is less probable is none.
     """
     share = count / total
     if share <= expected:
@@ -233,4 +285,4 @@ def is_no_chance(count: int, total: int, expected: float) -> bool:
     distance = share * log(share / expected)
     if share < 1:
         distance += (1 - share) * log((1 - share) / (1 - expected))
-    return total * distance > -log(CHANCE)
+    return total * distance > -log(chance)

@@ -105,6 +105,22 @@ SPAN_EDGES_S = (
 """The upper ends of the buckets of ``Beat.spans``, inclusive."""
 
 
+class RouteCounts(Struct, frozen=True):
+    """How one route was answered by one worker, in its life.
+
+    Attributes:
+        key: The same for a route in each process.
+        answered: Responses with a status below 400.
+        failed: Those with a status of 500 or above.
+        text: Which route it is; "" where it never failed.
+    """
+
+    key: int
+    answered: int = 0
+    failed: int = 0
+    text: str = ""
+
+
 class Beat(Struct, frozen=True):
     """What the scoreboard row of one worker says, read by the master.
 
@@ -124,7 +140,7 @@ class Beat(Struct, frozen=True):
         rests: Nobody asks it: it beats once in ``Policy.rest_every_s``.
         spans: How many responses took how long, by the buckets of ``SPAN_EDGES_S``;
             empty where ``Planner.wants_spans`` does not ask for it.
-        failing: The route of most of its errors, "" as for ``spans``.
+        routes: How its routes were answered; empty as ``spans`` are.
     """
 
     worker: int
@@ -138,7 +154,7 @@ class Beat(Struct, frozen=True):
     errors: int = 0
     rests: bool = False
     spans: tuple[int, ...] = ()
-    failing: str = ""
+    routes: tuple[RouteCounts, ...] = ()
 
     @property
     def answered(self) -> int:

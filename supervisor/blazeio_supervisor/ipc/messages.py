@@ -24,7 +24,7 @@ from blazeio_supervisor.log.formats import (
 )
 from blazeio_supervisor.version import find_version
 
-PROTOCOL = 34
+PROTOCOL = 35
 """Raised by one when a message or the scoreboard changes its shape, or a signal its
 meaning: one that a worker does not know would end it."""
 
@@ -177,7 +177,7 @@ class Load(_Message, frozen=True):
         bridges_prometheus: Show what ``prometheus_client`` counts, over all workers.
         slot_env: Variables of each worker; ``{slot}`` in a value is its slot.
         warm: Paths that the forkserver answers before it forks.
-        names_failures: Each worker names the route that fails most in its row.
+        counts_routes: Each worker counts how each route is answered, in its row.
         additions: Static files and hooks that are not the app's own.
     """
 
@@ -200,7 +200,7 @@ class Load(_Message, frozen=True):
     is_forced: bool = False
     gateway: GatewayConfig = GatewayConfig()
     bridges_prometheus: bool = False
-    names_failures: bool = False
+    counts_routes: bool = False
     warm: tuple[str, ...] = ()
     slot_env: tuple[tuple[str, str], ...] = ()
     tasks: tuple[str, ...] = ()

@@ -36,6 +36,11 @@ from blazeio_supervisor.ipc.app_metrics import (
     AppTotals,
     RegionReader,
 )
+from blazeio_supervisor.ipc.route_table import (
+    ROUTES_BYTES,
+    RouteReading,
+    RouteTallies,
+)
 
 # What a worker counts, as a value: workers add up, also over their deaths.
 #
@@ -179,9 +184,7 @@ BEGUN_COUNT = 8
 _TEXT_AT = _PAGE_BYTES - LONGEST_BYTES
 _TEXT_END = _TEXT_AT + LONGEST_BYTES
 _BEGUN_AT = _TEXT_AT - BEGUN_COUNT * BEGUN_BYTES
-FAILING_BYTES = 160
-"""The place for the text that says which route fails; a longer one is cut."""
-_FAILING_AT = _BEGUN_AT - FAILING_BYTES
+_ROUTES_AT = _BEGUN_AT - ROUTES_BYTES
 _BEGUN = struct.Struct(f"d{BEGUN_BYTES - 8}s")  # which one it is, and its text
 
 # Cells that say how things are.
@@ -287,6 +290,7 @@ class Row:
         cells: All cells; the one at ``IN_FLIGHT`` has how many requests are in flight.
         counted: The cells that only grow, in the order of ``Tally``.
         app: Where the metrics of the app are.
+        routes: How each route is answered.
         fault: The impossible value that a reader has found in it; "" at first.
     """
 
@@ -299,17 +303,19 @@ class Row:
         "cells",
         "counted",
         "fault",
+        "routes",
     )
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
         self._memory = mmap.mmap(fd, ROW_BYTES, **_MAPPED_ALONE)
         self._octets = memoryview(self._memory)
-        self.cells = self._octets[:_FAILING_AT].cast("d")
+        self.cells = self._octets[:_ROUTES_AT].cast("d")
         self.counted = self.cells[_COUNTED : _COUNTED + CELL_COUNT]
         extent = self.cells[_APP_TEXT_BYTES : _APP_TEXT_BYTES + 1]
         self.app = AppRegion(self._octets[_PAGE_BYTES:], extent)
         self._app_reader: RegionReader | None = None
+        self.routes = RouteTallies(self._octets[_ROUTES_AT:_BEGUN_AT])
         self.fault = ""
 
     def fileno(self) -> int:
@@ -324,6 +330,7 @@ class Row:
     def close(self) -> None:
         """Unmap the memory; the row must not be used any more."""
         self.app.close()
+        self.routes.release()
         for view in (self.counted, self.cells, self._octets):
             view.release()
         with suppress(BufferError):  # a counter still has a view: it goes with that
@@ -372,11 +379,6 @@ class Row:
             octets = longest.text.encode("utf-8", "replace")[:LONGEST_BYTES]
             self._octets[_TEXT_AT:_TEXT_END] = octets.ljust(LONGEST_BYTES, b"\0")
             self.cells[_LONGEST_SINCE] = longest.begun_at
-
-    def name_failing(self, text: str) -> None:
-        """Write which route has most of the responses with a status of 500 or above."""
-        octets = text.encode("utf-8", "replace")[:FAILING_BYTES]
-        self._octets[_FAILING_AT:_BEGUN_AT] = octets.ljust(FAILING_BYTES, b"\0")
 
     def name_begun(self, number: int, text: str) -> None:
         """Write which request begins.
@@ -447,10 +449,9 @@ class Row:
         totals.add(self._app_reader, worker, slot)
         self.fault = self.fault or self._app_reader.fault
 
-    def read_failing(self) -> str:
-        """Read which route fails most; "" where none has, or nobody has asked."""
-        octets = bytes(self._octets[_FAILING_AT:_BEGUN_AT]).rstrip(b"\0")
-        return octets.decode("utf-8", "replace")
+    def read_routes(self) -> list[RouteReading]:
+        """Read how each route is answered; none where nobody has asked."""
+        return self.routes.read(self._check)
 
     def read_longest(self) -> LongestRequest | None:
         """Read the request that has been in flight for longest."""

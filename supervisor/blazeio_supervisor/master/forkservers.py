@@ -90,7 +90,7 @@ def make_load(settings: Settings, generation: int, *, is_preload: bool) -> Load:
         is_forced=settings.preload is True,
         gateway=settings.gateway,
         bridges_prometheus=settings.bridge_prometheus,
-        names_failures=settings.rollback_5xx is not None,
+        counts_routes=settings.rollback_5xx is not None,
         slot_env=settings.slot_env,
         warm=settings.warm,
         tasks=settings.tasks,

@@ -15,6 +15,7 @@ from blazeio_supervisor.fleet.facts import (
     Beat,
     Fact,
     LeaseReturned,
+    RouteCounts,
     WorkerExited,
     WorkerForked,
     WorkerMisbehaved,
@@ -47,6 +48,7 @@ from blazeio_supervisor.ipc.processes import NotOurChildError
 from blazeio_supervisor.ipc.scoreboard import (
     Histogram,
     LongestRequest,
+    Row,
     RowAllocator,
     RowReading,
     Tally,
@@ -497,7 +499,7 @@ class WorkerReadings:
                     errors=reading.errors,
                     rests=reading.rests,
                     spans=record.row.read_tally().count_spans() if with_spans else (),
-                    failing=record.row.read_failing() if with_spans else "",
+                    routes=_read_routes(record.row) if with_spans else (),
                 )
             )
         return beats
@@ -570,3 +572,10 @@ class WorkerReadings:
         """Return what was last measured of a worker; None before that."""
         record = self._records.get(worker)
         return None if record is None else record.memory
+
+
+def _read_routes(row: Row) -> tuple[RouteCounts, ...]:
+    return tuple(
+        RouteCounts(each.key, each.answered, each.failed, each.text)
+        for each in row.read_routes()
+    )

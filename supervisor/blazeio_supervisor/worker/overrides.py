@@ -292,39 +292,6 @@ class ResponseCounter:
         """Count nothing more."""
 
 
-class FailureNamer:
-    """Names the route of most responses with a status of 500 or above, in the row.
-
-    It is there only where a reload may be rolled back for them.
-
-    Args:
-        row: This worker's.
-    """
-
-    __slots__ = ("_counts", "_most", "_named", "_row")
-
-    def __init__(self, row: Row) -> None:
-        self._row = row
-        self._counts: dict[str, int] = {}  # by handler
-        self._most = 0
-        self._named = ""
-
-    def record(self, r: "BlazeioServerProtocol") -> None:
-        """Count a response that is over, if it is a 5xx."""
-        if r.response.status < 500:
-            return
-        handler = r.context.name_handler(r.method, r.path)
-        count = self._counts[handler] = self._counts.get(handler, 0) + 1
-        if count > self._most:
-            self._most = count
-            if handler != self._named:
-                self._named = handler
-                self._row.name_failing(f"{r.method} {r.path} in {handler}")
-
-    def close(self) -> None:
-        """Count nothing more."""
-
-
 class RequestNamer:
     """Names requests; the server calls it as each begins.
 

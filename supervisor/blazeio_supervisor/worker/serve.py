@@ -66,7 +66,6 @@ from blazeio_supervisor.worker.import_app import LoadError, describe_failure
 from blazeio_supervisor.worker.leased_tasks import LeasedTasks
 from blazeio_supervisor.worker.listeners import WorkerListeners
 from blazeio_supervisor.worker.overrides import (
-    FailureNamer,
     RequestNamer,
     ResponseCounter,
     configure_foreign,
@@ -76,6 +75,7 @@ from blazeio_supervisor.worker.overrides import (
     working_in,
 )
 from blazeio_supervisor.worker.prometheus_bridge import find_bridge
+from blazeio_supervisor.worker.route_counter import RouteCounter
 from blazeio_supervisor.worker.stack_dump import StackDump
 from blazeio_supervisor.worker.transfers import TransferReceiver, TransferSender
 
@@ -179,8 +179,8 @@ class WorkerServer:
         self._server = self._make_server(loop)
         self._check_schemes()
         self._server.record_responses(ResponseCounter(self._row))
-        if self._load.names_failures:
-            self._server.record_responses(FailureNamer(self._row))
+        if self._load.counts_routes:
+            self._server.record_responses(RouteCounter(self._row.routes))
         self._server.note_requests(self._namer.note)
         self._dump.watch(self._server, loop)
         self._listeners = WorkerListeners(self._server, self._queues)

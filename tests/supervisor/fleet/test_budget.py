@@ -22,7 +22,7 @@ from blazeio_supervisor.fleet.budget import (
     find_p95_s,
     is_no_chance,
 )
-from blazeio_supervisor.fleet.facts import SPAN_EDGES_S, Beat
+from blazeio_supervisor.fleet.facts import SPAN_EDGES_S, Beat, RouteCounts
 from blazeio_supervisor.fleet.policy import Policy
 from blazeio_supervisor.fleet.roster import Roster, WorkerHandle
 from blazeio_supervisor.ipc.scoreboard import LATENCY_EDGES_S
@@ -102,13 +102,68 @@ def test_the_figures_are_told_in_one_line() -> None:
     )
 
 
-def test_the_route_that_fails_most_is_named() -> None:
+ORDERS, STOCK, OLD = "GET /orders in orders", "GET /stock in stock", "GET /old in old"
+
+
+def name_routes(new: list[RouteCounts], old: list[RouteCounts]) -> str:
+    """What is said of the routes of two workers of the old code, and of a new one."""
     trial = Trial()
-    trial.say(1, requests=500, failing="GET /old (old, app.py:1)")
-    trial.say(3, requests=100, errors=50, failing="GET /x (x, app.py:7)")
-    assert "most of them by GET /x (x, app.py:7), within" in trial.judge()
-    trial.say(1, requests=500, failing="GET /x (x, app.py:7)")
-    assert "GET /x (x, app.py:7), as before, within" in trial.judge()
+    trial.say(1, requests=500, routes=tuple(old))
+    trial.say(2, requests=500, routes=tuple(old))
+    trial.say(3, requests=100, errors=50, routes=tuple(new))
+    text = trial.judge()
+    return text.partition("(--rollback-5xx 0.05)")[2].removesuffix(", within 2.0 s")
+
+
+@pytest.mark.parametrize(
+    ("new", "old", "said"),
+    [
+        ([], [], ""),
+        ([RouteCounts(1, 50, 50, ORDERS)], [], f", most of them by {ORDERS}"),
+        (
+            [RouteCounts(1, 50, 50, ORDERS)],
+            [RouteCounts(1, 400, 2)],
+            f", most of them by {ORDERS}, which the old code answered",
+        ),
+        (
+            [RouteCounts(1, 50, 50, ORDERS)],
+            [RouteCounts(1, 200, 200)],
+            f", most of them by {ORDERS}, as before",
+        ),
+        (
+            [RouteCounts(1, 0, 9, OLD), RouteCounts(2, 0, 50, ORDERS)],
+            [RouteCounts(1, 0, 9), RouteCounts(2, 300)],
+            f", most of them by {ORDERS}, which the old code answered",
+        ),
+        (
+            [RouteCounts(1, 0, 50, OLD), RouteCounts(2, 0, 9, ORDERS)],
+            [RouteCounts(1, 0, 9), RouteCounts(2, 300)],
+            f", most of them by {OLD}, as before; also {ORDERS}, which the old code "
+            "answered",
+        ),
+        (
+            [RouteCounts(1, 0, 9, STOCK), RouteCounts(2, 0, 50, ORDERS)],
+            [RouteCounts(1, 300), RouteCounts(2, 300)],
+            f", most of them by {ORDERS}, which the old code answered; also {STOCK}, "
+            "which the old code answered",
+        ),
+        (  # one error may be chance
+            [RouteCounts(1, 90, 1, STOCK), RouteCounts(2, 0, 50, ORDERS)],
+            [RouteCounts(1, 200)],
+            f", most of them by {ORDERS}",
+        ),
+    ],
+)
+def test_the_routes_that_fail_are_named_and_how_they_were_before(
+    new: list[RouteCounts], old: list[RouteCounts], said: str
+) -> None:
+    assert name_routes(new, old) == said
+
+
+def test_few_routes_are_named() -> None:
+    failing = [RouteCounts(each, 0, 10, f"route {each}") for each in range(9)]
+    text = name_routes(failing, [RouteCounts(each, 300) for each in range(9)])
+    assert text.count("route ") == 3
 
 
 def test_who_answered_too_little_meanwhile_counts_with_its_whole_life() -> None:

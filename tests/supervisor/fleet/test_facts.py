@@ -4,15 +4,16 @@ import pytest
 from msgspec import Struct
 
 from blazeio_supervisor.fleet import facts
-from blazeio_supervisor.fleet.facts import Fact, WorkerExited
+from blazeio_supervisor.fleet.facts import Fact, RouteCounts, WorkerExited
 
 KINDS = get_args(Fact)
+PARTS = (RouteCounts,)
 
 
 def test_every_fact_is_in_the_union() -> None:
     kinds = Struct.__subclasses__()
     found = {kind for kind in kinds if kind.__module__ == facts.__name__}
-    assert found == set(KINDS)
+    assert found == {*KINDS, *PARTS}
 
 
 def test_facts_are_values() -> None:

@@ -89,6 +89,7 @@ SHAPES = {
     32: "57519785d4ada008",
     33: "ea43ad5d78a12535",
     34: "a8813058d941a7af",
+    35: "dde621df393b5dd6",
 }
 """Of each protocol, what ``take_fingerprint`` gave."""
 
@@ -127,6 +128,10 @@ def write_row() -> bytes:
     row.count(3, 4, 5, is_full=True, background=6, threads=threads, http2=2)
     row.rest(True)
     row.name_longest(scoreboard.LongestRequest("GET /", 6.5))
+    row.routes.count_answered(row.routes.add_answered(10) or 0)
+    row.routes.write_failing(1, key=11, count=12, text="GET /x")
+    row.routes.count_answered(row.routes.add_answered(10) or 0)
+    row.routes.write_failing(1, key=11, count=12, text="GET /x")
     octets = os.pread(row.fileno(), scoreboard.ROW_BYTES, 0)
     row.close()
     return octets

@@ -7,6 +7,11 @@ from pathlib import Path
 import pytest
 
 from blazeio_supervisor.ipc import scoreboard
+from blazeio_supervisor.ipc.route_table import (
+    FAILING_COUNT,
+    ROUTE_TEXT_BYTES,
+    RouteReading,
+)
 from blazeio_supervisor.ipc.scoreboard import (
     BEGUN_BYTES,
     BEGUN_COUNT,
@@ -108,18 +113,35 @@ def test_names_that_no_worker_wrote_are_read_within_their_bounds(row: Row) -> No
 
 
 def test_a_row_has_room_for_all_that_is_counted() -> None:
-    assert 8 * (16 + CELL_COUNT) <= scoreboard._FAILING_AT
+    assert 8 * (16 + CELL_COUNT) <= scoreboard._ROUTES_AT
 
 
-def test_the_route_that_fails_most_is_named(row: Row) -> None:
-    assert row.read_failing() == ""
-    row.name_failing("GET /orders in app.orders")
-    assert row.read_failing() == "GET /orders in app.orders"
-    row.name_failing("x" * 1000)
-    assert row.read_failing() == "x" * scoreboard.FAILING_BYTES
-    row.name_failing("GET /" + "\udcff")
-    assert row.read_failing() == "GET /?"
+def test_each_route_is_read_as_it_was_counted(row: Row) -> None:
+    assert row.read_routes() == []
+    place = row.routes.add_answered(7)
+    assert place is not None
+    row.routes.count_answered(place)
+    row.routes.write_failing(0, 7, 3, "GET /orders in app.orders")
+    assert row.read_routes() == [RouteReading(7, 1, 3, "GET /orders in app.orders")]
+    row.routes.write_failing(0, 8, 4, "x" * 1000)
+    row.routes.write_failing(FAILING_COUNT - 1, 9, 5, "GET /" + "\udcff")
+    found = {each.key: each for each in row.read_routes()}
+    assert found == {
+        7: RouteReading(7, 1),
+        8: RouteReading(8, 0, 4, "x" * ROUTE_TEXT_BYTES),
+        9: RouteReading(9, 0, 5, "GET /?"),
+    }
     assert row.read_begun() == []
+    assert row.fault == ""
+
+
+def test_routes_that_no_worker_wrote_are_found_out(row: Row) -> None:
+    for octets in (b"\xff", b"\x7f"):
+        row._octets[:] = octets * ROW_BYTES
+        row.fault = ""
+        for each in row.read_routes():
+            assert (each.key, each.answered, each.failed) == (0, 0, 0)
+        assert "holds" in row.fault
 
 
 def test_spans_are_counted_whatever_the_status(row: Row) -> None:

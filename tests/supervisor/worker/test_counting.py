@@ -6,6 +6,11 @@ import pytest
 from blazeio.limits import Limits
 from blazeio.protocol.context import ServerContext
 from blazeio.protocol.http1 import Http1Connection
+from blazeio_supervisor.ipc.route_table import (
+    ANSWERED_COUNT,
+    RouteReading,
+    make_key,
+)
 from blazeio_supervisor.ipc.scoreboard import (
     LATENCY_EDGES_S,
     STATUS_CLASSES,
@@ -13,7 +18,8 @@ from blazeio_supervisor.ipc.scoreboard import (
     Tally,
     make_row_memory,
 )
-from blazeio_supervisor.worker.overrides import FailureNamer, ResponseCounter
+from blazeio_supervisor.worker.overrides import ResponseCounter
+from blazeio_supervisor.worker.route_counter import RouteCounter, generalize
 from tests.protocol.serving import GET, R, Served, forever, hello, post
 from tests.support.clock import wait_until
 from tests.support.transport import FakeTransport
@@ -113,24 +119,54 @@ async def test_statuses_of_one_class_add_up(site: Served, row: Row) -> None:
     assert latency.total_s > 0
 
 
-async def test_the_route_of_most_failures_is_named(row: Row) -> None:
+async def test_each_route_is_counted_by_how_it_was_answered(row: Row) -> None:
     async def handle(r: R) -> None:
-        r.reply(b"", 200 if r.path == "/fine" else 500)
+        first, _, status = r.path[1:].partition("/")
+        r.reply(b"", int(status or first))
 
     def name_handler(method: str, path: str) -> str:
         return f"app.{path.split('/')[1]}"
 
     served = Served.start(handle, Limits(), name_handler=name_handler)
-    served.server.record_responses(FailureNamer(row))
+    served.server.record_responses(RouteCounter(row.routes))
     peer = await served.connect()
 
-    async def ask(path: str) -> str:
+    async def ask(path: str) -> None:
         await peer.exchange(GET.replace(b"/", path.encode(), 1))
-        return row.read_failing()
 
-    assert await ask("/fine") == ""
-    assert await ask("/first?a=1") == "GET /first in app.first"
-    assert await ask("/other/1") == "GET /first in app.first"
-    assert await ask("/other/2") == "GET /other/2 in app.other"
-    assert await ask("/other/3") == "GET /other/2 in app.other"
+    def read(route: str) -> tuple[int, int, str]:
+        found = {each.key: each for each in row.read_routes()}
+        its = found.get(make_key("GET", route), RouteReading(0))
+        return its.answered, its.failed, its.text
+
+    for path in ("/200", "/304", "/404", "/500?a=1", "/a/200", "/a/503", "/a/500"):
+        await ask(path)
+    assert read("/*") == (2, 1, "GET /500 in app.500")
+    assert read("/a/*") == (1, 2, "GET /a/503 in app.a")
+    # Those that fail most have the places; one that fails more takes one.
+    for name in "bcdef":
+        await ask(f"/{name}/500")
+    assert read("/e/*") == (0, 0, "")
+    await ask("/e/500")
+    assert read("/e/*") == (0, 2, "GET /e/500 in app.e")
     await served.end()
+
+
+async def test_routes_beyond_the_bounds_are_not_counted(row: Row) -> None:
+    table = row.routes
+    places = [table.add_answered(key) for key in range(1, ANSWERED_COUNT + 2)]
+    assert places[-1] is None
+    assert None not in places[:-1]
+    for place in places[:-1]:
+        assert place is not None
+        table.count_answered(place)
+    assert sorted(each.key for each in row.read_routes()) == list(
+        range(1, ANSWERED_COUNT + 1)
+    )
+
+
+def test_a_path_without_a_route_stands_for_those_that_differ_in_a_value() -> None:
+    assert generalize("/users/17/posts/2024-01") == "/users/*/posts/*"
+    assert generalize("/users/me") == "/users/me"
+    assert generalize("/" + "x" * 40) == "/*"
+    assert len(generalize("/a" * 10_000)) == 200
