@@ -3,7 +3,8 @@
 A message is a value that MessagePack has: text, octets, numbers, lists, dicts. The
 handlers of this process get it in the order of the calls, one message after the
 other; the other processes get it by a *carrier*, which a supervisor provides. Nothing
-waits: where there is no room, a message is dropped and counted.
+waits: where there is no room, a message is dropped and counted. All of it happens in
+the loop that serves the app; a message that is sent in another thread goes there first.
 """
 
 import asyncio
@@ -46,6 +47,11 @@ class Broadcasts:
         self._inbox: deque[bytes] = deque()
         self._task: asyncio.Task[None] | None = None
         self._outer: Broadcasts | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def start(self) -> None:
+        """Note the loop that serves the app: it is the one that runs."""
+        self._loop = asyncio.get_running_loop()
 
     def include(self, inner: "Broadcasts") -> None:
         """Let the handlers of a mounted app be handlers of this one."""
@@ -70,7 +76,11 @@ class Broadcasts:
         self._home._handlers.append(handler)
 
     def send(self, message: Any) -> bool:
-        """Send a message to every process, also to this one.
+        """Send a message to every process, also to this one; in any thread.
+
+        Returns:
+            False: it was dropped, and only this process gets it. In another thread
+            than the loop's that is not known yet, and counted later.
 
         Raises:
             ValueError: It is too long, or no value of MessagePack.
@@ -84,9 +94,19 @@ class Broadcasts:
         if len(octets) > MESSAGE_BYTES:
             text = f"broadcast: {len(octets):,} octets, of at most {MESSAGE_BYTES:,}"
             raise ValueError(text)
-        is_carried = home.carrier is None or home.carrier(octets)
-        home.dropped += not is_carried
-        home.receive(octets)
+        if home._loop is None or home._loop is asyncio._get_running_loop():
+            return home._pass_on(octets)
+        try:
+            home._loop.call_soon_threadsafe(home._pass_on, octets)
+        except RuntimeError:  # closed: the app is not served any more
+            home.dropped += 1
+            return False
+        return True
+
+    def _pass_on(self, octets: bytes) -> bool:
+        is_carried = self.carrier is None or self.carrier(octets)
+        self.dropped += not is_carried
+        self.receive(octets)
         return is_carried
 
     def receive(self, octets: bytes) -> None:

@@ -98,6 +98,7 @@ class Lifespan:
 
     async def _start(self) -> None:
         self._is_started = True
+        self.broadcasts.start()
         for hook in self.start_hooks:
             await _call_to_start(hook)
         for inner in self._inner:
@@ -447,15 +448,16 @@ class Hooks:
     def broadcast(self, message: Any) -> bool:
         """Send a message to every process of the service, also to this one.
 
-        Under a supervisor: to each worker that serves. It is called in the thread of
-        the loop, and waits for nothing. See docs/how-to/broadcast.md.
+        Under a supervisor: to each worker that serves. It may be called in any thread,
+        and waits for nothing. See docs/how-to/broadcast.md.
 
         Args:
             message: What MessagePack has: text, octets, numbers, lists, dicts; at most
                 32 KiB of it.
 
         Returns:
-            False: it was dropped, and only this process gets it.
+            False: it was dropped, and only this process gets it. Another thread than
+            the loop's is told True before that is known.
 
         Raises:
             ValueError: It is too long, or no such value.

@@ -1,21 +1,28 @@
 """blazeio-supervisor: the pre-fork runner."""
 
+import importlib
 import os
 import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from blazeio_supervisor.broadcasting import broadcast, on_broadcast
     from blazeio_supervisor.once_tasks import once
 
-__all__ = ["once", "run"]
+__all__ = ["broadcast", "on_broadcast", "once", "run"]
+
+_LATER = {
+    "broadcast": "blazeio_supervisor.broadcasting",
+    "on_broadcast": "blazeio_supervisor.broadcasting",
+    "once": "blazeio_supervisor.once_tasks",
+}
+"""What is imported at its first use, since no verb needs it, and from where."""
 
 
 def __getattr__(name: str) -> Any:
-    """Import ``once`` at its first use: no verb needs what it needs."""
-    if name == "once":
-        from blazeio_supervisor.once_tasks import once
-
-        return once
+    """Import what apps use at its first use."""
+    if name in _LATER:
+        return getattr(importlib.import_module(_LATER[name]), name)
     message = f"module {__name__!r} has no attribute {name!r}"
     raise AttributeError(message)
 

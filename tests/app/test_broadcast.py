@@ -1,6 +1,7 @@
 """``web.broadcast`` in one process, and what a carrier is given and gives."""
 
 import asyncio
+import threading
 from typing import Any
 
 import msgspec
@@ -9,6 +10,7 @@ import pytest
 from blazeio.app.app import App
 from blazeio.app.broadcast import INBOX_COUNT, MESSAGE_BYTES
 from blazeio.errors import ConfigurationError
+from blazeio.testing import TestServer
 from tests.support.clock import wait_until
 
 
@@ -136,3 +138,31 @@ def test_a_handler_takes_the_message(web: App[Any]) -> None:
 def test_an_import_reaches_nobody(web: App[Any], heard: list[Any]) -> None:
     web.broadcast("a")
     assert (heard, web.broadcasts.dropped) == ([], 1)
+
+
+async def test_another_thread_sends_through_the_loop_that_serves(
+    web: App[Any], heard: list[Any]
+) -> None:
+    carried: list[int] = []
+
+    def carry(octets: bytes) -> bool:
+        carried.append(threading.get_ident())
+        return False
+
+    web.broadcasts.carrier = carry
+    async with TestServer(web):
+        assert await asyncio.to_thread(web.broadcast, "from a thread")
+        await wait_until(lambda: heard == ["from a thread"])
+        assert carried == [threading.get_ident()]
+        assert web.broadcasts.dropped == 1
+        with pytest.raises(ValueError, match="broadcast"):
+            await asyncio.to_thread(web.broadcast, object())
+
+
+def test_who_sends_when_the_loop_is_gone_is_told(web: App[Any]) -> None:
+    async def start() -> None:
+        web.broadcasts.start()
+
+    asyncio.run(start())
+    assert not web.broadcast("too late")
+    assert web.broadcasts.dropped == 1

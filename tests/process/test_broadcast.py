@@ -13,6 +13,7 @@ from tests.support.clock import block_until
 from tests.support.live import LiveServers
 from tests.support.peer import BlockingPeer
 from tests.support.served import serialize_request
+from tests.support.variations import vary
 
 pytestmark = pytest.mark.slow
 CODE = f"""{APP}
@@ -31,6 +32,30 @@ async def tell(r, first, count):
 @web.route.get("/heard")
 async def show(r):
     await io.Deliver.json(r, {{"pid": os.getpid(), "heard": heard}})
+"""
+FOREIGN = """
+import json, os
+import blazeio_supervisor
+
+heard = []
+blazeio_supervisor.on_broadcast(heard.append)
+
+def answer(path):
+    if path == "/tell":
+        blazeio_supervisor.broadcast([os.getpid(), 7])
+    return json.dumps({"pid": os.getpid(), "heard": heard}).encode()
+"""
+ASGI = f"""{FOREIGN}
+async def web(scope, receive, send):
+    assert scope["type"] == "http"
+    body = answer(scope["path"])
+    await send({{"type": "http.response.start", "status": 200}})
+    await send({{"type": "http.response.body", "body": body}})
+"""
+WSGI = f"""{FOREIGN}
+def web(environ, start_response):
+    start_response("200 OK", [("Content-Type", "application/json")])
+    return [answer(environ["PATH_INFO"])]
 """
 
 
@@ -81,6 +106,15 @@ def test_every_worker_hears_each_sender_in_order_also_after_a_reload(
     service.wait_count(3)
     service.wait_everybody_answers()
     (sender,) = {int(service.get("/tell/7/1").body)}
+    block_until(lambda: all(h == [[sender, 7]] for h in ask_each(service).values()), 20)
+
+
+@vary(("code",), [(ASGI,), (WSGI,)], usual=1)
+def test_an_app_that_is_no_app_of_ours_tells_all_workers_too(
+    live_server: LiveServers, tmp_path: Path, code: str
+) -> None:
+    service = start_service(live_server, tmp_path, code=code, workers=2)
+    sender = json.loads(service.get("/tell").body)["pid"]
     block_until(lambda: all(h == [[sender, 7]] for h in ask_each(service).values()), 20)
 
 

@@ -274,18 +274,43 @@ def format_status(status: StatusAnswer, width: int = 80) -> str:
         *fit_table(
             choose_columns(_COLUMNS, status), list_lines(status), describe_line, width
         ),
-        *_list_tasks(status),
+        *_set_off(list_tasks(status)),
+        *_set_off(list_broadcasts(status)),
         *_advise(status),
     ]
     return "\n".join(lines)
 
 
-def _list_tasks(status: StatusAnswer) -> list[str]:
+def _set_off(lines: list[str]) -> list[str]:
+    return ["", *lines] if lines else []
+
+
+def list_tasks(status: StatusAnswer) -> list[str]:
     """Write the tasks that run once, if there are any."""
     if not status.tasks:
         return []
     where = "nowhere" if status.task_slot is None else f"in slot {status.task_slot}"
-    return ["", f"tasks that run once, {where}:", *map(_describe_task, status.tasks)]
+    return [f"tasks that run once, {where}:", *map(_describe_task, status.tasks)]
+
+
+def list_broadcasts(status: StatusAnswer, rate: float | None = None) -> list[str]:
+    """Write what became of messages between workers, if there were any.
+
+    Args:
+        status: Of the service.
+        rate: How many are sent in a second now; None: it is not known.
+    """
+    counts = status.broadcasts
+    if not counts.messages:
+        return []
+    a_second = "" if rate is None else f" ({format_rate(rate)}/s)"
+    text = (
+        f"broadcasts: {format_count(counts.messages)} sent{a_second}, "
+        f"{format_count(counts.delivered)} delivered"
+    )
+    if counts.dropped:
+        text += f", {format_count(counts.dropped)} dropped"
+    return [text]
 
 
 def _describe_task(task: TaskAnswer) -> str:

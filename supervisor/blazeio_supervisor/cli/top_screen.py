@@ -4,6 +4,7 @@
 
     the service: its name, state, addresses           3 lines, 4 in a reload
     the table: heads, a line for each worker, totals  as many as fit
+    tasks that run once, messages between workers     where there is room left
     the last message, and what the keys do            2 lines
 """
 
@@ -25,7 +26,9 @@ from blazeio_supervisor.cli.output import (
     format_ms,
     format_rate,
     format_step,
+    list_broadcasts,
     list_lines,
+    list_tasks,
     name_state,
     write_in_flight,
     write_pid,
@@ -67,10 +70,13 @@ class Rates(Struct, frozen=True):
     Attributes:
         by_pid: The rates of each worker that is in both looks.
         requests: Requests in a second, of all slots, also of workers that have died.
+        broadcasts: Messages between workers that were sent in a second; None: it is
+            not known.
     """
 
     by_pid: dict[int, WorkerRates] = field(default_factory=dict)
     requests: float = 0.0
+    broadcasts: float | None = None
 
 
 def measure_rates(before: StatusAnswer | None, after: StatusAnswer) -> Rates:
@@ -87,7 +93,12 @@ def measure_rates(before: StatusAnswer | None, after: StatusAnswer) -> Rates:
         for each in after.workers
         if each.pid is not None and each.pid in earlier
     }
-    return Rates(by_pid, max(_count(after) - _count(before), 0) / span_s)
+    messages = after.broadcasts.messages - before.broadcasts.messages
+    return Rates(
+        by_pid,
+        requests=max(_count(after) - _count(before), 0) / span_s,
+        broadcasts=max(messages, 0) / span_s,
+    )
 
 
 def _compare(
@@ -188,7 +199,9 @@ def draw(view: View, width: int, height: int) -> list[Styled]:
     count = len(list_lines(view.status))
     gap = [Styled("")] if count + 2 <= room else []  # rows are worth more
     table = _draw_table(view, view.status, width, max(room - 2 * len(gap), 1))
-    lines = [*heads, *gap, *table, *gap, *foot]
+    left = room - 2 * len(gap) - count
+    lines = [*heads, *gap, *table, *_draw_more(view, view.status, width, left)]
+    lines += [*gap, *foot]
     if view.is_gone:
         lines = [*(Styled(line.text, FAINT) for line in lines[:-2]), *lines[-2:]]
     return lines[:height]
@@ -241,6 +254,13 @@ def _draw_service(status: StatusAnswer, width: int) -> list[Styled]:
         Styled(text[:width], style)
         for text, style in zip([first, *others], styles, strict=True)
     ]
+
+
+def _draw_more(view: View, status: StatusAnswer, width: int, room: int) -> list[Styled]:
+    """Draw what only some services have, below the table; as much as there is room."""
+    sections = [list_tasks(status), list_broadcasts(status, view.rates.broadcasts)]
+    lines = [line for section in sections if section for line in ("", *section)]
+    return [Styled(line[:width]) for line in lines[: max(room, 0)]]
 
 
 def _draw_foot(view: View, width: int) -> list[Styled]:

@@ -133,6 +133,20 @@ class TaskAnswer(msgspec.Struct, frozen=True, kw_only=True):
     failure: str
 
 
+class BroadcastAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """Messages of workers to all others.
+
+    Attributes:
+        messages: How many the workers have sent.
+        delivered: How often a worker was given one.
+        dropped: How often one was not, for want of room.
+    """
+
+    messages: int = 0
+    delivered: int = 0
+    dropped: int = 0
+
+
 class Progress(
     msgspec.Struct, frozen=True, kw_only=True, tag="progress", tag_field="kind"
 ):
@@ -180,6 +194,7 @@ class StatusAnswer(msgspec.Struct, frozen=True, kw_only=True):
             the reason.
         tasks: Those that run once in the service.
         task_slot: The slot whose worker runs them; null: none does.
+        broadcasts: What became of messages between workers.
     """
 
     schema: int = SCHEMA
@@ -207,3 +222,4 @@ class StatusAnswer(msgspec.Struct, frozen=True, kw_only=True):
     dead_listeners: list[str] = []
     tasks: list[TaskAnswer] = []
     task_slot: int | None = None
+    broadcasts: BroadcastAnswer = BroadcastAnswer()

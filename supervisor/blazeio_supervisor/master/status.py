@@ -26,6 +26,7 @@ from blazeio_supervisor.ipc.control_api import (
 from blazeio_supervisor.ipc.processes import read_cpu_s
 from blazeio_supervisor.ipc.scoreboard import LAG_EDGES_S, NO_THREADS, Tally
 from blazeio_supervisor.ipc.status_api import (
+    BroadcastAnswer,
     ListenerMode,
     Progress,
     Role,
@@ -197,6 +198,11 @@ def describe_status(service: ServiceState) -> StatusAnswer:
         dead_listeners=list(snapshot.dead_listeners),
         tasks=describe_tasks(service, snapshot),
         task_slot=_find_slot(snapshot, snapshot.task_holder),
+        broadcasts=BroadcastAnswer(
+            messages=service.broadcast_counts.messages,
+            delivered=service.broadcast_counts.delivered,
+            dropped=service.broadcast_counts.dropped,
+        ),
     )
 
 

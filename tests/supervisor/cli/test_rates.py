@@ -37,7 +37,7 @@ def test_what_was_counted_between_two_looks_is_told_a_second() -> None:
     before = make_worker(0, requests=100, cpu_s=1.0, lag_counts=[10, 0, 0])
     after = make_worker(0, requests=300, cpu_s=2.0, lag_counts=[20, 40, 0])
     rates = measure_rates(look(10.0, 1000, before), look(12.0, 1200, after))
-    assert rates == Rates({4713: WorkerRates(100.0, 0.5, 0.01)}, 100.0)
+    assert rates == Rates({4713: WorkerRates(100.0, 0.5, 0.01)}, 100.0, 0.0)
 
 
 def test_the_first_look_tells_no_rate() -> None:
@@ -51,7 +51,7 @@ def test_another_master_tells_no_rate() -> None:
 def test_a_new_worker_has_none_but_its_slot_goes_on() -> None:
     before, after = make_worker(0, pid=1), make_worker(0, pid=2)
     rates = measure_rates(look(10.0, 10, before), look(11.0, 30, after))
-    assert rates == Rates({}, 20.0)
+    assert rates == Rates({}, 20.0, 0.0)
 
 
 def test_a_time_that_cannot_be_seen_is_not_told() -> None:

@@ -2,11 +2,12 @@ import pytest
 from msgspec.structs import replace
 
 from blazeio_supervisor.cli.top_screen import Rates, View, WorkerRates, draw, list_slots
-from blazeio_supervisor.ipc.status_api import Progress
+from blazeio_supervisor.ipc.status_api import BroadcastAnswer, Progress
 from tests.supervisor.cli.test_status_table import (
     MIB,
     make_slot,
     make_status,
+    make_task,
     make_worker,
 )
 
@@ -69,6 +70,44 @@ def test_a_blocked_worker_stands_out_with_its_adopter_and_its_request() -> None:
     assert " 2? " in line.text
     assert line.text.endswith("adopted by slot 1: GET /report for 2.5 s")
     assert line.style == "bold red"
+
+
+def make_busy_view(count: int = 1) -> View:
+    tasks = [
+        make_task("app.listen", is_running=True, runs=1),
+        make_task("app.clean", schedule="every 900 s", next_in_s=60.0),
+    ]
+    status = make_status(
+        [make_slot(at) for at in range(count)],
+        [make_worker(at) for at in range(count)],
+        tasks=tasks,
+        task_slot=0,
+        broadcasts=BroadcastAnswer(messages=12, delivered=36, dropped=1),
+    )
+    return View(status, Rates(broadcasts=2.0))
+
+
+def test_tasks_that_run_once_and_broadcasts_stand_below_the_table() -> None:
+    assert write(make_busy_view())[7:-2] == [
+        "",
+        "tasks that run once, in slot 0:",
+        "  app.listen: runs now",
+        "  app.clean: every 900 s, next in 1 min",
+        "",
+        "broadcasts: 12 sent (2.0/s), 36 delivered, 1 dropped",
+        "",
+    ]
+
+
+@pytest.mark.parametrize("count", [1, 3, 8, 30])
+@pytest.mark.parametrize("height", [8, 14, 17, 24])
+def test_they_take_no_room_from_the_workers(count: int, height: int) -> None:
+    plain = write(make_view(count), height=height)
+    busy = write(make_busy_view(count), height=height)
+    assert len(busy) <= height
+    assert sum("serving" in line for line in busy) == sum(
+        "serving" in line for line in plain
+    )
 
 
 def test_a_reload_shows_its_bar() -> None:

@@ -4,6 +4,7 @@ import pytest
 
 from blazeio_supervisor.cli.output import format_status, list_lines, name_state
 from blazeio_supervisor.ipc.status_api import (
+    BroadcastAnswer,
     Progress,
     SlotAnswer,
     StatusAnswer,
@@ -208,6 +209,18 @@ def make_task(name: str, **fields: Any) -> TaskAnswer:
     blank = dict.fromkeys(("slot", "began_s", "took_s", "next_in_s"))
     usual = {"is_running": False, "runs": 0, "failures": 0, "failure": ""}
     return TaskAnswer(**{"name": name, "schedule": "", **blank, **usual, **fields})
+
+
+def test_messages_between_workers_are_told_where_there_were_any() -> None:
+    def write(**counts: int) -> list[str]:
+        answer = BroadcastAnswer(**counts)
+        status = make_status([make_slot(0)], [make_worker(0)], broadcasts=answer)
+        return [each for each in format_status(status).splitlines() if "broad" in each]
+
+    assert write() == []
+    told = write(messages=1_000_000, delivered=3_000_000)
+    assert told == ["broadcasts: 1.0M sent, 3.0M delivered"]
+    assert write(messages=4, dropped=2)[0].endswith(" 0 delivered, 2 dropped")
 
 
 def test_tasks_that_run_once_are_listed_with_where_and_when() -> None:

@@ -47,6 +47,7 @@ def test_every_order_and_answer_is_of_an_endpoint() -> None:
         status_api.WorkerAnswer,
         status_api.SlotAnswer,
         status_api.TaskAnswer,
+        status_api.BroadcastAnswer,
         api.SettingAnswer,
         api.ErrorAnswer,
     }
