@@ -83,6 +83,17 @@ def test_probes_and_metrics_are_asked_where_they_are_answered() -> None:
     assert OBJECTS["Service"]["spec"]["ports"][0]["targetPort"] in ports
 
 
+def test_a_rollout_waits_until_a_pod_has_stayed_ready() -> None:
+    """Else new code that dies soon replaces every pod before that is seen."""
+    spec, startup = OBJECTS["Deployment"]["spec"], CONTAINER["startupProbe"]
+    assert spec["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
+    probe = CONTAINER["readinessProbe"]
+    assert spec["minReadySeconds"] >= 5 * probe["periodSeconds"]
+    starts_s = startup["periodSeconds"] * startup["failureThreshold"]
+    least_s = starts_s + spec["minReadySeconds"]
+    assert spec["progressDeadlineSeconds"] > least_s
+
+
 def test_a_pod_may_do_nothing_that_it_need_not() -> None:
     may = CONTAINER["securityContext"]
     assert may["readOnlyRootFilesystem"]
