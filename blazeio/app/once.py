@@ -142,7 +142,8 @@ class OnceTasks:
 
     async def _run_once(self, task: OnceTask) -> None:
         self.observer.note_began(task.name, time.time())
-        failure = "it was cancelled"
+        # Without a schedule it goes on in the next process: nothing is left undone.
+        failure = "it was cancelled" if task.schedule.is_repeated else ""
         try:
             result = task.run()
             if inspect.isawaitable(result):

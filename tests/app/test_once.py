@@ -142,7 +142,23 @@ async def test_stop_waits_until_a_task_has_cleaned_up(
     assert tasks.running
     may_end.set()
     await asyncio.gather(stopping, again)
-    assert notes.said == ["slow began", "slow ended it was cancelled"]
+    assert notes.said == ["slow began", "slow ended"]  # the next process goes on
+
+
+async def test_a_run_of_a_schedule_that_is_cut_has_failed(
+    tasks: OnceTasks, notes: Notes
+) -> None:
+    begun = asyncio.Event()
+
+    async def run() -> None:
+        begun.set()
+        await asyncio.sleep(60)
+
+    tasks.add(OnceTask("report", run, Schedule(every_s=0.001)))
+    tasks.start()
+    await begun.wait()
+    await tasks.stop()
+    assert notes.said == ["report began", "report ended it was cancelled"]
 
 
 async def test_a_thread_is_waited_for(tasks: OnceTasks, notes: Notes) -> None:
