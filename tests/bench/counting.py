@@ -11,6 +11,7 @@ import uvloop
 from blazeio.server.server import Server
 from blazeio_supervisor.ipc.scoreboard import Row, make_row_memory
 from blazeio_supervisor.worker.overrides import RequestNamer, ResponseCounter
+from blazeio_supervisor.worker.route_counter import RouteCounter
 from tests.bench.access_log import REQUESTS_A_ROUND, ROUNDS, SHORTEST, Load
 
 
@@ -24,6 +25,11 @@ def count_as_worker(server: Server) -> None:
     row = Row(make_row_memory())
     server.record_responses(ResponseCounter(row))
     server.note_requests(RequestNamer(row).note)
+
+
+def count_routes(server: Server) -> None:
+    """Have it count by route, too, as a worker does with ``--rollback-5xx``."""
+    server.record_responses(RouteCounter(Row(make_row_memory()).routes))
 
 
 async def measure(count: int) -> tuple[float, float]:

@@ -15,17 +15,20 @@ import json
 import os
 import re
 import shutil
+import signal
+import socket
 import subprocess
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tests.bench.interpreter import read_interpreter
 from tests.bench.requests import ANSWERS, REQUESTS, make_request, prepare_folder
 
 if TYPE_CHECKING:
+    from blazeio.app.app import App
     from blazeio.protocol.request import BlazeioServerProtocol
     from blazeio.server.server import Server
 
@@ -186,6 +189,57 @@ def _as_worker(maker: Maker) -> Maker:
     return make
 
 
+def _small_app(*, declares: bool, counts_routes: bool = False) -> Maker:
+    """One route in a worker, and all that an app may declare beside it, or nothing.
+
+    What is declared is not used by the request: it must cost nothing.
+    """
+
+    def make(loop: asyncio.AbstractEventLoop) -> Made:
+        import blazeio as io
+        from tests.bench.counting import count_as_worker, count_routes
+
+        app = io.App()
+
+        @app.route.get("/")
+        async def hello(r: io.BlazeioServerProtocol) -> None:
+            r.reply(b'{"hello":"world"}')
+
+        if declares:
+            _declare_all(app, loop)
+        server = app.make_server(loop)
+        count_as_worker(server)
+        if counts_routes:
+            count_routes(server)
+        return server, Connections, REQUESTS["hello"]
+
+    return make
+
+
+def _declare_all(app: "App[Any]", loop: asyncio.AbstractEventLoop) -> None:
+    import blazeio as io
+    from blazeio_supervisor.ipc.signals import PROFILE_SIGNAL
+    from blazeio_supervisor.worker.profiler import ProfileOrders
+
+    app.metrics.counter("orders_total", "Orders.").inc()
+    app.metrics.histogram("spans", "Spans.", buckets=(1, 2)).observe(1)
+    app.on_broadcast(print)
+    app.on_warm(dict)
+    app.on_drain(dict)
+
+    @app.add_task(once=True, every="1h")
+    async def tick() -> None:
+        """Run once in the service."""
+
+    @app.add_route
+    async def talk(r: io.BlazeioServerProtocol, route: str = "/ws") -> None:
+        async with io.WebSocket(r) as ws:
+            ws.handover(bytes)
+
+    asker, _ = socket.socketpair()
+    signal.signal(PROFILE_SIGNAL, ProfileOrders(asker, lambda: loop).begin)
+
+
 def _with_routes(count: int, path: str) -> Maker:
     def make(loop: asyncio.AbstractEventLoop) -> Made:
         import blazeio as io
@@ -224,6 +278,9 @@ STEPS: dict[str, Maker] = {
     "raw handler, headers": _with_headers,
     "handler timeout": _with_timeout,
     "supervised": _as_worker(_of_the_app("hello")),
+    "nothing declared": _small_app(declares=False),
+    "all declared": _small_app(declares=True),
+    "routes counted": _small_app(declares=False, counts_routes=True),
     "access log": _with_access_log,
     "observed": _as_worker(_with_access_log),
     **{f"{n} routes": _with_routes(n, "/static3/page") for n in (10, 1000, 10_000)},
