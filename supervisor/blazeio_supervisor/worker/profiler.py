@@ -50,6 +50,11 @@ _FD = array.array("i").itemsize
 _WISH_BYTES = 4096
 _WORKED = 0.1
 """A thread that ran, or could have run, for less than this share of time has waited."""
+_WORKED_ON = 0.9
+"""A thread that did for more than this share has hardly waited."""
+_SELDOM = 5
+"""While the loop works on and no other thread does, each fifth look is taken: the timer
+sees the loop, and each look from outside has it wait for the GIL."""
 _RESUME = dis.opmap["RESUME"]
 _TASKS_EVERY = 10
 """Tasks that wait are looked at in each tenth sample only: there may be many."""
@@ -70,7 +75,9 @@ _MACHINERY = (
 """What stands around the code of an app, in every thread."""
 _LOOP_MODULE = os.path.join("blazeio", "server", "loop.py")
 
-Key = tuple[str | CodeType, ...]
+Key = tuple[str | int, ...]
+"""Texts, and code by its ``id``: code itself is hashed anew, all of its constants, each
+time that it is looked for, which took half of a sample."""
 
 
 def receive_wish(asker: socket.socket) -> tuple[ProfileWish, socket.socket] | None:
@@ -171,6 +178,10 @@ class Profiler:
         self._loop = loop
         self._loop_thread = threading.get_ident()
         self._counts: dict[Key, int] = {}
+        self._codes: dict[
+            int, CodeType
+        ] = {}  # also keeps them, so that no id is reused
+        self._resumes: dict[int, frozenset[int]] = {}
         # After a fork ``Thread.native_id`` is that of the parent, before 3.12.
         clock = ThreadClock(threading.get_native_id())
         self._clocks = {self._loop_thread: clock}
@@ -211,16 +222,18 @@ class Profiler:
         began_cpu_s = time.thread_time()
         told_at = now = began_at
         ends_at = began_at + self._wish.seconds
+        every = 1
         if self._error is not None:
             raise self._error
         signal.setitimer(signal.ITIMER_PROF, 1 / RATE_HZ, 1 / RATE_HZ)
         try:
             while now < ends_at and self._is_wanted():
                 # What was missed is not made up for: it would be at one moment.
-                due_at = began_at + (int((now - began_at) * RATE_HZ) + 1) / RATE_HZ
+                due_at = began_at + (int((now - began_at) * RATE_HZ) + every) / RATE_HZ
                 time.sleep(max(0.0, due_at - now))
-                self._look(own)
-                self._samples += 1
+                is_watched = self._look(own, every)
+                self._samples += every
+                every = _SELDOM if is_watched and not self._wish.is_whole else 1
                 if self._error is not None:
                     raise self._error
                 now = time.monotonic()
@@ -251,7 +264,7 @@ class Profiler:
         weight = round((cpu_s - self._loop_cpu_s) * RATE_HZ)
         if weight:
             self._loop_cpu_s = cpu_s
-            stack = self._walk(_leave_entry(frame))
+            stack = self._walk(self._leave_entry(frame))
             self._count((self._name_work() if stack else _LOOP, *stack), weight)
             self._ticks_s += time.thread_time() - cpu_s
         return True
@@ -260,39 +273,49 @@ class Profiler:
         """Whether the master still waits; its end says nothing, it can only close."""
         return not select.select([self._sock], [], [], 0)[0]
 
-    def _look(self, own: int) -> None:
+    def _look(self, own: int, weight: int) -> bool:
+        """Look at each thread but one; whether the timer sees all that works.
+
+        Args:
+            own: This thread.
+            weight: For so many samples this one stands.
+        """
         # Hot: runs a hundred times a second, while every other thread waits for it.
+        is_watched = True
         for ident, frame in sys._current_frames().items():
-            if ident != own:
-                self._count_thread(ident, frame)
+            if ident != own and not self._count_thread(ident, frame, weight):
+                is_watched = False
         if self._wish.is_whole and self._samples % _TASKS_EVERY == 0:
             self._count_tasks()
+        return is_watched
 
-    def _count_thread(self, ident: int, frame: FrameType) -> None:
+    def _count_thread(self, ident: int, frame: FrameType, weight: int) -> bool:
+        """Count where a thread is; False: the next look should not be late."""
         share = self._find_clock(ident).measure()
+        if ident == self._loop_thread and share > _WORKED:
+            return share > _WORKED_ON  # the timer sees it
         stack = self._walk(frame)
         if ident == self._loop_thread:
-            if share > _WORKED:
-                return  # the timer sees it
             root = self._name_work()
             is_blocked = root != _LOOP
         else:
             root = f"thread {self._name_thread(ident)}"
             is_blocked = bool(stack) and share > _WORKED
         if is_blocked:
-            self._count((root, *stack))
-            return
-        self._waiting += 1
+            self._count((root, *stack), weight)
+            return False
+        self._waiting += weight
         if self._wish.is_whole:
-            self._count(("waiting", root, *stack))
+            self._count(("waiting", root, *stack), weight)
+        return ident != self._loop_thread
 
-    def _count(self, key: Key, weight: int = 1) -> None:
+    def _count(self, key: Key, weight: int) -> None:
         counts = self._counts
         if key not in counts and len(counts) >= STACK_COUNT:
             key = (_OTHERS,)
         counts[key] = counts.get(key, 0) + weight
 
-    def _walk(self, frame: FrameType | None) -> list[str | CodeType]:
+    def _walk(self, frame: FrameType | None) -> list[str | int]:
         """Return the stack, the outermost frame first, without what is around it."""
         codes: list[CodeType] = []
         while frame is not None:
@@ -301,9 +324,32 @@ class Profiler:
         while codes and self._is_machinery(codes[-1].co_filename):
             codes.pop()
         codes.reverse()
-        if len(codes) > DEPTH_COUNT:
-            return [_CUT, *codes[-DEPTH_COUNT:]]
-        return list(codes)
+        cut: list[str | int] = [_CUT] if len(codes) > DEPTH_COUNT else []
+        return cut + [self._find_id(code) for code in codes[-DEPTH_COUNT:]]
+
+    def _find_id(self, code: CodeType) -> int:
+        self._codes[id(code)] = code
+        return id(code)
+
+    def _leave_entry(self, frame: FrameType | None) -> FrameType | None:
+        """Return the frame that has worked until now.
+
+        Signals are looked at when a function is entered or goes on, so one that came
+        while its caller was at work is handled there.
+        """
+        while frame is not None and frame.f_lasti in self._find_resumes(frame.f_code):
+            frame = frame.f_back
+        return frame
+
+    def _find_resumes(self, code: CodeType) -> frozenset[int]:
+        """Return where a function is entered, or goes on: read once, it is copied."""
+        found = self._resumes.get(self._find_id(code))
+        if found is None:
+            octets = code.co_code
+            places = range(0, len(octets), 2)
+            found = frozenset(at for at in places if octets[at] == _RESUME)
+            self._resumes[id(code)] = found
+        return found
 
     def _is_machinery(self, path: str) -> bool:
         known = self._machinery.get(path)
@@ -350,7 +396,9 @@ class Profiler:
         names: dict[str, int] = {}
         stacks: dict[tuple[int, ...], int] = {}
         for key, count in self._counts.items():
-            texts = [_name_code(e) if isinstance(e, CodeType) else e for e in key]
+            texts = [
+                e if isinstance(e, str) else _name_code(self._codes[e]) for e in key
+            ]
             places = [names.setdefault(t[:NAME_CHARS], len(names)) for t in texts]
             stack = tuple(places)
             stacks[stack] = stacks.get(stack, 0) + count
@@ -439,17 +487,6 @@ class ThreadClock:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
-
-
-def _leave_entry(frame: FrameType | None) -> FrameType | None:
-    """Return the frame that has worked until now.
-
-    Signals are looked at when a function is entered or goes on, so one that came while
-    its caller was at work is handled there.
-    """
-    while frame is not None and frame.f_code.co_code[frame.f_lasti] == _RESUME:
-        frame = frame.f_back
-    return frame
 
 
 def _find_native_id(ident: int) -> int | None:

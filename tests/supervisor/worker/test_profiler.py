@@ -25,7 +25,6 @@ from blazeio_supervisor.worker.profiler import (
     ProfileOrders,
     Profiler,
     ThreadClock,
-    _leave_entry,
     receive_wish,
 )
 
@@ -173,7 +172,7 @@ def test_more_stacks_than_there_may_be_are_counted_as_one() -> None:
     with own, theirs:
         profiler = Profiler(ProfileWish(1.0), theirs, None)
         for number in range(STACK_COUNT + 7):
-            profiler._count((str(number),))
+            profiler._count((str(number),), 1)
         answer = profiler._describe(1.0, 0.0)
     assert len(answer.stacks) == STACK_COUNT + 1
     assert answer.stacks[-1][1] == 7
@@ -185,7 +184,10 @@ def test_more_stacks_than_there_may_be_are_counted_as_one() -> None:
 
 def test_a_frame_that_was_just_entered_has_not_worked() -> None:
     frame = sys._getframe()
-    assert _leave_entry(frame) is frame
+    own, theirs = socket.socketpair()
+    with own, theirs:
+        profiler = Profiler(ProfileWish(1.0), theirs, None)
+        assert profiler._leave_entry(frame) is frame
     assert dis.opname[frame.f_code.co_code[frame.f_lasti]] != "RESUME"
 
 
