@@ -106,7 +106,7 @@ class Run:
         self,
         *options: str,
         code: str | None = None,
-        workers: int = 4,
+        workers: int | str = 4,
         env: Mapping[str, str] | None = None,
     ) -> Iterator[Service]:
         """A supervised app; with its master ends whatever it has left behind."""
@@ -128,7 +128,7 @@ class Run:
         service = Service(LiveServer(process, log_path), folder)
         try:
             service.server.wait_for_log(READY, timeout_s=30)
-            service.wait_count(workers)
+            service.wait_count(int(str(workers).partition("..")[0]))
             yield service
         finally:
             end(process, service)
