@@ -74,7 +74,7 @@ def start_machine(
 
 def write_config(folder: Path, name: str, ports: dict[str, int]) -> Path:
     """The configuration as it is, with ports that are free here."""
-    text = (PROXIES / name).read_text()
+    text = (PROXIES / name).read_text().replace("/run/haproxy/", f"{folder}/")
     for written, port in ports.items():
         text = re.sub(rf"\b{written}\b", str(port), text)
     (folder / name).write_text(text)

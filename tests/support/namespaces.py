@@ -1,11 +1,14 @@
-"""A private view of the machine for one command, which only root may make."""
+"""A private view of the machine for some commands, which only root may make."""
 
 import os
+import shutil
 import subprocess
 import sysconfig
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 import pytest
 
@@ -68,3 +71,64 @@ def as_first_process(command: Sequence[str]) -> list[str]:
     """Have a command be PID 1 of a namespace of its own."""
     need_namespaces("--fork", "--pid", "--mount-proc")
     return ["unshare", "--fork", "--pid", "--mount-proc", "--kill-child", *command]
+
+
+class Network:
+    """Machines with a network of their own, each joined to one in the middle.
+
+    Nothing of it is seen outside. The files are those of this machine.
+
+    Args:
+        count: How many machines there are, beside the one in the middle.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._names = [f"blazeio-{os.getpid()}-{number}" for number in range(count + 1)]
+
+    def __enter__(self) -> Self:
+        need_namespaces("--net")
+        for name in self._names:
+            _ip("netns", "add", name)
+            _ip("-n", name, "link", "set", "lo", "up")
+        for number, name in enumerate(self._names[1:], start=1):
+            near, far = self.middle(number), self.address(number)
+            middle, link = self._names[0], f"link{number}"
+            peer = ["peer", "name", "eth0", "netns", name]
+            _ip("-n", middle, "link", "add", link, "type", "veth", *peer)
+            for where, device, address in ((middle, link, near), (name, "eth0", far)):
+                _ip("-n", where, "address", "add", f"{address}/30", "dev", device)
+                _ip("-n", where, "link", "set", device, "up")
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for name in self._names:
+            _ip("netns", "delete", name)
+
+    def address(self, number: int) -> str:
+        """The address of a machine, from 1 on."""
+        return f"10.88.{number}.2"
+
+    def middle(self, number: int) -> str:
+        """The address by which a machine knows the one in the middle."""
+        return f"10.88.{number}.1"
+
+    def on(self, number: int, *command: str) -> list[str]:
+        """Have a command run on a machine; 0 is the one in the middle."""
+        return [_find_ip(), "netns", "exec", self._names[number], *command]
+
+
+@cache
+def _find_ip() -> str:
+    found = shutil.which("ip", path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
+    if found is None:
+        pytest.skip("no ip")
+    return found
+
+
+def _ip(*words: str) -> None:
+    subprocess.run([_find_ip(), *words], check=True)
