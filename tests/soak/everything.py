@@ -279,18 +279,18 @@ def switch_all_on(run: Run) -> None:
 
 
 def _block_loops(service: Service) -> None:
-    """Have connections wait, until there are more workers."""
-    with contextlib.ExitStack() as stack:
-        peers = [stack.enter_context(service.server.connect()) for _ in range(24)]
+    """Have connections wait to be accepted, until there are more workers."""
 
-        def have_come() -> bool:
+    def have_come() -> bool:
+        with contextlib.ExitStack() as stack:
+            peers = [stack.enter_context(service.server.connect()) for _ in range(160)]
             for peer in peers:
-                peer.send(serialize_get("/block?0.05"))
+                peer.send(serialize_get("/block?0.05", "Connection: close"))
             for peer in peers:
                 assert peer.read_response().status == 200
-            return "event=scaled " in service.server.log
+        return "event=scaled " in service.server.log
 
-        block_until(have_come, 60, "more workers")
+    block_until(have_come, 60, "more workers")
 
 
 def _judge_sockets(run: Run, sockets: Sockets, deaths: Deaths) -> None:
