@@ -32,7 +32,7 @@ its name, in lower case; and its value."""
 def choose_marks(octets: bytes) -> Sequence[tuple[bytes, str]]:
     """Return how private lines may begin in a head, each with its name."""
     # Each is searched, which takes 0.06 us: so not all of them.
-    return _MARKS if octets.find(_HOST_MARK) >= 0 else _LOWER_MARKS
+    return _MARKS if _HOST_MARK in octets else _LOWER_MARKS
 
 
 def cut_line(octets: bytes, at: int, mark: bytes, name: str, cuts: list[Cut]) -> bytes:

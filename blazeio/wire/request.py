@@ -579,9 +579,8 @@ def _judge_partial_line(octets: bytes, limits: Limits, start: int) -> None:
     if start == len(octets):
         return
     # With one octet more than the longest method: it must be the space behind it.
-    method_end = start + _METHOD_BYTES + 1
-    if _PARTIAL_METHOD.match(octets, start, method_end) is None:
-        check_method(str(octets[start:method_end], "latin-1"))
+    if _PARTIAL_METHOD.match(octets, start) is None:
+        check_method(str(octets[start : start + _METHOD_BYTES + 1], "latin-1"))
     target_start = octets.find(b" ", start) + 1
     if not target_start:
         return

@@ -47,12 +47,15 @@ class Room:
 
 SUPERVISOR = "supervisor/blazeio_supervisor"
 ROOMS = {
-    "wire": Room(("blazeio/wire",), ("tests/wire", "tests/conformance")),
-    "content": Room(("blazeio/content",), ("tests/content",)),
+    "wire": Room(
+        ("blazeio/wire",),
+        ("tests/wire", "tests/conformance", "tests/property", "tests/http2"),
+    ),
+    "content": Room(("blazeio/content",), ("tests/content", "tests/property")),
     "client": Room(
         tuple(
             f"blazeio/client/{name}.py"
-            for name in ("cookies", "pool", "proxy", "redirects", "url")
+            for name in ("cookies", "digest", "pool", "proxy", "redirects", "url")
         ),
         ("tests/client",),
     ),

@@ -176,12 +176,15 @@ class _Trying:
         self._noticing: dict[tuple[str, str], Counter[int]] = {}
 
     def pytest_configure(self) -> None:
-        """Have examples generated only: what a mutant fails is of no use later."""
+        """Have examples generated only, and the same ones each time.
+
+        What a mutant fails is of no use later; what is noticed by chance is not known.
+        """
         from hypothesis import Phase, settings
 
         phases = (Phase.explicit, Phase.generate)
         settings.register_profile(
-            "mutants", database=None, deadline=None, phases=phases
+            "mutants", database=None, deadline=None, derandomize=True, phases=phases
         )
         settings.load_profile("mutants")
 

@@ -247,6 +247,11 @@ def test_a_limit_below_zero_is_a_mistake_of_ours() -> None:
             400,
             f"malformed request line b'GET /{'a' * 59}'...",
         ),
+        (
+            b"GET /a HTTP/1.1 and on and on",
+            400,
+            "malformed request line b'GET /a HTTP/1.1 and on'",
+        ),
     ],
 )
 def test_the_error_says_what_is_wrong(octets: bytes, status: int, message: str) -> None:
@@ -285,9 +290,18 @@ class TestKeptHeads:
         self.read(octets)
         assert octets not in cached_heads.recent
 
-    def test_one_before_content_is_apart(self) -> None:
-        head = self.AGAIN.replace(b"GET", b"POST").replace(b"\r\n\r\n", b"\r\nContent-")
-        head += b"Length: 2\r\n\r\n"
+    def test_a_head_of_1_kib_is_kept(self) -> None:
+        for size, is_kept in ((1024, True), (1025, False)):
+            path = b"/" + b"a" * (size - len(self.AGAIN) + len(b"again"))
+            octets = self.AGAIN.replace(b"/again", path)
+            assert len(octets) == size
+            self.read(octets)
+            assert (octets in cached_heads.recent) is is_kept
+
+    @pytest.mark.parametrize("more", [b"", b"User-Agent: " + b"a" * 200 + b"\r\n"])
+    def test_one_before_content_is_apart(self, more: bytes) -> None:
+        head = self.AGAIN.replace(b"GET", b"POST").replace(b"\r\n\r\n", b"\r\n" + more)
+        head += b"Content-Length: 2\r\n\r\n"
         kept = self.read(head + b"ab")
         assert cached_heads_with_content.recent[head] is kept
         assert head not in cached_heads.recent

@@ -10,8 +10,14 @@ from blazeio.errors import RemoteProtocolError
 from blazeio.limits import Limits
 from blazeio.wire.fields import cached_directives, cached_sections
 from blazeio.wire.headers import cached_lines
-from blazeio.wire.private_lines import PRIVATE_MARKS
+from blazeio.wire.private_lines import (
+    AUTHORIZATION_MARK,
+    COOKIE_MARK,
+    PRIVATE_MARKS,
+)
 from blazeio.wire.request import (
+    RequestHead,
+    _recall_around,
     cached_heads,
     cached_heads_with_content,
     parse_head,
@@ -27,6 +33,10 @@ SHARED = [
     b"Connection: keep-alive",
 ]
 PRIVATE = [mark[2:] + b"the secret" for mark in PRIVATE_MARKS]
+LOWER = [
+    b": ".join((name.lower(), rest))
+    for name, _, rest in (line.partition(b": ") for line in SHARED)
+]
 
 
 def forget() -> None:
@@ -59,18 +69,32 @@ def outcome(octets: bytes, limits: Limits = LIMITS) -> object:
         head = parse_head(octets, limits)
     except RemoteProtocolError as error:
         return error.status_hint, str(error)
-    if head is None:
-        return None
+    return None if head is None else describe(head)
+
+
+def describe(head: RequestHead) -> tuple[dict[str, object], list[tuple[str, str]]]:
     names = set(head.__struct_fields__) - {"headers"}
     values = {name: getattr(head, name) for name in names}
     return values, head.headers.pairs
 
 
+def outcome_line_by_line(octets: bytes, limits: Limits) -> object:
+    """The same: behind an empty line a head is neither looked up nor cut."""
+    forget()
+    found = outcome(b"\r\n" + octets, limits)
+    if isinstance(found, tuple) and isinstance(found[0], dict):
+        found[0]["end"] -= 2
+    return found
+
+
 def check(octets: bytes, limits: Limits = LIMITS) -> None:
-    """What the memos give is what reading gives."""
+    """What the memos give is what reading gives, line by line as well."""
+    whole = parse_whole(octets, limits)
     found = outcome(octets, limits)
     forget()
     assert found == outcome(octets, limits)
+    assert found == outcome_line_by_line(octets, limits)
+    assert whole is None or describe(whole) == found
 
 
 @pytest.mark.parametrize("private", PRIVATE)
@@ -124,12 +148,61 @@ def test_no_secret_is_kept() -> None:
 
 
 @pytest.mark.parametrize("read", [parse_head, parse_whole])
+@pytest.mark.parametrize("shared", [SHARED, LOWER], ids=["browser", "node"])
+@pytest.mark.parametrize("place", [1, len(SHARED)])
+@pytest.mark.parametrize("is_referred", [False, True])
 def test_what_is_left_of_a_head_is_cached_though_none_comes_without_a_cookie(
-    read: Callable[[bytes, Limits], object],
+    read: Callable[[bytes, Limits], RequestHead | None],
+    shared: list[bytes],
+    place: int,
+    is_referred: bool,
 ) -> None:
-    for number in range(4):
-        assert read(join([*SHARED, b"Cookie: n=%d" % number]), LIMITS)
-    assert list(cached_heads.recent) == [join(SHARED)]
+    heads = []
+    for number in range(5):
+        cookie, referer = b"Cookie: n=?%d" % number, b"Referer: /%d" % number
+        if shared is LOWER:
+            cookie, referer = cookie.lower(), referer.lower()
+        fields = [*shared[:place], cookie, *shared[place:], *([referer] * is_referred)]
+        heads.append(read(join(fields), LIMITS))
+    assert list(cached_heads.recent) == [join(shared)]
+    # What was looked up is the same object, and not only equal to it.
+    *_, before, last = heads
+    assert before
+    assert last
+    assert last.target is before.target
+
+
+MARKS = [(COOKIE_MARK, "cookie"), (AUTHORIZATION_MARK, "authorization")]
+STARTS = [b"GET /page HTTP/1.1", b"GET /page?a=%41&b=/?c HTTP/1.1", b"POST /? HTTP/1.1"]
+
+
+@pytest.mark.parametrize(("mark", "name"), MARKS)
+@pytest.mark.parametrize("place", [2, len(SHARED)])
+@pytest.mark.parametrize("start", STARTS)
+def test_a_known_head_is_found_around_one_private_field(
+    mark: bytes, name: str, place: int, start: bytes
+) -> None:
+    lines = [*SHARED[:place], mark[2:] + b"b" * 90, *SHARED[place:]]
+    octets = join(lines, start)
+    size, longest = len(octets), max(len(line) for line in lines)
+    limits = Limits(head_bytes=size, field_count=len(lines), field_bytes=longest)
+    at = octets.find(mark)
+    for _ in range(4):
+        parse_head(join(SHARED), limits)
+        parse_head(join(SHARED, start), limits)
+    found = _recall_around(octets, at, mark, name, limits)
+    assert found is not None
+    assert describe(found) == outcome_line_by_line(octets, limits)
+    smaller = (
+        Limits(head_bytes=size - 1),
+        Limits(field_count=len(lines) - 1),
+        Limits(field_bytes=longest - 1),
+    )
+    for each in smaller:
+        for _ in range(4):
+            outcome(join(SHARED, start), each)
+        assert _recall_around(octets, at, mark, name, each) is None
+        assert _recall_around(octets, at, mark, name, Limits()) is None
 
 
 @pytest.mark.parametrize("private", [*PRIVATE, b"X-Own: the secret"])
@@ -142,9 +215,7 @@ def test_what_is_one_head_is_the_same_head(
     for _ in range(4):
         head = parse_whole(octets, LIMITS)
         assert head is not None
-        found = {name: getattr(head, name) for name in head.__struct_fields__}
-        pairs = found.pop("headers").pairs
-        assert (found, pairs) == outcome(octets)
+        assert describe(head) == outcome(octets)
 
 
 @pytest.mark.parametrize(
@@ -171,12 +242,16 @@ def test_what_is_more_or_less_than_one_head_is_left_to_others(octets: bytes) -> 
         assert parse_whole(octets, LIMITS) is None
 
 
-def test_other_limits_judge_around_a_line_too() -> None:
-    octets = join([*SHARED, b"Cookie: a=b"])
+@pytest.mark.parametrize("start", STARTS)
+@pytest.mark.parametrize("private", [[], [b"Cookie: a=b"]])
+def test_other_limits_judge_what_is_known_too(
+    start: bytes, private: list[bytes]
+) -> None:
+    octets = join([*SHARED, *private], start)
     for _ in range(4):
         assert parse_whole(octets, LIMITS)
     for limits in (
-        Limits(field_count=5),
+        Limits(field_count=len(SHARED) + len(private) - 1),
         Limits(field_bytes=10),
         Limits(head_bytes=len(octets) - 1),
     ):
@@ -215,7 +290,11 @@ def test_a_head_that_is_not_whole_is_none(cut: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [b"a\x00b", b"a\rb", b"a\nb", b"a\x7f", b"\xe4", b"\t"]
+    "value",
+    [
+        *(b"a\x00b", b"a\rb", b"a\nb", b"a\x7f", b"\xe4", b"\t"),
+        *(b"a\x0b", b"\xa0a", b"XaX", b"\ta \t"),
+    ],
 )
 @pytest.mark.parametrize("mark", PRIVATE_MARKS)
 def test_the_value_is_judged_as_ever(mark: bytes, value: bytes) -> None:
@@ -237,6 +316,7 @@ def test_the_limits_hold(start: bytes, over: int) -> None:
                 outcome(each, limits)
         assert isinstance(outcome(octets, limits)[0], int) == bool(over)  # type: ignore[index]
         check(octets, limits)
+        check(join(SHARED, start), limits)
     long = join([*SHARED, b"Cookie: " + b"a" * 100], start)
     limits = Limits(field_bytes=108 - over)
     for _ in range(4):
@@ -247,15 +327,20 @@ def test_the_limits_hold(start: bytes, over: int) -> None:
 @pytest.mark.parametrize(
     "target", [b"http://other.example/page", b"*", b"/page", b"other.example:443"]
 )
+@pytest.mark.parametrize("query", [b"", b"?a=b"])
 @pytest.mark.parametrize("method", [b"GET", b"OPTIONS", b"CONNECT"])
 @pytest.mark.parametrize("version", [b"HTTP/1.1", b"HTTP/1.0"])
-def test_targets_of_every_form(method: bytes, target: bytes, version: bytes) -> None:
-    start = b" ".join([method, target, version])
-    for lines in (SHARED, SHARED[1:]):
-        for head in (join(lines, start), join([*lines, PRIVATE[0]], start)):
+def test_targets_of_every_form(
+    method: bytes, target: bytes, query: bytes, version: bytes
+) -> None:
+    start = b" ".join([method, target + query, version])
+    for lines in (SHARED, SHARED[1:], [b"Host:", *SHARED[1:]]):
+        for private in ([], PRIVATE[:1]):
             for _ in range(4):
-                outcome(head)
-        check(join([lines[0], PRIVATE[0], *lines[1:]], start))
+                for each in (lines, [*lines, *private]):
+                    outcome(join(each))
+                    outcome(join(each, start))
+            check(join([lines[0], *private, *lines[1:]], start))
 
 
 LINES = st.sampled_from(
