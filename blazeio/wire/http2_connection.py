@@ -29,7 +29,6 @@ from blazeio.wire.http2_frames import (
     ACK,
     CONTINUATION,
     DATA,
-    DEFAULT_WINDOW_BYTES,
     END_HEADERS,
     END_STREAM,
     FRAME_HEADER,
@@ -93,9 +92,7 @@ class Multiplexer(Controlling):
         self._block: list[bytes] = []
         self._block_id = self._block_flags = self._block_size = self._block_count = 0
         self._fault: Http2StreamError | None = None
-        self._receive_window = max(
-            limits.connection_receive_bytes, DEFAULT_WINDOW_BYTES
-        )
+        self._receive_window = limits.connection_receive_bytes
         self._owed_bytes = 0
 
     @property

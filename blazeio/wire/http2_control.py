@@ -91,10 +91,9 @@ class Controlling(Sending):
         }
         self._put(serialize_settings(settings))
         # Section 6.9.2: SETTINGS change the windows of streams alone; that of the
-        # connection is changed by WINDOW_UPDATE.
+        # connection is changed by WINDOW_UPDATE; ``Limits`` has none as small as that.
         wider = limits.connection_receive_bytes - DEFAULT_WINDOW_BYTES
-        if wider > 0:
-            self._put(serialize_window_update(0, wider))
+        self._put(serialize_window_update(0, wider))
 
     def begin_drain(self) -> None:
         """Announce that the connection will end; streams on their way are served."""

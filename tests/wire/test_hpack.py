@@ -138,8 +138,20 @@ def test_size_updates_stand_in_front() -> None:
     assert table.decode(b"\x20\x3f\xe1\x1f\x82") == [(":method", "GET")]
     with pytest.raises(Http2ConnectionError):
         table.decode(b"\xbe")
-    assert "after a field" in refuse(b"\x82\x20")
+    for update in (b"\x20", b"\x21", b"\x3f\x00"):
+        assert "after a field" in refuse(b"\x82" + update)
     assert "4096 are offered" in refuse(b"\x3f\xe2\x1f")
+
+
+def test_each_change_of_the_table_is_another_version() -> None:
+    table = decoder()
+    update, insertion = b"\x3f\xe1\x1f", literal("a", "b", INDEXED)
+    for octets in (insertion, update, update + insertion, update * 2, insertion * 2):
+        before = table.version
+        table.decode(octets)
+        assert table.version > before
+    table.decode(b"\x82\xbe")
+    assert table.version == before + 2
 
 
 def test_a_smaller_table_has_to_be_acknowledged() -> None:
@@ -147,7 +159,7 @@ def test_a_smaller_table_has_to_be_acknowledged() -> None:
     table.decode(literal("a", "b", INDEXED))
     table.accept_settings()
     assert table.decode_front(b"\x82") == ([], 0)
-    with pytest.raises(Http2ConnectionError, match="not reduced"):
+    with pytest.raises(Http2ConnectionError, match="not reduced as SETTINGS asked"):
         table.decode(b"\x82")
     table.decode(b"\x3f\x45\x82")
     table.decode(b"\x82")
@@ -173,6 +185,14 @@ def test_a_head_that_is_too_large_is_refused_and_the_table_is_right() -> None:
 def test_a_bomb_ends_the_connection() -> None:
     octets = literal("a", "b" * 4000, INDEXED) + b"\xbe" * 15_000
     refuse(octets, ErrorCode.ENHANCE_YOUR_CALM)
+
+
+def test_what_is_decoded_of_a_head_that_is_too_large_is_bounded() -> None:
+    octets = literal("a", "b" * 67)  # counts for 100
+    with pytest.raises(RemoteProtocolError, match="head larger than 100 octets"):
+        decoder(most_bytes=100).decode(octets * 4)
+    with pytest.raises(Http2ConnectionError, match="a head of more than 500 octets"):
+        decoder(most_bytes=100).decode(octets * 5)
 
 
 def test_fields_in_front_are_read_as_long_as_the_table_stays() -> None:
@@ -214,6 +234,21 @@ def test_integers_go_both_ways(value: int, prefix: int) -> None:
     assert octets == integer(value, prefix)
     if octets[0] == prefix:
         assert read_integer(octets, 1, prefix) == (value, len(octets))
+
+
+@pytest.mark.parametrize("prefix", [0x0F, 0x1F, 0x3F, 0x7F])
+def test_the_least_integer_of_three_octets(prefix: int) -> None:
+    value = prefix + 128
+    octets = bytes((prefix, 0x80, 1))
+    assert serialize_integer(value, prefix, 0) == octets
+    assert read_integer(octets, 1, prefix) == (value, 3)
+
+
+@pytest.mark.parametrize("size", [1, 2, 126, 127, 128, 300])
+def test_names_and_values_of_each_length(size: int) -> None:
+    octets = encode_field("n" * size, b"v" * size)
+    assert decoder().decode(octets) == [("n" * size, "v" * size)]
+    assert octets == literal("n" * size, "v" * size)
 
 
 def test_secrets_are_never_indexed() -> None:

@@ -82,6 +82,13 @@ def test_windows_of_one_octet_earn_nothing() -> None:
     assert count_until_end(talk, window_update(1, 1)) <= 1010
 
 
+def test_a_window_of_a_kibibyte_costs_nothing() -> None:
+    talk = Talk(Limits(control_frames=10))
+    talk.exchange(*[window_update(0, 1024)] * 100)
+    assert talk.failure is None
+    assert count_until_end(talk, window_update(0, 1023)) < 10
+
+
 def test_settings_of_many_pairs() -> None:
     talk = Talk()
     talk.exchange(settings(*[(4, 65_535)] * 32))

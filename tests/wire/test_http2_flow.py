@@ -234,10 +234,25 @@ def test_trailers_without_content() -> None:
 def test_our_windows_are_announced() -> None:
     limits = Limits(receive_bytes=100_000, connection_receive_bytes=200_000)
     talk = Talk(limits)
-    assert (4).to_bytes(2, "big") + (100_000).to_bytes(4, "big") in (
-        talk.opened[0].payload
-    )
+    octets = talk.opened[0].payload
+    pairs = [
+        (int.from_bytes(octets[at : at + 2]), int.from_bytes(octets[at + 2 : at + 6]))
+        for at in range(0, len(octets), 6)
+    ]
+    assert dict(pairs) == {
+        1: limits.header_table_bytes,
+        3: limits.streams,
+        4: 100_000,
+        6: limits.head_bytes,
+        8: 1,
+    }
     assert credits_of(talk.opened) == [(0, 200_000 - 65_535)]
+
+
+@pytest.mark.parametrize("wider", [1, 2])
+def test_the_window_of_the_connection_is_widened_by_what_is_more(wider: int) -> None:
+    talk = Talk(Limits(connection_receive_bytes=65_535 + wider))
+    assert credits_of(talk.opened) == [(0, wider)]
 
 
 def test_the_stream_is_credited_as_its_user_takes() -> None:
@@ -284,6 +299,23 @@ def test_the_first_window_holds_until_the_settings_are_acknowledged() -> None:
     assert talk.requests[1].reset_for is None
     talk.exchange(SETTINGS_ACK, headers(3, POST, ends=False), data(3, bytes(1001)))
     assert talk.requests[3].reset_for == "more DATA than the window of the stream"
+
+
+def test_a_stream_of_before_has_the_new_window_once_it_is_acknowledged() -> None:
+    talk = Talk(
+        Limits(receive_bytes=100_000), is_pausing=True, opening=PREFACE + settings()
+    )
+    talk.exchange(headers(1, POST, ends=False), headers(3, POST, ends=False))
+    talk.wire.reset(talk.requests[3].stream, ErrorCode.CANCEL)
+    talk.exchange(SETTINGS_ACK)
+    for stream_id in (1, 3):
+        talk.exchange(*[data(stream_id, bytes(10_000))] * 10)
+    assert talk.failure is None
+    assert talk.requests[1].reset_for is None
+    talk.exchange(data(1, b"x"))
+    assert talk.requests[1].reset_for == "more DATA than the window of the stream"
+    talk.exchange(data(3, b"x"))
+    assert talk.failure == "more DATA than the window of the stream"
 
 
 def test_padding_is_credited() -> None:

@@ -60,6 +60,30 @@ def test_a_status_without_a_reason_and_one_that_is_in_no_table() -> None:
     assert decode(encode_head(b"HTTP/1.1 299 \r\n\r\n")[1]) == [(":status", "299")]
 
 
+def test_a_length_is_not_kept_for_it_is_soon_another() -> None:
+    encode_head(HEAD)
+    kept = [key for key in _cached_lines.recent if key.startswith(b"Content-Length")]
+    assert not kept
+
+
+def test_what_is_long_is_not_kept() -> None:
+    start = b"HTTP/1.1 200 OK\r\n"
+    for size, is_kept in ((256, True), (257, False)):
+        line = b"Server: ".ljust(size, b"a")
+        encode_head(start + line + b"\r\n")
+        assert (line in _cached_lines.recent) is is_kept
+    for size, is_kept in ((512, True), (513, False)):
+        head = start + b"Server: a\r\n" * 20 + b"Vary: "
+        head = head.ljust(size - 4, b"b") + b"\r\n\r\n"
+        assert (encode_head(head) is encode_head(head)) is is_kept
+
+
+def test_only_blanks_around_a_value_are_left_out() -> None:
+    head = b"HTTP/1.1 200 OK\r\nX-A: XaX\r\nX-B: \t b \t\r\nX-C: XcX\r\n\r\n"
+    values = [value for _, value in decode(encode_head(head)[1])[1:]]
+    assert values == ["XaX", "b", "XcX"]
+
+
 def test_values_of_any_length_and_octets() -> None:
     head = b"HTTP/1.1 200 OK\r\nX-A: %b\r\nContent-Length: %b\r\n" % (
         b"\xe9" * 5000,

@@ -43,6 +43,14 @@ def test_the_reset_can_wait_until_the_answer_was_read() -> None:
     assert talk.left == [1]
 
 
+def test_a_ping_of_the_client_is_answered_whatever_it_says() -> None:
+    talk = Talk()
+    ping = answer_early(talk)
+    (answer,) = talk.exchange(frame(PING, 0, 0, ping.payload))
+    assert (answer.kind, answer.flags, answer.payload) == (PING, ACK, ping.payload)
+    assert talk.left == []
+
+
 def test_a_reset_that_waited_comes_at_the_latest_when_it_is_told() -> None:
     talk = Talk()
     ping = answer_early(talk)

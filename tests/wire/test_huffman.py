@@ -1,8 +1,10 @@
+from contextlib import suppress
+
 import pytest
 from hpack.huffman import HuffmanEncoder
 from hpack.huffman_constants import REQUEST_CODES, REQUEST_CODES_LENGTH
 
-from blazeio.wire.huffman import decode_huffman
+from blazeio.wire.huffman import _steps, decode_huffman
 
 # RFC 7541 appendix C.4 and C.6
 EXAMPLES = {
@@ -23,19 +25,29 @@ def test_the_examples_of_the_rfc(octets: str, text: str) -> None:
     assert decode_huffman(bytes.fromhex(octets)) == text
 
 
+PADDING, EOS = "padding that is not a prefix of EOS", "the symbol EOS"
+
+
 @pytest.mark.parametrize(
-    "octets",
+    ("octets", "message"),
     [
-        b"\xff",  # eight bits of padding, and none before
-        b"\xf1\xe3\xff\xff",
-        b"\x1e",  # padded by zeros
-        b"\xff\xff\xff\xff",  # EOS
-        b"\x07\xff\xff\xff\xff",
+        (b"\xff", PADDING),  # eight bits of it, and nothing before
+        (b"\xf1\xe3\xff\xff", PADDING),
+        (b"\x1e", PADDING),  # by zeros
+        (b"\xff\xff\xff\xff", EOS),
+        (b"\x07\xff\xff\xff\xff", EOS),
     ],
 )
-def test_wrong_padding_and_eos_are_refused(octets: bytes) -> None:
-    with pytest.raises(ValueError, match="EOS"):
+def test_wrong_padding_and_eos_are_refused(octets: bytes, message: str) -> None:
+    with pytest.raises(ValueError, match=f"^{message}$"):
         decode_huffman(octets)
+
+
+def test_what_is_kept_of_endless_octets_is_bounded() -> None:
+    for number in range(65_536):
+        with suppress(ValueError):
+            decode_huffman(number.to_bytes(2, "big"))
+        assert len(_steps) <= 8192
 
 
 def test_each_octet_is_decoded() -> None:

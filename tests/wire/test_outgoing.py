@@ -3,7 +3,7 @@
 import pytest
 
 from blazeio.errors import LocalProtocolError
-from blazeio.wire.framing import Framing, OutgoingMessage
+from blazeio.wire.framing import Framing, OutgoingMessage, make_chunked
 
 HEAD = b"HTTP/1.1 200 OK\r\n"
 
@@ -128,6 +128,17 @@ def test_less_than_declared_costs_the_connection() -> None:
         "the message ended 3 octets short of its declared Content-Length: 5"
     )
     assert not response.is_persistent
+    with pytest.raises(LocalProtocolError, match="already ended"):
+        response.end(b"cde")
+
+
+def test_a_message_whose_first_chunks_have_left_goes_on_after_them() -> None:
+    response = make_chunked(5)
+    assert (response.is_begun, response.is_persistent) == (True, True)
+    assert response.content(b"ab") == b"2\r\nab\r\n"
+    assert response.content_bytes == 7
+    assert response.takes_chunks
+    assert response.end() == b"0\r\n\r\n"
 
 
 @pytest.mark.parametrize("framing", list(Framing))

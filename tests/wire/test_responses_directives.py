@@ -38,6 +38,7 @@ def test_an_upgrade_needs_its_connection_option() -> None:
     pairs = (upgrade, ("connection", "Upgrade"))
     assert decide_response(pairs, 1).upgrade == "websocket"
     assert decide_response(pairs, 0).upgrade is None
+    assert decide_response((("upgrade", "h2c"), *pairs), 1).upgrade == "h2c, websocket"
 
 
 @pytest.mark.parametrize(

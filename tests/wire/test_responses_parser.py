@@ -16,7 +16,7 @@ LIMITS = Limits()
 def parse(octets: bytes, limits: Limits = LIMITS) -> ResponseHead:
     """The head that ``octets`` are, however they arrive."""
     cached_response_heads.clear()
-    head = parse_response_head(octets + b"HTTP/1.1 2", limits)
+    head = parse_response_head(octets + b"content\r\n\r\n", limits)
     assert head is not None
     assert head.size == len(octets)
     for end in range(len(octets)):
@@ -43,8 +43,10 @@ def feed_octet_by_octet(octets: bytes, limits: Limits) -> None:
 def test_a_head_is_taken_apart() -> None:
     head = parse(
         b"HTTP/1.1 404 Not Found\r\nServer: x\r\nContent-Length: 12\r\n"
-        b"Set-Cookie: a=1\r\nset-cookie: b=2\r\n\r\n"
+        b"Set-Cookie: a=1\r\nset-cookie: b=2\r\nKeep-Alive: timeout=7\r\n"
+        b"Connection: upgrade\r\nUpgrade: websocket\r\n\r\n"
     )
+    assert (head.upgrade, head.keep_alive_s) == ("websocket", 7)
     assert (head.status, head.reason, head.minor) == (404, "Not Found", 1)
     assert (head.content_length, head.is_chunked) == (12, False)
     assert head.is_persistent
@@ -76,6 +78,7 @@ def test_status_lines(line: bytes, expected: tuple[int, int, str]) -> None:
         (b"HTTP/1.1 099 Low", "malformed status line b'HTTP/1.1 099 Low'"),
         (b"HTTP/1.1 000 Low", "malformed status line b'HTTP/1.1 000 Low'"),
         (b"HTTP/1.1 1000 High", "malformed status line b'HTTP/1.1 1000 High'"),
+        (b"HTTP/1.0 20 Short", "malformed status line b'HTTP/1.0 20 Short'"),
         (b"HTTP/1.1 20 Short", "malformed status line b'HTTP/1.1 20 Short'"),
         (b"HTTP/1.1  200 OK", "malformed status line b'HTTP/1.1  200 OK'"),
         (b"HTTP/1.1 200 O\x00K", "malformed status line b'HTTP/1.1 200 O\\x00K'"),
@@ -116,6 +119,8 @@ def test_bad_fields(octets: bytes) -> None:
         (b"SSH-2.0-OpenSSH_9.2\r\n", "this is not HTTP: b'SSH-2.0-OpenSSH_9.2'"),
         (b"\x15\x03\x01", "this is not HTTP: b'\\x15\\x03\\x01'"),
         (b"HTTP/2.0 4", "HTTP/2.0 is not spoken here"),
+        (b"HTTP/1.1 2 OK\r\n", "malformed status line b'HTTP/1.1 2 OK'"),
+        (b"HTTP/1.1 200 OK\nA: b", "bare CR or LF in the head"),
     ],
 )
 def test_what_cannot_become_a_head_is_refused_at_once(
@@ -133,6 +138,35 @@ def test_the_bounds_hold_before_the_end_has_come() -> None:
     assert refuse(start + b"A: b\r\n" * 3 + b"\r\n", limits).startswith("3 fields")
     assert refuse(start + b"A: " + b"b" * 20 + b"\r\n\r\n", limits).startswith("field")
     assert refuse(b"HTTP/1.1 200 " + b"a" * 9000).startswith("status line longer")
+
+
+def test_the_bounds_are_inclusive() -> None:
+    head = b"HTTP/1.1 200 OK\r\nA: b\r\n\r\n"
+    size = len(head)
+    assert parse(head, Limits(head_bytes=size)).size == size
+    smaller = Limits(head_bytes=size - 1)
+    refusal = f"head larger than {size - 1} octets"
+    assert refuse(head, smaller) == refusal
+    assert parse_response_head(head[: size - 2], smaller) is None
+    assert refuse(head[: size - 1], smaller) == refusal
+
+
+def test_the_bound_of_a_status_line_is_inclusive() -> None:
+    longest = b"HTTP/1.1 200 ".ljust(8192, b"a")
+    for end in (b"", b"\r\n"):
+        assert parse_response_head(longest + end, LIMITS) is None
+        assert refuse(longest + b"a" + end).startswith("status line longer")
+    assert parse_response_head(longest + b"\r\n\r\n", LIMITS) is not None
+    assert refuse(longest + b"a\r\n\r\n").startswith("status line longer")
+
+
+def test_a_head_of_1_kib_is_kept() -> None:
+    start = b"HTTP/1.1 200 OK\r\n" + b"Server: a\r\n" * 80 + b"Vary: "
+    for size, is_kept in ((1024, True), (1025, False)):
+        octets = start.ljust(size - 4, b"b") + b"\r\n\r\n"
+        for _ in range(3):
+            parse_response_head(octets, LIMITS)
+        assert (octets in cached_response_heads.recent) is is_kept
 
 
 def test_equal_heads_are_one_object_unless_they_set_a_cookie() -> None:
