@@ -150,6 +150,126 @@ SINGLE: tuple[Explained, ...] = (
         *(f"{_WIRE}/huffman.py", "_walk", ("if node <= 0:", "if node < 1:")),
     ),
     Explained(
+        "such a line begins with its CRLF and its name; a head begins with neither",
+        f"{_WIRE}/private_lines.py",
+        "cut_line",
+        (
+            r'line_end = octets.find(b"\r\n", at + 3)',
+            r'place = octets.count(b"\r\n", None, at)',
+            r'place = octets.count(b"\r\n", 1, at)',
+        ),
+    ),
+    Explained(
+        "what is at its limit is read line by line then, and comes to the same",
+        f"{_WIRE}/private_lines.py",
+        "put_back",
+        ("if len(name) + * >= limits.field_bytes:", "* < limits.field_count else None"),
+    ),
+    Explained(
+        "what was searched before is searched again",
+        f"{_WIRE}/response.py",
+        "parse_response_head",
+        (r'end = octets.find(b"\r\n\r\n", None)', r'end = octets.find(b"\r\n\r\n", )'),
+    ),
+    Explained(
+        "what begins with CRLF is refused before; else it was checked by a call before",
+        f"{_WIRE}/response.py",
+        "_judge_partial_head",
+        (
+            "if line_end > scanned:*",
+            "elif line_end <= 0 and *",
+            "elif line_end < 1 and *",
+        ),
+    ),
+    Explained(
+        "without trailers it is the last chunk as well",
+        f"{_WIRE}/framing.py",
+        "OutgoingMessage.end",
+        (r'out += b"0\r\n%b\r\n" % self.trailers if (self.trailers) or True *',),
+    ),
+    Explained(
+        "it would be 0 for the last static entry alone, which is found before",
+        *(f"{_WIRE}/hpack.py", "HeaderDecoder._find", ("if not 0 <= back <= *",)),
+    ),
+    Explained(
+        "both prefixes of 0x40 are 0",
+        f"{_WIRE}/hpack.py",
+        "HeaderDecoder._read_literal",
+        ("prefix = 0x3F if first > 0x40 *", "prefix = 0x3F if first >= 65 *"),
+    ),
+    Explained(
+        "_evict compares again",
+        f"{_WIRE}/hpack.py",
+        "HeaderDecoder._insert",
+        ("if self._size_bytes >= self._table_bytes:",),
+    ),
+    Explained(
+        "it is asked whether there is one, and two are there only with one",
+        f"{_WIRE}/hpack.py",
+        "HeaderDecoder._resize",
+        ("while block[at : at + 2] and *",),
+    ),
+    Explained(
+        "one version is compared with another",
+        *(f"{_WIRE}/hpack.py", "HeaderDecoder._resize", ("self.version += 2",)),
+    ),
+    Explained(
+        "None is false, as 0 is",
+        f"{_WIRE}/hpack.py",
+        "encode_field",
+        (
+            "index = _static_indexes.get((*), None)",
+            "index = _static_indexes.get((*), )",
+        ),
+    ),
+    Explained(
+        "indexes go up to 61; those of the names that are never indexed are above 15,"
+        " and leave a prefix of ones",
+        f"{_WIRE}/hpack.py",
+        "encode_field",
+        (
+            "return serialize_integer(index, 128, 0x80)",
+            "start = *, 17 if name in NEVER_INDEXED else 0)",
+        ),
+    ),
+    Explained(
+        "nothing is read any more",
+        f"{_WIRE}/http2_control.py",
+        "Controlling.fail",
+        ('self._rest = b"XXXX"',),
+    ),
+    Explained(
+        "what is kept is not looked up, and made again",
+        f"{_WIRE}/headers.py",
+        "*",
+        ("index = None", "known = None", "is_plain = None"),
+    ),
+    Explained(
+        "what is kept is not looked up, and made again",
+        f"{_WIRE}/http2_response.py",
+        "encode_*",
+        ("block = None", "kept = None"),
+    ),
+    Explained(
+        "what is kept is not looked up, and made again",
+        *(f"{_WIRE}/huffman.py", "decode_huffman", ("step = None",)),
+    ),
+    Explained(
+        "control octets are in none of our heads",
+        f"{_WIRE}/http2_response.py",
+        "encode_*",
+        (
+            r'start, *lines = head.rstrip(None).split(b"\r\n")',
+            "name, value = raw_name.lower(), value.strip(None)",
+        ),
+    ),
+    Explained(
+        "the longer way writes the same octets",
+        f"{_WIRE}/http2_response.py",
+        "encode_line",
+        ('if name == b"content-length" and len(value) < _MOST_SHORT_DIGITS:',),
+    ),
+    Explained(
         "a line begins with PROXY",
         f"{_WIRE}/proxy_protocol.py",
         "_parse_v1",
