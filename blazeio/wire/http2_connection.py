@@ -177,7 +177,6 @@ class Multiplexer(Controlling):
         # Hot: runs once per read.
         if self._rest:
             octets = self._rest + octets
-            self._rest = b""
         self._now = now
         at, end = 0, len(octets)
         try:
@@ -450,7 +449,7 @@ class Multiplexer(Controlling):
             assert refusal is not None
             self._user.request_refused(stream, refusal, is_whole=is_whole)
             return
-        stream.due_bytes = None if is_whole else head.content_length
+        stream.due_bytes = head.content_length
         self._user.request_received(stream, head, is_whole=is_whole)
 
     def _receive_reset(self, flags: int, stream_id: int, payload: bytes) -> None:

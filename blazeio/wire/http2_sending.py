@@ -376,7 +376,7 @@ class Sending:
             # RFC 7540 are deprecated (RFC 9113 section 5.3.2).
             stream = turns.pop(0)
             stream.has_turn = False
-            if not stream.waiting or stream.send_window <= 0 or stream.is_written:
+            if not stream.waiting or stream.send_window <= 0:
                 continue
             self._send_turn(stream)
             if stream.waiting:

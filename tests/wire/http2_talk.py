@@ -48,6 +48,8 @@ class Talk:
     waiting: list[int] = field(default_factory=list)
     left: list[int] = field(default_factory=list)
     has_drained: bool = False
+    flushes: int = 0
+    asked_to_flush: int = 0
 
     def __post_init__(self) -> None:
         self.wire = Multiplexer(self, self.limits)
@@ -61,7 +63,7 @@ class Talk:
 
     def take(self) -> list[Frame]:
         """The frames since the last call."""
-        self.flush()
+        self._gather()
         frames, self.sent = parse_frames(self.sent), b""
         return frames
 
@@ -121,9 +123,14 @@ class Talk:
     def all_sent(self) -> None:
         self.unblocked.append(0)
 
-    def flush_soon(self) -> None: ...
+    def flush_soon(self) -> None:
+        self.asked_to_flush += 1
 
     def flush(self) -> None:
+        self.flushes += 1
+        self._gather()
+
+    def _gather(self) -> None:
         self.sent += b"".join(self.wire.take_frames())
 
     def drain_acknowledged(self) -> None:

@@ -49,6 +49,7 @@ def count_until_end(talk: Talk, *flood: bytes, most: int = 3000) -> int:
         settings((4, 65_535)),
         frame(4, 1, 0),
         frame(0x16, 0, 0),
+        frame(0x0A, 0, 0),
         frame(PRIORITY, 0, 1, b"\0\0\0\3\0"),
         window_update(0, 1),
         data(1),

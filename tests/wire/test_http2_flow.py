@@ -4,6 +4,7 @@ import pytest
 
 from blazeio.limits import Limits
 from blazeio.wire.http2_frames import ErrorCode
+from blazeio.wire.http2_sending import StreamState
 from tests.support.http2 import (
     CONTINUATION,
     DATA,
@@ -27,7 +28,7 @@ from tests.support.http2 import (
     settings,
     window_update,
 )
-from tests.wire.http2_talk import Talk, kinds
+from tests.wire.http2_talk import Talk, answered, kinds
 
 KIB = 1024
 LARGE = bytes(range(256)) * 1024  # 256 KiB
@@ -56,10 +57,36 @@ def test_exactly_what_the_window_of_the_stream_allows_is_sent() -> None:
     talk = Talk(opening=PREFACE + settings((4, 10)), answer=b"0123456789abcde")
     frames = talk.exchange(headers(1))
     assert sizes(frames) == [10]
+    assert talk.requests[1].stream.waiting_bytes == 5
     frames += talk.exchange(window_update(1, 2), window_update(1, 3))
     assert sizes(frames) == [10, 2, 3]
     assert talk.content_sent(1, frames) == b"0123456789abcde"
     assert [each.flags & END_STREAM for each in frames[-2:]] == [0, 1]
+
+
+def test_a_window_of_1_is_used_as_well() -> None:
+    talk = Talk(opening=PREFACE + settings((4, 1)))
+    assert sizes(talk.exchange(headers(1))) == [1]
+    talk = Talk(opening=PREFACE + settings((4, 16_385)), answer=bytes(20_000))
+    assert sizes(talk.exchange(headers(1))) == [16_384, 1]
+
+
+@pytest.mark.parametrize(
+    ("stream_window", "size"), [(10, 10), (2**20, 65_535), (2**20, 16_384)]
+)
+def test_content_that_just_fits_does_not_wait(stream_window: int, size: int) -> None:
+    opening = PREFACE + settings((4, stream_window), (5, max(size, 16_384)))
+    talk = Talk(opening=opening, answer=bytes(size))
+    assert sizes(talk.exchange(headers(1))) == [size]
+    assert (talk.waiting, talk.unblocked) == ([], [])
+
+
+def test_a_window_may_have_its_most_and_no_more() -> None:
+    talk = Talk()
+    talk.exchange(window_update(0, 2**31 - 1 - 65_535))
+    assert talk.failure is None
+    talk.exchange(window_update(0, 1))
+    assert talk.failure
 
 
 def test_a_window_of_0_holds_content_but_no_head_and_no_end() -> None:
@@ -106,16 +133,73 @@ def test_streams_take_turns() -> None:
     assert order[:6] == [1, 3, 5, 1, 3, 1]
 
 
+def test_a_stream_has_one_turn_whatever_widens_it() -> None:
+    talk = Talk(opening=PREFACE + settings((4, 40_000)), answer=None)
+    talk.exchange(headers(1), headers(3))
+    first, second = (talk.requests[each].stream for each in (1, 3))
+    talk.wire.pause()
+    talk.wire.send(first, bytes(20_000))
+    talk.wire.send(first, bytes(20_000))
+    talk.exchange(window_update(1, 10_000), window_update(1, 10_000))
+    talk.wire.send(second, bytes(40_000))
+    talk.wire.resume()
+    order = [each.stream_id for each in talk.take() if each.kind == DATA]
+    assert order == [1, 3, 1, 3]
+    # The window of the connection is used up, and both wait for it.
+    talk.wire.send(first, bytes(20_000))
+    talk.exchange(window_update(3, 10_000))
+    talk.wire.send(second, bytes(20_000))
+    frames = talk.exchange(window_update(0, 2**20))
+    order = [each.stream_id for each in frames if each.kind == DATA]
+    assert order == [1, 3, 1, 3]
+
+
+def test_a_window_that_has_shrunk_meanwhile_holds_back_its_stream_alone() -> None:
+    talk = Talk(opening=PREFACE + settings((4, 10)), answer=None)
+    talk.exchange(headers(1), headers(3), headers(5))
+    talk.wire.pause()
+    for stream_id in (1, 3, 5):
+        talk.wire.send(talk.requests[stream_id].stream, b"0123456789")
+    talk.exchange(settings((4, 0)), window_update(5, 10), reset(3))
+    talk.wire.resume()
+    assert kinds(talk.take()) == [(DATA, 5)]
+    assert sizes(talk.exchange(window_update(1, 3))) == [3]
+
+
 def test_pieces_that_wait_share_frames() -> None:
     talk = Talk(opening=PREFACE + settings((4, 0)), answer=None)
     talk.exchange(headers(1))
     stream = talk.requests[1].stream
     for _ in range(10):
         talk.wire.send(stream, b"0123456789")
-    assert sizes(talk.exchange(window_update(1, 25))) == [25]
+    assert sizes(talk.exchange(window_update(1, 10))) == [10]
+    assert sizes(talk.exchange(window_update(1, 15))) == [15]
     frames = talk.exchange(window_update(1, 1000))
     assert sizes(frames) == [75]
     assert talk.content_sent(1, frames) == b"56789" + b"0123456789" * 7
+
+
+def test_frames_leave_at_once_when_there_are_64_kib_of_them() -> None:
+    opening = PREFACE + settings((4, 2**20))
+    for short in (1, 0):
+        talk = Talk(opening=opening, answer=None)
+        talk.exchange(headers(1), window_update(0, 2**20))
+        stream = talk.requests[1].stream
+        asked = talk.asked_to_flush
+        for _ in range(3):
+            talk.wire.send(stream, bytes(16_384 - 9))
+        talk.wire.send(stream, bytes(16_384 - 9 - 1000))
+        talk.wire.send(stream, bytes(1000 - 9 - short))
+        assert (talk.flushes, talk.asked_to_flush) == (1 - short, asked + 1)
+    for short in (1, 0):
+        talk = Talk(opening=opening, answer=None)
+        talk.exchange(headers(1), window_update(0, 2**20))
+        stream = talk.requests[1].stream
+        for _ in range(3):
+            talk.wire.send(stream, bytes(16_384 - 9))
+        talk.wire.send(stream, bytes(16_384 - 9 - 1000))
+        talk.wire.respond(stream, bytes(100), bytes(1000 - 9 - 100 - 9 - short))
+        assert talk.flushes == 1 - short
 
 
 def test_no_frame_is_larger_than_the_peer_takes() -> None:
@@ -143,12 +227,12 @@ def test_content_waits_while_the_transport_is_full() -> None:
     talk.exchange(headers(1))
     stream = talk.requests[1].stream
     talk.wire.pause()
-    talk.wire.send(stream, b"abc")
+    talk.wire.send(stream, b"a")
     assert talk.take() == []
     assert stream.is_blocked
     assert talk.waiting == [1]
     talk.wire.resume()
-    assert sizes(talk.take()) == [3]
+    assert sizes(talk.take()) == [1]
     assert talk.unblocked == [1, 0]
 
 
@@ -176,6 +260,7 @@ def test_what_waits_is_dropped_with_its_stream() -> None:
     assert stream.waiting_bytes == 5
     talk.exchange(reset(1))
     assert stream.waiting is None
+    assert stream.waiting_bytes == 0
     assert talk.exchange(settings((4, 100)))[0].kind != DATA
     talk.exchange(headers(3, POST, ends=False))
     other = talk.requests[3].stream
@@ -213,9 +298,10 @@ def test_trailers_follow_what_waits() -> None:
     talk = Talk(opening=PREFACE + settings((4, 2)), answer=None)
     talk.exchange(headers(1))
     stream = talk.requests[1].stream
-    talk.wire.send(stream, b"abc")
+    talk.wire.send(stream, b"abcd")
     talk.wire.send_trailers(stream, b"\x88")
     assert kinds(talk.take()) == [(DATA, 1)]
+    assert kinds(talk.exchange(window_update(1, 1))) == [(DATA, 1)]
     last = talk.exchange(window_update(1, 10))
     assert [(each.kind, each.flags) for each in last] == [(DATA, 0), (HEADERS, 5)]
 
@@ -258,8 +344,16 @@ def test_the_window_of_the_connection_is_widened_by_what_is_more(wider: int) -> 
 def test_the_stream_is_credited_as_its_user_takes() -> None:
     talk = Talk()
     talk.exchange(headers(1, POST, ends=False))
-    frames = talk.exchange(*[data(1, bytes(16 * KIB))] * 8)
-    assert (1, 128 * KIB) in credits_of(frames)
+    for _ in range(3):
+        frames = talk.exchange(*[data(1, bytes(16 * KIB))] * 8)
+        own = [each for each in credits_of(frames) if each[0] == 1]
+        assert own == [(1, 128 * KIB)]
+    stream = talk.requests[1].stream
+    stream.is_paused = True
+    talk.exchange(*[data(1, bytes(16 * KIB))] * 16)
+    assert talk.requests[1].reset_for is None
+    talk.exchange(data(1, b"x"))
+    assert talk.requests[1].reset_for
 
 
 def test_a_paused_stream_is_not_credited_but_the_connection_is() -> None:
@@ -273,6 +367,8 @@ def test_a_paused_stream_is_not_credited_but_the_connection_is() -> None:
     assert {each for each, _ in credits_of(frames)} == {0}
     talk.wire.credit(stream)
     assert credits_of(talk.take()) == [(1, 256 * KIB)]
+    frames = talk.exchange(*[data(1, bytes(16 * KIB))] * 8)
+    assert (1, 128 * KIB) in credits_of(frames)
 
 
 def test_more_than_the_window_of_a_stream() -> None:
@@ -286,10 +382,14 @@ def test_more_than_the_window_of_a_stream() -> None:
 def test_more_than_the_window_of_the_connection() -> None:
     limits = Limits(receive_bytes=2**20, connection_receive_bytes=64 * KIB)
     talk = Talk(limits)
-    talk.wire._owed_bytes = -(2**20)  # as if nothing were credited
     talk.exchange(headers(1, POST, ends=False))
-    frames = talk.exchange(*[data(1, bytes(16 * KIB))] * 5)
+    talk.exchange(*[data(1, bytes(16 * KIB))] * 2)  # half of it, which is credited
+    talk.wire._owed_bytes = -(2**20)  # as if nothing were, from here on
+    talk.exchange(*[data(1, bytes(16 * KIB))] * 4)
+    assert talk.failure is None
+    frames = talk.exchange(data(1, b"x"))
     assert (frames[-1].kind, frames[-1].code) == (GOAWAY, FLOW_CONTROL_ERROR)
+    assert talk.failure == "more DATA than the window of the connection"
 
 
 def test_the_first_window_holds_until_the_settings_are_acknowledged() -> None:
@@ -455,6 +555,41 @@ def test_the_limits_of_a_block_in_parts_are_inclusive() -> None:
         talk = Talk(Limits(continuations=most))
         talk.send(frame(HEADERS, 0, 1, headers(1)[9:]), *parts)
         assert (talk.failure is None) is is_read
+
+
+@pytest.mark.parametrize("over", [0, 1])
+def test_a_block_in_parts_has_at_most_four_times_the_octets_of_a_head(
+    over: int,
+) -> None:
+    talk = Talk(Limits(head_bytes=100))
+    talk.send(frame(HEADERS, 0, 1, bytes(200)))
+    talk.send(frame(CONTINUATION, 0, 1, bytes(200 + over)))
+    assert (talk.failure is not None) == bool(over)
+
+
+class ResettingTalk(Talk):
+    """Resets each stream when its content comes."""
+
+    def content_received(self, stream: StreamState, octets: bytes) -> None:
+        super().content_received(stream, octets)
+        self.wire.reset(stream, ErrorCode.CANCEL)
+
+
+def test_content_whose_reader_resets_its_stream_does_not_end_it() -> None:
+    talk = ResettingTalk()
+    talk.exchange(headers(1, POST, ends=False))
+    assert kinds(talk.exchange(data(1, b"x", ends=True))) == [(RST_STREAM, 1)]
+    assert not talk.requests[1].is_whole
+    talk.wire.reset(talk.requests[1].stream, ErrorCode.CANCEL)
+    assert talk.take() == []
+
+
+def test_a_connection_that_rests_goes_on_when_it_is_used() -> None:
+    talk = Talk()
+    talk.exchange(headers(1), headers(3))
+    talk.wire.rest()
+    assert answered(talk.exchange(headers(5))) == [5]
+    assert answered(talk.exchange(headers(7))) == [7]
 
 
 def test_the_whole_window_of_the_connection_may_be_used() -> None:

@@ -49,7 +49,7 @@ def test_a_request_has_all_that_one_of_http_1_has() -> None:
     assert head.is_plain
     assert head.is_persistent
     assert not head.is_chunked
-    assert head.upgrade is None
+    assert (head.upgrade, head.end) == (None, 0)
 
 
 def test_what_decides_of_the_content() -> None:
@@ -78,14 +78,17 @@ def test_pseudo_header_fields_that_are_missing_or_empty(name: str) -> None:
 @pytest.mark.parametrize("name", [":method", ":scheme", ":path", ":authority"])
 def test_pseudo_header_fields_twice_or_late(name: str) -> None:
     assert "twice" in find_fault([*GET, (name, dict(GET)[name])])
+    with pytest.raises(Http2StreamError, match="twice"):
+        HeadReader(Limits()).read(b"\x82\x86\x84" + block(GET))
     late = [pair for pair in GET if pair[0] != name]
     assert "after a field" in find_fault([*late, ("a", "b"), (name, dict(GET)[name])])
 
 
 @pytest.mark.parametrize("name", [":status", ":foo", ":", ":Method"])
 def test_unknown_pseudo_header_fields(name: str) -> None:
-    assert "pseudo-header field" in find_fault([*GET, (name, "200")])
-    assert "pseudo-header field" in find_fault([(name, "200"), *GET])
+    text = f"malformed request: pseudo-header field '{name}'"
+    assert find_fault([*GET, (name, "200")]) == text
+    assert find_fault([(name, "200"), *GET]) == text
 
 
 @pytest.mark.parametrize("authority", ["", "u@a.example", "u:p@a", "a b", "a,b"])
@@ -159,7 +162,8 @@ def test_what_is_refused_with_a_status() -> None:
 def test_the_limits_of_a_head() -> None:
     fields = [("a", "b")] * 3
     assert refuse([*GET, *fields], Limits(field_count=2))[0] == 431
-    assert refuse([*GET, ("a", "b" * 9)], Limits(field_bytes=9))[0] == 431
+    refusal = 431, "field line of 10 octets"
+    assert refuse([*GET, ("a", "b" * 9)], Limits(field_bytes=9)) == refusal
     assert refuse(put(":path", "/abc"), Limits(target_bytes=3))[0] == 414
     total = sum(len(name) + len(value) + 32 for name, value in GET)
     assert read(GET, Limits(head_bytes=total)).path == "/"
@@ -175,8 +179,14 @@ def test_fields_in_front_count_for_the_head() -> None:
     reader = HeadReader(Limits(head_bytes=200))
     octets = b"\x82\x86\x01\x07a.local\x04\x02/a"  # static names: read in front
     assert reader.read(octets).path == "/a"
-    with pytest.raises(RemoteProtocolError, match="head larger"):
+    with pytest.raises(RemoteProtocolError, match="head larger") as caught:
         reader.read(b"\x82\x86\x01\x07a.local\x04\x37/" + b"a" * 54)
+    assert caught.value.status_hint == 431
+
+
+def test_some_pseudo_header_fields_may_be_read_in_front_and_others_not() -> None:
+    head = HeadReader(Limits()).read(b"\x82\x86" + block(GET[2:]))
+    assert (head.method, head.path, head.host) == ("GET", "/", "a.example")
 
 
 def test_connect_has_an_authority_alone() -> None:
@@ -198,7 +208,7 @@ def test_an_extended_connect_is_seen_as_the_get_of_a_websocket() -> None:
     assert (head.method, head.path, head.upgrade) == ("GET", "/", "websocket")
     assert head.headers["upgrade"] == "websocket"
     assert head.headers["connection"] == "Upgrade"
-    assert ":protocol without" in find_fault([*GET, (":protocol", "websocket")])
+    assert ":protocol without CONNECT" in find_fault([*GET, (":protocol", "websocket")])
     assert refuse([*put(":method", "CONNECT"), (":protocol", "x")])[0] == 501
     assert "needs :method" in find_fault(
         [pair for pair in connect if pair[0] != ":path"]
@@ -265,10 +275,29 @@ def test_what_is_kept_is_bounded() -> None:
     for number in range(500):
         for _ in range(2):
             reader.read(block(put(":path", f"/{number}")))
-    assert len(reader._heads) <= 16
-    assert len(reader._sections) <= 16
-    reader.read(block([*GET, ("a", "b" * 2000)]))
+        assert len(reader._heads) <= 16
+        assert len(reader._sections) <= 16
+    for _ in range(3):
+        reader.read(block([*GET, ("a", "b" * 2000)]))
     assert len(max(reader._heads, key=len)) < 200
+    assert max(len(rest) for _, rest in reader._sections) < 200
+
+
+def test_what_comes_once_is_not_kept() -> None:
+    reader = HeadReader(Limits())
+    for number in range(5):
+        reader.read(block(put(":path", f"/{number}")))
+    assert not reader._heads
+    assert not reader._sections
+
+
+@pytest.mark.parametrize("front", [b"", b"\x82\x86\x01\x01a\x04\x02/a"])
+def test_what_changes_the_table_is_never_kept(front: bytes) -> None:
+    reader = HeadReader(Limits())
+    octets = front or block(GET)
+    for number in range(1, 5):
+        reader.read(octets + literal("x", "y", INDEXED))
+        assert reader.decoder.version == number
 
 
 def test_a_head_is_no_longer_known_once_the_table_must_be_reduced() -> None:

@@ -35,6 +35,7 @@ def test_the_reset_can_wait_until_the_answer_was_read() -> None:
     talk = Talk()
     ping = answer_early(talk)
     assert talk.exchange(data(1, b"under way")) == []
+    assert talk.requests[1].content == b""
     frames = talk.exchange(frame(PING, ACK, 0, ping.payload))
     assert (kinds(frames), frames[0].code) == ([(RST_STREAM, 1)], NO_ERROR)
     assert talk.left == [1]
@@ -56,10 +57,35 @@ def test_a_reset_that_waited_comes_at_the_latest_when_it_is_told() -> None:
     ping = answer_early(talk)
     stream = talk.requests[1].stream
     talk.wire.stop(stream)
+    assert not stream.is_stopping
     assert kinds(talk.take()) == [(RST_STREAM, 1)]
     talk.wire.stop(stream)
     assert talk.exchange(frame(PING, ACK, 0, ping.payload)) == []
     assert talk.left == [1]
+
+
+def test_only_what_was_to_be_stopped_is_stopped() -> None:
+    talk = Talk(answer=None)
+    talk.exchange(headers(1))
+    stream = talk.requests[1].stream
+    talk.wire.stop(stream)
+    named = b"stop" + (1).to_bytes(4, "big")
+    assert talk.exchange(frame(PING, ACK, 0, named)) == []
+    assert talk.left == []
+    assert talk.wire.streams == {1: stream}
+
+
+def test_an_answer_that_comes_after_all_content_is_not_reset() -> None:
+    talk = Talk(answer=None)
+    talk.exchange(headers(1, POST, ends=False))
+    stream = talk.requests[1].stream
+    talk.wire.want_no_more(stream, is_patient=True)
+    talk.exchange(data(1, ends=True))
+    talk.wire.stop(stream)
+    assert talk.take() == []
+    talk.answer = b"hello"
+    talk.reply(stream)
+    assert kinds(talk.take()) == [(HEADERS, 1), (DATA, 1)]
 
 
 def test_content_that_ends_meanwhile_needs_no_reset() -> None:

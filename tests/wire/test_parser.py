@@ -35,6 +35,62 @@ def test_every_attribute_of_a_head_is_set(times: int) -> None:
     assert head.end == len(GET)
 
 
+START, HOST = b"GET /a?b?c HTTP/1.1", b"\r\nHost: h"
+
+
+@pytest.mark.parametrize(
+    ("octets", "expected"),
+    [
+        (START + HOST, {"path": "/a", "query": "b?c", "is_plain": True}),
+        (b"GET /a HTTP/1.1" + HOST, {"path": "/a", "query": ""}),
+        (b"HEAD / HTTP/1.1" + HOST, {"is_plain": False, "is_persistent": True}),
+        (
+            START + HOST + b"\r\nConnection: close",
+            {"is_plain": False, "is_persistent": False},
+        ),
+        (
+            b"GET / HTTP/1.0" + HOST + b"\r\nConnection: keep-alive",
+            {"minor": 0, "is_plain": False, "is_persistent": True},
+        ),
+        (b"GET / HTTP/1.2" + HOST, {"minor": 1, "is_plain": True}),
+        (
+            START + HOST + b"\r\nConnection: upgrade\r\nUpgrade: x\r\nUpgrade: y",
+            {"upgrade": "x, y"},
+        ),
+        (
+            START + HOST + b"\r\nExpect: 100-continue\r\nContent-Length: 3",
+            {"expects_continue": True, "content_length": 3, "is_chunked": False},
+        ),
+        (START + HOST + b"\r\nTransfer-Encoding: chunked", {"is_chunked": True}),
+        (b"M" * 32 + b" / HTTP/1.1" + HOST, {"method": "M" * 32}),
+        (b"OPTIONS * HTTP/1.1\r\nHost:", {"path": "*", "host": ""}),
+        (
+            b"GET http://o/?a HTTP/1.0\r\nA: b",
+            {
+                "path": "/",
+                "query": "a",
+                "host": "o",
+                "headers": {"host": "o", "a": "b"},
+            },
+        ),
+    ],
+)
+def test_what_a_head_says(octets: bytes, expected: dict[str, object]) -> None:
+    for _ in range(3):
+        head = parse_head(octets + b"\r\n\r\n", LIMITS)
+        assert head is not None
+        assert {name: getattr(head, name) for name in expected} == expected
+
+
+@pytest.mark.parametrize("count", range(2, 6))
+def test_empty_lines_before_a_head_that_is_not_whole(count: int) -> None:
+    octets = b"\r\n" * count + b"GET / HT"
+    if count <= 4:
+        assert parse_head(octets, LIMITS) is None
+    else:
+        assert refusal_of(octets)[0] == 400
+
+
 def test_a_head_may_begin_anywhere_and_more_may_follow() -> None:
     octets = b"\r\nx" + GET + b"more" + GET
     head = parse_head(octets, LIMITS, 3)
@@ -231,6 +287,16 @@ def test_a_limit_below_zero_is_a_mistake_of_ours() -> None:
             b"M" * 40 + b" / HTTP/1.1\r\n\r\n",
             501,
             f"method too long: '{'M' * 40}'",
+        ),
+        (
+            b"CONNECT / HTTP/1.1\r\nHost: h\r\n\r\n",
+            400,
+            "CONNECT needs host:port as its target, got '/'",
+        ),
+        (
+            b"GET /".ljust(4 + LIMITS.target_bytes, b"#") + b" HTTP/1.1\r\n\r\n",
+            400,
+            f"malformed target '/{'#' * 63}'...",
         ),
         (b"GET /\x01 HTTP/1.1\r\n\r\n", 400, "malformed target '/\\x01'"),
         (b"GET / HTTP/1\r\n\r\n", 400, "malformed HTTP version 'HTTP/1'"),
