@@ -1,0 +1,13 @@
+"""Mutants of ``blazeio/content`` that may survive: see ``explained``."""
+
+from tests.mutants.explanation import Explained
+
+_CONTENT = "blazeio/content"
+CONTENT: tuple[Explained, ...] = (
+    Explained(
+        "a text of exactly one step is decoded in one step",
+        f"{_CONTENT}/forms.py",
+        "_unquote",
+        ("if len(text) < UNQUOTED_STEP_CHARS:",),
+    ),
+)
