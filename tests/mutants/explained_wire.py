@@ -279,6 +279,16 @@ WIRE: tuple[Explained, ...] = (
         ),
     ),
     Explained(
+        "what is left would have two empty lines, and no head that is cached has two",
+        f"{_WIRE}/request.py",
+        "_recall_around",
+        (
+            r'or octets[at + 2 : at] == b"\r\n"',
+            r'or octets[at - 3 : at] == b"\r\n"',
+            r'or octets[at - 2 : at] == b"XX\r\nXX"',
+        ),
+    ),
+    Explained(
         "at the end is as well where so many lines are before",
         *(f"{_WIRE}/request.py", "_recall_around", ("if len(behind) == 5:*",)),
     ),
