@@ -1,4 +1,4 @@
-"""Mutants of ``blazeio/content`` that may survive: see ``explained``."""
+"""Those of the content: see ``explained.py``."""
 
 from tests.mutants.explanation import Explained
 

@@ -1,4 +1,4 @@
-"""Mutants of ``blazeio/wire`` that may survive: see ``explained``."""
+"""Those of the wire: see ``explained.py``."""
 
 from tests.mutants.explanation import Explained
 
