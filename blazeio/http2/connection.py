@@ -500,6 +500,11 @@ class Http2Connection(asyncio.BufferedProtocol, asyncio.Protocol):
         """Make room, as if the time for the first SETTINGS were over."""
         self._close()
 
+    @property
+    def is_open(self) -> bool:
+        """Whether its client may begin streams: its end was not announced."""
+        return self._stage == _OPEN
+
     def drain(self) -> None:
         """Serve what is under way, then end."""
         if self._stage == _OPEN:

@@ -122,6 +122,8 @@ class ServerContext:
         request_count: Requests begun, ever.
         http2_count: Of them, those that came by HTTP/2.
         is_draining: Each response has ``Connection: close``.
+        renewals: So many of the next ones have it, too: their clients shall connect
+            anew.
         find_options: Returns the options of a route.
         find_route: Returns the declared path of the route of a method and path.
         name_handler: Returns the name of the handler of a method and path, and where
@@ -175,6 +177,7 @@ class ServerContext:
         "raw_handler",
         "receive_view",
         "record",
+        "renewals",
         "request_count",
         "root_path",
         "send_transfer",
@@ -218,6 +221,7 @@ class ServerContext:
         self.in_flight = 0
         self.request_count = self.http2_count = 0
         self.is_draining = False
+        self.renewals = 0
         self.draining = Latch()
         self.shutdown_hooks_from = NEVER
         self._farewell_s = FAREWELL_S
@@ -342,7 +346,9 @@ class ServerContext:
             start = self._plain_starts.get(status)
         except TypeError:  # unhashable: a caller has given headers as the status
             start = None
-        if start is None and not self.is_draining and status not in NO_CONTENT_LENGTH:
+        if start is None and not (
+            self.is_draining or self.renewals or status in NO_CONTENT_LENGTH
+        ):
             start = self._plain_starts[status] = self.head_start(status)
         return start
 
@@ -375,6 +381,11 @@ class ServerContext:
         )
         self.idle_timeout_s = min(idle_s, self.idle_timeout_s)
         self._farewell_s = farewell_s
+
+    def renew_connections(self, count: int) -> None:
+        """Make so many of the next responses the last ones of their connections."""
+        self.renewals = count
+        self._plain_starts.clear()
 
     def delay_farewell(self, place: int, count: int) -> float:
         """Return when one of the streams that the drain ends is told, seconds from now.

@@ -472,14 +472,18 @@ class ResponseWriter:
         content_length = block.content_length
         if framing is Framing.NONE and (status == 204 or self.head.method == "CONNECT"):
             content_length = None  # RFC 9110 section 8.6: must not be sent
+        is_persistent = (
+            self.is_persistent and not block.wants_close and not context.is_draining
+        )
+        if context.renewals and is_persistent and not self._carrier.frames_content:
+            context.renewals -= 1
+            is_persistent = False
         self.message = OutgoingMessage(
             b"".join((start, content_type_line, block.lines, extra)),
             framing,
             content_length,
             self.minor,
-            is_persistent=(
-                self.is_persistent and not block.wants_close and not context.is_draining
-            ),
+            is_persistent=is_persistent,
         )
         self.status = status
         self.is_plain = False

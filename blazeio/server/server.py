@@ -367,6 +367,25 @@ class Server:
         if self._proxy_headers is not None:
             self._proxy_headers.shorten_timeout(idle_s)
 
+    def renew_connections(self, count: int) -> None:
+        """Have clients connect anew, to whichever process accepts them then.
+
+        Of HTTP/1.1, each connection that is used next ends with its response, which
+        says so; of HTTP/2, the end of a connection is announced at once.
+
+        Args:
+            count: How many at most, of either version.
+        """
+        context = self.context
+        context.renew_connections(count)
+        kept = (
+            each
+            for each in context.connections
+            if isinstance(each, Http2Connection) and each.is_open
+        )
+        for connection in list(itertools.islice(kept, count)):
+            connection.drain()
+
     def _run_shutdown_hooks(self) -> None:
         tasks = [r.handler_task for r in self.running]
         tasks = [task for task in tasks if task.has_shutdown_hook]

@@ -105,6 +105,24 @@ async def test_an_idle_connection_is_drained_at_once() -> None:
         await wait_until(lambda: not site.server.connection_count)
 
 
+async def test_so_many_connections_are_renewed_and_no_more() -> None:
+    async with served(make_app()) as site:
+        peers = [await Http2Peer.connect(site.port) for _ in range(3)]
+        for peer in peers:
+            await peer.get()
+        site.server.renew_connections(1)
+        site.server.renew_connections(1)  # another one: the first ends by then
+        for peer in peers:  # what comes before it knows is served still
+            assert (await peer.get("/", 3)).body == b"hello"
+        ended = [peer for peer in peers if peer.of(GOAWAY)]
+        assert len(ended) == 2
+        for peer in ended:
+            await peer.goaway()
+        await wait_until(lambda: site.server.connection_count == 1)
+        for peer in peers:
+            await peer.close()
+
+
 async def test_a_connection_that_comes_while_draining_is_served_and_ends() -> None:
     async with served(make_app()) as site:
         site.server.start_draining(5)

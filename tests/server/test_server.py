@@ -112,6 +112,37 @@ class TestDraining:
         assert (await peer.read_response()).field("connection") == "close"
         assert await peer.read_until_end() == b""
 
+    async def test_so_many_clients_connect_anew_and_no_more(self, serve: Serve) -> None:
+        served = serve(hello)
+        peers = [await served.connect() for _ in range(4)]
+        for peer in peers:
+            await peer.exchange(GET)
+        served.server.renew_connections(2)
+        for peer in peers:
+            await peer.send(GET)
+        answers = [await peer.read_response() for peer in peers]
+        assert [each.body for each in answers] == [b"hello"] * 4
+        said = [each.field("connection") for each in answers]
+        assert sorted(said, key=str) == [None, None, "close", "close"]
+        for peer, word in zip(peers, said, strict=True):
+            if word == "close":
+                assert await peer.read_until_end() == b""
+            else:
+                await peer.send(GET)
+                assert (await peer.read_response()).field("connection") is None
+
+    async def test_who_ends_by_itself_is_not_one_of_those_that_connect_anew(
+        self, serve: Serve
+    ) -> None:
+        served = serve(hello)
+        served.server.renew_connections(1)
+        await served.exchange(
+            GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+        )
+        peer = await served.connect()
+        await peer.send(GET)
+        assert (await peer.read_response()).field("connection") == "close"
+
     async def test_what_is_in_flight_is_answered(self, serve: Serve) -> None:
         gate = GatedHandler()
         served = serve(gate.handle)
