@@ -30,17 +30,18 @@ def count_room(context: PlanContext) -> int | None:
 def awaits_reading(context: PlanContext) -> bool:
     """Whether the next reading of the free memory has to be waited for.
 
-    The last one is older than a worker that has just begun, so it does not know what
-    that one takes.
+    The last one is older than workers that have just begun, so it does not know what
+    those take; and there was not room for all of them and one more.
     """
-    roster = context.roster
-    if roster.free_bytes is None or roster.read_at + STALE_AFTER_S <= context.now:
+    roster, room = context.roster, count_room(context)
+    if room is None:
         return False
-    began = (handle.ready_at or 0.0 for handle in roster.workers.values())
-    is_old = roster.read_at <= max(began, default=0.0)
-    if is_old:
-        context.wake(roster.read_at + STALE_AFTER_S)
-    return is_old
+    read_at = roster.read_at
+    began = sum((each.ready_at or 0.0) >= read_at for each in roster.workers.values())
+    if not began or room > began:
+        return False
+    context.wake(read_at + STALE_AFTER_S)
+    return True
 
 
 def make_room(context: PlanContext, slot: Slot) -> bool:

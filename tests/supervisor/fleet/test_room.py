@@ -79,6 +79,17 @@ def test_one_slot_after_the_other_makes_room() -> None:
     assert [end.worker for end in only(StopWorker, actions)] == [2]
 
 
+def test_where_there_is_room_for_more_than_have_begun_nobody_waits() -> None:
+    driver = fleet(RESERVE + 150 * MIB, slots=3)
+    for slot in range(3):
+        driver.tell(RecycleAsked(slot))
+    (first,) = only(Spawn, driver.log[-3:])
+    second = one(Spawn, driver.serve(first.worker))
+    assert second.slot == 1
+    third = one(Spawn, driver.serve(second.worker))
+    assert third.slot == 2
+
+
 def test_a_reading_that_is_old_says_nothing() -> None:
     driver = fleet(0)
     driver.wait(5.1)
