@@ -22,6 +22,7 @@ WITHOUT_UNIT = {
     "Policy.max_requests_jitter": "goes with max_requests",
     "Policy.least_workers": "counts what it names",
     "Policy.most_workers": "counts what it names",
+    "Policy.renew_share": "a share",
     "Policy.rollback_5xx": "a share of answers",
     "Policy.rollback_latency": "how many times as much",
     "Policy.rollback_min_requests": "counts what it names; as max_requests",

@@ -4,6 +4,7 @@ import asyncio
 import threading
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -148,7 +149,8 @@ class StrictClients:
     Args:
         host: Where the service is.
         port: Likewise.
-        count: Clients, a third of each kind.
+        count: Clients, as many of each kind.
+        kinds: Which there are.
         early_s: A connection closed after less rest than this is a failure.
 
     Attributes:
@@ -160,10 +162,16 @@ class StrictClients:
     """
 
     def __init__(
-        self, host: str, port: int, count: int = 48, early_s: float = EARLY_S
+        self,
+        host: str,
+        port: int,
+        count: int = 48,
+        early_s: float = EARLY_S,
+        kinds: Sequence[str] = ("post", "slow", "once"),
     ) -> None:
         self.address = (host, port)
         self._count = count
+        self._kinds = kinds
         self.early_s = early_s
         self._is_over = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()))
@@ -189,7 +197,7 @@ class StrictClients:
         self._thread.join()
 
     async def _run(self) -> None:
-        kinds = ("post", "slow", "once")
+        kinds = self._kinds
         async with asyncio.TaskGroup() as group:
             for number in range(self._count):
                 client = StrictClient(self, kinds[number % len(kinds)], number)

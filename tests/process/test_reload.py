@@ -155,6 +155,17 @@ def test_five_reloads_under_load_lose_no_request(
     assert len(clients.pids) > 20
 
 
+def test_clients_that_keep_their_connections_prove_the_new_code_too(
+    live_server: LiveServers, tmp_path: Path
+) -> None:
+    service = start_service(live_server, tmp_path, "--canary-hold", "60")
+    address = service.server.host, service.server.port
+    with StrictClients(*address, count=16, kinds=("post",)) as clients:
+        block_until(lambda: clients.answered["post"] > 50)
+        service.reload(2)  # it waits for less than that
+    assert not clients.failures
+
+
 def test_hups_in_quick_succession_end_in_the_last_code(service: Service) -> None:
     for number in range(5):
         code = change(APP, "str(os.getpid())", f"'code {number}'")

@@ -12,6 +12,7 @@ from blazeio_supervisor.fleet.actions import (
     GrantLease,
     ReleaseQueue,
     ReloadEnded,
+    RenewConnections,
     Stage,
     StopForkserver,
     StopMode,
@@ -181,6 +182,21 @@ def trial_touches_no_old_worker(step: Step, policy: Policy) -> None:
         is_recycled = is_over and end.worker in made_room(step.after)
         is_due = is_parked or is_new or is_recycled
         require(is_due, f"trial drained old {worker}")
+
+
+def clients_are_disturbed_for_a_canary_only(step: Step, policy: Policy) -> None:
+    """Only during a trial do clients connect anew, few of them, and only old ones."""
+    found = [each for each in step.actions if isinstance(each, RenewConnections)]
+    if not found:
+        return
+    phase, target = step.after.phase.value, step.after.target
+    require(phase == "probation", f"{found} in {phase}")
+    view = {worker.worker: worker for worker in step.after.workers}
+    for renewal in found:
+        worker = view[renewal.worker]
+        is_old = worker.state == "serving" and worker.generation != target
+        require(is_old, f"{renewal} to {worker}")
+        require(0 < renewal.count <= policy.renew_count, f"{renewal}")
 
 
 def endings_only_rise(step: Step, policy: Policy) -> None:
@@ -462,6 +478,7 @@ INVARIANTS = (
     tickets_are_answered_once,
     success_means_new_code_everywhere,
     trial_touches_no_old_worker,
+    clients_are_disturbed_for_a_canary_only,
     endings_only_rise,
     orders_reach_somebody,
     adoptions_are_paired,

@@ -63,6 +63,17 @@ class AdmitWorker(Struct, frozen=True):
     worker: int
 
 
+class RenewConnections(Struct, frozen=True):
+    """Have clients of a worker connect anew: some of them come to the canary.
+
+    Attributes:
+        count: Of so many connections the next response is the last.
+    """
+
+    worker: int
+    count: int
+
+
 class GrantLease(Struct, frozen=True):
     """The worker runs the tasks that run once, until LeaseReturned or its end."""
 
@@ -254,6 +265,7 @@ Action = (
     | Spawn
     | CheckHealth
     | AdmitWorker
+    | RenewConnections
     | GrantLease
     | StopWorker
     | DumpStack

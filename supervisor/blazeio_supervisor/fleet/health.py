@@ -53,7 +53,7 @@ class LoopWatchdog(Struct):
         if not serving:
             return
         for handle in serving:
-            silent_s = _silent_s(context, handle)
+            silent_s = measure_silence_s(context, handle)
             # All are marked before any is judged: whether it is the machine depends on
             # how many are late, and not on the order in which they are looked at.
             handle.health.is_late = silent_s >= context.policy.steer_after_s
@@ -81,7 +81,7 @@ def _rests(handle: WorkerHandle) -> bool:
     return handle.health.beat is not None and handle.health.beat.rests
 
 
-def _silent_s(context: PlanContext, handle: WorkerHandle) -> float:
+def measure_silence_s(context: PlanContext, handle: WorkerHandle) -> float:
     """Return for how long it has said nothing though it should."""
     # From the moment on at which it was ready, if that is later: it may boot for long
     # before its first beat.
@@ -97,7 +97,8 @@ def _mark(context: PlanContext, handle: WorkerHandle, *, is_excused: bool) -> No
     # needs somebody at once.
     if is_full or (health.is_late and not is_excused):
         health.is_avoided = True
-        if is_full or _silent_s(context, handle) >= context.policy.adopt_after_s:
+        silence_s = measure_silence_s(context, handle)
+        if is_full or silence_s >= context.policy.adopt_after_s:
             health.needs_adopter = True
     # Several good beats, since a loop that is blocked again and again has single good
     # ones in between, and each change of the weights costs a call into the kernel.
@@ -106,7 +107,7 @@ def _mark(context: PlanContext, handle: WorkerHandle, *, is_excused: bool) -> No
 
 
 def _escalate(context: PlanContext, handle: WorkerHandle, *, is_excused: bool) -> None:
-    policy, silent_s = context.policy, _silent_s(context, handle)
+    policy, silent_s = context.policy, measure_silence_s(context, handle)
     limit_s = policy.machine_timeout_s if is_excused else policy.timeout_s
     may_dump = context.now - handle.health.dumped_at >= policy.dump_every_s
     # The stacks are asked for before the TERM, while it still stands where it is
@@ -126,7 +127,7 @@ def _note_recovery(context: PlanContext, handle: WorkerHandle) -> None:
     if not health.stalled_s:
         return
     if health.is_late:
-        health.stalled_s = _silent_s(context, handle)
+        health.stalled_s = measure_silence_s(context, handle)
         return
     text = f"its loop goes on, after {health.stalled_s:.1f} s"
     context.report("unblocked", text, of=handle)

@@ -7,9 +7,10 @@ from msgspec import Struct, field
 
 from blazeio_supervisor.fleet.actions import Notify, Probe, Stage
 from blazeio_supervisor.fleet.boot import Boot
+from blazeio_supervisor.fleet.canary import Phase
 from blazeio_supervisor.fleet.context import PlanContext
 from blazeio_supervisor.fleet.facts import Answered, Beat
-from blazeio_supervisor.fleet.rollout import Phase, Rollout
+from blazeio_supervisor.fleet.rollout import Rollout
 from blazeio_supervisor.fleet.scale import Parking
 from blazeio_supervisor.fleet.stop import Stopping
 

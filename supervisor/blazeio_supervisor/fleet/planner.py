@@ -11,6 +11,7 @@ from random import Random
 
 from blazeio_supervisor.fleet.actions import Action
 from blazeio_supervisor.fleet.boot import exit_of
+from blazeio_supervisor.fleet.canary import Phase
 from blazeio_supervisor.fleet.context import PlanContext
 from blazeio_supervisor.fleet.facts import Fact, ListenersDead
 from blazeio_supervisor.fleet.health import adopt_queues
@@ -22,7 +23,6 @@ from blazeio_supervisor.fleet.replace import (
     respawn,
     swap_in_successors,
 )
-from blazeio_supervisor.fleet.rollout import Phase
 from blazeio_supervisor.fleet.roster import Roster
 from blazeio_supervisor.fleet.scale import scale
 from blazeio_supervisor.fleet.snapshot import FleetState, Snapshot, take_snapshot

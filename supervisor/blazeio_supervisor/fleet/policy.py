@@ -55,6 +55,10 @@ class Policy(Struct, frozen=True, kw_only=True):
             answered ``proof_request_count`` requests, and no greater share of them
             by 5xx than the old code.
         proof_request_count: How many requests that takes.
+        renew_every_s: How long the canary must have been asked nothing until clients
+            of the old code are made to connect anew.
+        renew_count: The most clients of one old worker at once.
+        renew_share: The same as a share of its connections.
         rollback_5xx: New code goes back if its share of 5xx is greater than that of
             the old by more than this, None: whatever it is.
         rollback_latency: New code goes back if its p95 is more than so many times that
@@ -120,6 +124,9 @@ class Policy(Struct, frozen=True, kw_only=True):
     hold_s: float = 2.0
     least_hold_s: float = 0.2
     proof_request_count: int = 200
+    renew_every_s: float = 0.1
+    renew_count: int = 4
+    renew_share: float = 0.25
     rollback_5xx: float | None = None
     rollback_latency: float | None = None
     rollback_min_requests: int = 50

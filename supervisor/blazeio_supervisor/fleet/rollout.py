@@ -19,174 +19,33 @@ A forkserver that dies unasked is replaced by the same path, without tickets:
 new code is never spread without a canary.
 """
 
-from enum import StrEnum
-from typing import Self
-
 from msgspec import Struct, field
 
 from blazeio_supervisor.fleet.actions import (
-    CheckHealth,
     ReloadEnded,
     ReloadUndone,
     ReportStatus,
 )
 from blazeio_supervisor.fleet.budget import ErrorBudget
+from blazeio_supervisor.fleet.canary import (
+    Canary,
+    Phase,
+    has_proven,
+    is_blocked,
+    is_time,
+)
 from blazeio_supervisor.fleet.context import Failure, PlanContext
-from blazeio_supervisor.fleet.facts import HealthChecked, ReloadAsked
-from blazeio_supervisor.fleet.policy import Backoff, Policy
+from blazeio_supervisor.fleet.facts import ReloadAsked
+from blazeio_supervisor.fleet.policy import Backoff
 from blazeio_supervisor.fleet.reasons import asked_for
 from blazeio_supervisor.fleet.room import awaits_reading, is_vacated, make_room
 from blazeio_supervisor.fleet.roster import Slot, WorkerHandle
 from blazeio_supervisor.fleet.transitions import (
-    admit,
-    spawn,
     start_forkserver,
     step_forkserver,
     step_worker,
 )
-from blazeio_supervisor.fleet.worker_state import Event, State
-
-# The trial of a new generation: one worker, beside the old one of slot 0.
-#
-# ::
-#
-#     CANARY (boots) -> [CHECKING (its health path)] -> PROBATION (serves)
-#
-# With a health check it may not accept from its slot before it was found
-# healthy. In probation it serves beside the old worker for ``canary_hold_s``, so
-# that code which dies soon after it was ready costs no old worker; for less, where it
-# has proven itself by what it has answered.
-
-
-class Phase(StrEnum):
-    """Where a reload is."""
-
-    IDLE = "idle"
-    IMPORTING = "importing"
-    CANARY = "canary"
-    CHECKING = "checking"
-    PROBATION = "probation"
-    ROLLING = "rolling"
-    HOLDING = "holding"
-    ROLLING_BACK = "rolling_back"
-
-
-def measure_error_share(context: PlanContext) -> float:
-    """Return the share of all answers that were 5xx, of those who serve now."""
-    beats = [
-        w.health.beat for w in context.roster.serving() if w.health.beat is not None
-    ]
-    answered = sum(beat.answered for beat in beats)
-    return sum(beat.errors for beat in beats) / answered if answered else 0.0
-
-
-def is_time(context: PlanContext, at: float) -> bool:
-    """Whether that time has come; if not, the next turn is not later.
-
-    Once it has, each beat is looked at as it comes: nobody is woken for that.
-    """
-    if at > context.now:
-        context.wake(at)
-    return at <= context.now and not context.is_void
-
-
-def has_proven(handle: WorkerHandle, policy: Policy, error_share: float) -> bool:
-    """Whether a new worker has answered enough, and no worse than the old ones."""
-    beat = handle.health.beat
-    return (
-        beat is not None
-        and beat.answered >= policy.proof_request_count
-        and beat.errors <= error_share * beat.answered
-    )
-
-
-class Canary(Struct):
-    """One trial.
-
-    Attributes:
-        handle: The worker.
-        phase: CANARY, CHECKING or PROBATION.
-        has_passed: The code may be spread.
-        reason: Why it failed; "" while it did not. That the canary died or
-            was late is a ``Failure`` of the turn, and not said here.
-        until: When this phase is over, steady time.
-        proven_from: When a probation may be over earlier, steady time.
-        error_share: The share of 5xx among the answers of the old code.
-    """
-
-    handle: WorkerHandle
-    phase: Phase = Phase.CANARY
-    has_passed: bool = False
-    reason: str = ""
-    until: float = 0.0
-    proven_from: float = 0.0
-    error_share: float = 0.0
-
-    @classmethod
-    def begin(cls, context: PlanContext, generation: int) -> Self:
-        """Fork the first worker of a generation."""
-        is_gated = context.policy.has_health_check
-        slot = context.roster.slots[0]
-        share = measure_error_share(context)
-        handle = spawn(context, slot, generation, is_canary=is_gated)
-        return cls(handle, error_share=share)
-
-    def run(self, context: PlanContext) -> None:
-        """Go on as far as the facts allow."""
-        if self.phase is Phase.CANARY:
-            self._await_readiness(context)
-        elif self.phase is Phase.CHECKING:
-            self._await_health(context)
-        if self.phase is Phase.PROBATION and not self.reason:
-            # When nothing else serves, nothing is at stake: no hold.
-            is_alone = next(context.roster.serving(), None) is None
-            self.has_passed = (
-                is_alone or context.has_come(self.until) or self._is_proven(context)
-            )
-
-    def discard(self, context: PlanContext) -> None:
-        """Stop the canary."""
-        step_worker(context, self.handle, Event.DRAIN)
-
-    def promote(self, context: PlanContext) -> None:
-        """Let it own slot 0; the old worker drains."""
-        slot = context.roster.slots[0]
-        old, slot.owner = slot.owner, self.handle
-        if old is not None:
-            step_worker(context, old, Event.DRAIN)
-
-    def _await_readiness(self, context: PlanContext) -> None:
-        if self.handle.state is State.STANDBY:
-            context.act(CheckHealth(self.handle.worker))
-            self.phase = Phase.CHECKING
-            self.until = context.now + context.policy.health_timeout_s
-        elif self.handle.is_serving:
-            self._hold(context)
-
-    def _await_health(self, context: PlanContext) -> None:
-        for fact in context.facts:
-            if isinstance(fact, HealthChecked) and fact.worker == self.handle.worker:
-                if fact.is_healthy:
-                    admit(context, self.handle)
-                    self._hold(context)
-                else:
-                    self.reason = f"{self.handle}: unhealthy: {fact.reason}"
-                return
-        if context.has_come(self.until):
-            span_s = context.policy.health_timeout_s
-            late = f"no answer within {span_s:g} s (--health-timeout)"
-            self.reason = f"{self.handle}: unhealthy: {late}"
-
-    def _hold(self, context: PlanContext) -> None:
-        self.phase = Phase.PROBATION
-        self.until = context.now + context.policy.canary_hold_s
-        self.proven_from = context.now + context.policy.least_hold_s
-
-    def _is_proven(self, context: PlanContext) -> bool:
-        return is_time(context, self.proven_from) and has_proven(
-            self.handle, context.policy, self.error_share
-        )
-
+from blazeio_supervisor.fleet.worker_state import Event
 
 _BEFORE_READY = frozenset({Phase.IMPORTING, Phase.CANARY})
 _UNTOUCHED = _BEFORE_READY | {Phase.CHECKING, Phase.PROBATION}
@@ -413,10 +272,20 @@ class Rollout(Struct):
         self._answer(context, way_back_s=way_back_s)
 
     def _hold(self, context: PlanContext) -> None:
-        if context.has_come(self.held_at) or self._is_proven(context):
+        if self._is_held_enough(context) or self._is_proven(context):
             # Only now: with the forkserver the way back is gone.
             self._stop_forkserver(context, self.previous)
             self._end(context)
+
+    def _is_held_enough(self, context: PlanContext) -> bool:
+        """Whether all have held; a blocked one is ended some day, and then it fails.
+
+        Who asks for the next reload does not wait for that.
+        """
+        owners = (slot.owner for slot in context.roster.active() if slot.owner)
+        return is_time(context, self.held_at) and not (
+            any(is_blocked(context, owner) for owner in owners) and not self.waiting
+        )
 
     def _is_proven(self, context: PlanContext) -> bool:
         return is_time(context, self.proven_from) and all(

@@ -24,7 +24,7 @@ from blazeio_supervisor.log.formats import (
 )
 from blazeio_supervisor.version import find_version
 
-PROTOCOL = 35
+PROTOCOL = 36
 """Raised by one when a message or the scoreboard changes its shape, or a signal its
 meaning: one that a worker does not know would end it."""
 
@@ -414,6 +414,15 @@ class TakeConnections(_Message, frozen=True):
     """
 
 
+class Renew(_Message, frozen=True):
+    """Have clients connect anew: of so many connections the next response is the last.
+
+    Answered by nothing.
+    """
+
+    count: int
+
+
 class Drain(_Message, frozen=True):
     """Stop accepting, answer what is in flight, exit 0.
 
@@ -482,6 +491,7 @@ Message = (
     | Admit
     | Lease
     | TakeConnections
+    | Renew
     | Drain
     | IgnoreTerm
     | Adopt

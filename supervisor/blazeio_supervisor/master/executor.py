@@ -25,6 +25,7 @@ from blazeio_supervisor.fleet.actions import (
     ReleaseQueue,
     ReloadEnded,
     ReloadUndone,
+    RenewConnections,
     ReportBoot,
     ReportStatus,
     Spawn,
@@ -168,6 +169,8 @@ class ActionExecutor(Struct, frozen=True, kw_only=True):
                 self.forkservers.fork(action)
             case AdmitWorker(worker):
                 self.orders.admit(worker)
+            case RenewConnections(worker, count):
+                self.orders.renew_connections(worker, count)
             case GrantLease(worker):
                 self.orders.grant_lease(worker, self.task_runs)
             case StopWorker(worker, mode):

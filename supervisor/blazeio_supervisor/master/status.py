@@ -13,9 +13,9 @@ from blazeio_supervisor.config.sources import (
     format_settings,
     list_settings,
 )
+from blazeio_supervisor.fleet.canary import Phase
 from blazeio_supervisor.fleet.facts import Fact
 from blazeio_supervisor.fleet.planner import Planner
-from blazeio_supervisor.fleet.rollout import Phase
 from blazeio_supervisor.fleet.snapshot import SlotView, Snapshot, WorkerView
 from blazeio_supervisor.fleet.worker_state import WANTED
 from blazeio_supervisor.ipc.control_api import (

@@ -25,6 +25,7 @@ from blazeio_supervisor.ipc.messages import (
     Message,
     Ready,
     Release,
+    Renew,
     ReopenLogs,
     ReturnLease,
     ServeConnection,
@@ -313,6 +314,10 @@ class WorkerOrders:
     def admit(self, worker: int) -> None:
         """Order a canary to accept from its slot."""
         self._send(worker, Admit())
+
+    def renew_connections(self, worker: int, count: int) -> None:
+        """Order a worker to have so many of its clients connect anew."""
+        self._send(worker, Renew(count))
 
     def grant_lease(self, worker: int, runs: TaskRuns) -> None:
         """Order a worker to run the tasks that run once.

@@ -42,6 +42,7 @@ from blazeio_supervisor.ipc.messages import (
     Message,
     Ready,
     Release,
+    Renew,
     ReopenLogs,
     ServeConnection,
     TakeConnections,
@@ -301,6 +302,8 @@ class WorkerServer:
                 return
             case IgnoreTerm():
                 self._ignore_term()
+            case Renew(count):
+                self._server.renew_connections(count)
             case Lease(last):
                 self._leased.begin(last)
             case Broadcast(payload):

@@ -4,6 +4,7 @@ from blazeio_supervisor.fleet.actions import (
     AdmitWorker,
     CheckHealth,
     ReloadEnded,
+    RenewConnections,
     Spawn,
     StopForkserver,
     StopMode,
@@ -161,3 +162,111 @@ def test_the_way_back_is_given_up_early_once_all_have_proven_themselves() -> Non
     assert only(StopForkserver, driver.wait(0.5)) == []
     answer(driver, new[1], 200)
     assert one(StopForkserver, driver.wait(0.1)).generation == 1
+
+
+# Clients of the old code connect anew, so that some come to the canary
+
+
+def with_clients(connections: int, slots: int = 2, **policy: object) -> Driver:
+    """A fleet whose old workers have so many connections each, all in use."""
+    driver = fleet(slots, **policy)
+    for worker in driver.owners:
+        assert worker is not None
+        driver.ready[worker] = Beat(worker, 0.0, connections=connections, requests=9)
+    driver.wait(0.1)
+    driver.reload()
+    driver.load(2)
+    return driver
+
+
+@pytest.mark.parametrize(
+    ("connections", "renewed"), [(1, 1), (4, 1), (5, 2), (16, 4), (10_000, 4)]
+)
+def test_a_few_clients_of_each_old_worker_connect_anew_when_the_canary_serves(
+    connections: int, renewed: int
+) -> None:
+    driver = with_clients(connections)
+    assert only(RenewConnections, driver.log) == []
+    actions = driver.serve(3)
+    wanted = [RenewConnections(worker, renewed) for worker in (1, 2)]
+    assert only(RenewConnections, actions) == wanted
+
+
+def test_more_of_them_do_as_long_as_nobody_asks_the_canary() -> None:
+    driver = with_clients(16)
+    driver.serve(3)
+    assert len(only(RenewConnections, driver.wait(0.32))) == 2 * 3
+
+
+@pytest.mark.parametrize("beat", [Beat(3, 0.0, requests=7), Beat(3, 0.0, in_flight=1)])
+def test_nobody_else_does_once_the_canary_is_asked(beat: Beat) -> None:
+    driver = with_clients(16)
+    driver.serve(3)
+    driver.ready[3] = beat
+    driver.wait(0.05)
+    assert only(RenewConnections, driver.wait(0.1)) == []
+
+
+def test_a_canary_whose_loop_is_blocked_gets_no_clients() -> None:
+    driver = with_clients(16)
+    driver.serve(3)
+    driver.silent.add(3)
+    driver.wait(0.2)
+    assert only(RenewConnections, driver.wait(1.0)) == []
+
+
+def test_where_nobody_asks_anything_no_client_is_disturbed() -> None:
+    driver = with_clients(16)
+    for worker in (1, 2):
+        driver.ready[worker] = Beat(worker, 0.0, connections=16, rests=True)
+    driver.wait(0.1)
+    driver.serve(3)
+    driver.wait(3.0)
+    assert only(RenewConnections, driver.log) == []
+
+
+def test_nobody_connects_anew_before_the_canary_was_found_healthy() -> None:
+    driver = with_clients(16, **GATED)
+    driver.serve(3)
+    assert only(RenewConnections, driver.wait(0.3)) == []
+    assert only(RenewConnections, driver.tell(HealthChecked(3, True))) != []
+
+
+# No hold ends while the loop of a new worker stands still
+
+
+def test_a_canary_whose_loop_is_blocked_is_not_taken() -> None:
+    driver = under_trial()
+    driver.wait(0.5)
+    driver.silent.add(3)
+    assert only(StopWorker, driver.wait(10.0)) == []
+    driver.silent.discard(3)
+    assert StopWorker(1, StopMode.DRAIN) in driver.wait(0.1)
+
+
+def test_a_canary_that_stays_blocked_fails_the_reload() -> None:
+    driver = under_trial()
+    driver.silent.add(3)
+    ended = one(ReloadEnded, driver.wait(31.0))
+    assert not ended.is_ok
+    assert "its loop has stood still for 30.0 s (--timeout)" in ended.reason
+    assert driver.owners == [1, 2]
+
+
+def test_the_way_back_is_kept_while_a_new_worker_is_blocked() -> None:
+    driver = fleet()
+    driver.reload_until_holding()
+    (blocked, _) = [owner for owner in driver.owners if owner is not None]
+    driver.silent.add(blocked)
+    assert only(StopForkserver, driver.wait(10.0)) == []
+    driver.wait(21.0)
+    driver.exit(blocked, -15)
+    assert driver.phase == "rolling_back"
+
+
+def test_who_asks_for_the_next_reload_does_not_wait_for_a_blocked_worker() -> None:
+    driver = fleet()
+    driver.reload_until_holding()
+    driver.silent.add(driver.owners[0] or 0)
+    driver.wait(3.0)
+    assert one(StopForkserver, driver.reload(ticket=2)).generation == 1

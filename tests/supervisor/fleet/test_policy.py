@@ -13,6 +13,8 @@ COUNTS = {
     "proof_request_count",
     "max_requests_jitter",
     "backoff_jitter",
+    "renew_count",
+    "renew_share",
     "rollback_5xx",
     "rollback_latency",
     "rollback_min_requests",

@@ -90,6 +90,7 @@ SHAPES = {
     33: "ea43ad5d78a12535",
     34: "a8813058d941a7af",
     35: "dde621df393b5dd6",
+    36: "f87b24d49e57f089",
 }
 """Of each protocol, what ``take_fingerprint`` gave."""
 
