@@ -33,6 +33,7 @@ from blazeio_supervisor.ipc.scoreboard import (
     NO_THREADS,
     REQUEST_BYTES,
     RESPONSE_BYTES,
+    LongestRequest,
     Row,
     ThreadLoad,
     first_cell,
@@ -390,6 +391,20 @@ def configure_foreign(app: App, config: GatewayConfig) -> "list[WsgiGateway]":
         part.configure(options)
     gateways = (part.gateway for part in parts)
     return [each for each in gateways if isinstance(each, WsgiGateway)]
+
+
+def find_longest(server: Server) -> "BlazeioServerProtocol | None":
+    """Return the request that has been under way for the longest time."""
+    running = server.running if server.in_flight else []
+    return running[0] if running else None
+
+
+def name_longest(r: "BlazeioServerProtocol | None") -> LongestRequest | None:
+    """Return what the scoreboard says of it."""
+    if r is None:
+        return None
+    path = r.tail.partition("?")[0]  # a query may hold secrets
+    return LongestRequest(f"{r.method} {path}", r.handler_task.begun_at)
 
 
 def count_threads(gateways: "list[WsgiGateway]") -> ThreadLoad:

@@ -51,7 +51,6 @@ from blazeio_supervisor.ipc.messages import (
 from blazeio_supervisor.ipc.scoreboard import (
     BEAT_EVERY_S,
     REST_EVERY_S,
-    LongestRequest,
     Row,
 )
 from blazeio_supervisor.sockets.reuseport import Queue, pair
@@ -71,8 +70,10 @@ from blazeio_supervisor.worker.overrides import (
     ResponseCounter,
     configure_foreign,
     count_threads,
+    find_longest,
     make_access_log,
     make_server,
+    name_longest,
     working_in,
 )
 from blazeio_supervisor.worker.prometheus_bridge import find_bridge
@@ -362,8 +363,8 @@ class WorkerServer:
         self._collector.look()  # no timer of its own: each wakes an idle process
         if now >= self._named_longest_at + _NAME_LONGEST_EVERY_S:
             self._named_longest_at = now
-            self._longest = _find_longest(self._server)
-            self._row.name_longest(_name(self._longest))
+            self._longest = find_longest(self._server)
+            self._row.name_longest(name_longest(self._longest))
         elif self._longest is not None and not self._longest.handler_task.is_running:
             self._longest = None
             self._row.name_longest(None)
@@ -589,15 +590,3 @@ class WorkerServer:
             task.cancel()
         if rest:
             await asyncio.wait(rest, timeout=_REST_S)
-
-
-def _find_longest(server: Server) -> BlazeioServerProtocol | None:
-    running = server.running if server.in_flight else []
-    return running[0] if running else None
-
-
-def _name(r: BlazeioServerProtocol | None) -> LongestRequest | None:
-    if r is None:
-        return None
-    path = r.tail.partition("?")[0]  # a query may hold secrets
-    return LongestRequest(f"{r.method} {path}", r.handler_task.begun_at)
