@@ -4,7 +4,8 @@ from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
 from blazeio.gateways.scope import RequestFacts, find_raw_path, is_below
-from blazeio.wire.headers import BoundedCache, Headers
+from blazeio.wire.field_lines import BoundedCache
+from blazeio.wire.headers import Headers
 
 SERVER_SOFTWARE: Final = "blazeio"
 

@@ -17,8 +17,9 @@ from typing import Any, Final, NoReturn
 from msgspec import Struct
 
 from blazeio.errors import LocalProtocolError
+from blazeio.wire.field_lines import SHARED_NAMES, BoundedCache
 from blazeio.wire.grammar import CONTENT_LENGTH, TOKEN, quote
-from blazeio.wire.headers import SHARED_NAMES, BoundedCache, Headers
+from blazeio.wire.headers import Headers
 from blazeio.wire.serializer import CONNECTION_SPECIFIC, FieldBlock
 
 Pair = tuple[bytes, bytes]

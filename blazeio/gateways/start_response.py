@@ -13,7 +13,7 @@ from typing import Any, Final, NoReturn
 from blazeio.errors import LocalProtocolError
 from blazeio.gateways.fields import write_fields
 from blazeio.gateways.messages import ResponseStart
-from blazeio.wire.headers import BoundedCache
+from blazeio.wire.field_lines import BoundedCache
 
 ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None]
 

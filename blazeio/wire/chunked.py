@@ -12,8 +12,9 @@ from typing import Final
 
 from blazeio.errors import RemoteProtocolError
 from blazeio.limits import Limits
+from blazeio.wire.field_lines import parse_field_line
 from blazeio.wire.grammar import CHUNK_LINE, has_bare_line_end, quote
-from blazeio.wire.headers import Headers, parse_field_line
+from blazeio.wire.headers import Headers
 
 LAST_CHUNK: Final = b"0\r\n\r\n"
 # RFC 9112 section 7.1 has a recipient anticipate numerals that overflow. Sixteen digits

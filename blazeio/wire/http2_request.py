@@ -22,9 +22,10 @@ from msgspec import Struct
 from blazeio.errors import RemoteProtocolError
 from blazeio.limits import Limits
 from blazeio.wire.chunked import DROPPED_TRAILERS, REFUSED_TRAILERS
+from blazeio.wire.field_lines import BoundedCache
 from blazeio.wire.framing import parse_content_length
 from blazeio.wire.grammar import FIELD_VALUE, TCHAR, decode_path, is_host, quote
-from blazeio.wire.headers import BoundedCache, Headers
+from blazeio.wire.headers import Headers
 from blazeio.wire.hpack import FIELD_OVERHEAD_BYTES, HeaderDecoder, Pair
 from blazeio.wire.http2_frames import ErrorCode, Http2ConnectionError, Http2StreamError
 from blazeio.wire.request import USUAL_METHODS, RequestHead, check_method

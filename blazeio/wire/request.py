@@ -25,6 +25,7 @@ from msgspec.structs import replace
 
 from blazeio.errors import RemoteProtocolError
 from blazeio.limits import Limits
+from blazeio.wire.field_lines import BoundedCache
 from blazeio.wire.fields import HeaderSection, cached_sections, read_header_section
 from blazeio.wire.grammar import (
     TOKEN,
@@ -34,7 +35,7 @@ from blazeio.wire.grammar import (
     parse_target,
     quote,
 )
-from blazeio.wire.headers import NO_HEADERS, BoundedCache, Headers
+from blazeio.wire.headers import NO_HEADERS, Headers
 from blazeio.wire.private_lines import (
     AUTHORIZATION_MARK,
     COOKIE_MARK,

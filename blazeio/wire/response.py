@@ -20,6 +20,7 @@ from msgspec import Struct
 
 from blazeio.errors import RemoteProtocolError
 from blazeio.limits import Limits
+from blazeio.wire.field_lines import BoundedCache
 from blazeio.wire.fields import (
     LONGEST_CACHED_BYTES,
     DecidingPairs,
@@ -30,7 +31,7 @@ from blazeio.wire.fields import (
     split_list,
 )
 from blazeio.wire.grammar import VERSION, has_bare_line_end, quote
-from blazeio.wire.headers import BoundedCache, Headers
+from blazeio.wire.headers import Headers
 
 # The head as values
 

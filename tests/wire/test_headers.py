@@ -1,7 +1,8 @@
 import pytest
 
 from blazeio.errors import RemoteProtocolError
-from blazeio.wire.headers import Headers, parse_field_line
+from blazeio.wire.field_lines import parse_field_line
+from blazeio.wire.headers import Headers
 
 
 def make() -> Headers:
