@@ -165,7 +165,8 @@ class ChunkDecoder:
                 self._remaining = end - at
                 return at
         if at < size:
-            pieces.append(octets[at:])
+            # The octets themselves, where they are all content: no copy of them.
+            pieces.append(octets[at:] if at else octets)
             self.content_bytes += size - at
         self._remaining = end - size
         return size

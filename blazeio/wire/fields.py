@@ -8,14 +8,13 @@ those fields again. The results for lines that many requests share are cached.
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from msgspec import Struct
-
 from blazeio.errors import RemoteProtocolError
 from blazeio.limits import Limits
 from blazeio.wire.field_lines import BoundedCache, cached_lines, read_field_line
 from blazeio.wire.framing import parse_content_length, parse_transfer_encoding
 from blazeio.wire.grammar import quote
 from blazeio.wire.headers import Headers
+from blazeio.wire.records import SharedRecord
 
 # What the fields of a request decide: host, framing, persistence, upgrade
 #
@@ -27,9 +26,9 @@ ValuesOf = Callable[[str, Sequence[str]], Sequence[str]]
 """Returns the values of a field, or the default."""
 
 
-# ``gc=False``: instances refer to texts and numbers alone, so they can be in no cycle,
-# and the collector need not walk over those that the cache holds.
-class Directives(Struct, frozen=True, eq=False, gc=False):
+# The collector need not walk over those that the cache holds: instances refer to
+# texts and numbers alone.
+class Directives(SharedRecord, frozen=True):
     """Attributes as in ``RequestHead``."""
 
     host: str | None
@@ -154,7 +153,7 @@ LONGEST_CACHED_BYTES: Final = 1024
 """Longer sections are not cached."""
 
 
-class HeaderSection(Struct, frozen=True, eq=False, gc=False):
+class HeaderSection(SharedRecord, frozen=True):
     """A validated header section.
 
     Attributes:

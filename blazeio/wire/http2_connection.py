@@ -424,8 +424,8 @@ class Multiplexer(Controlling):
             raise
         except Http2StreamError as error:
             fault = error
-        except RemoteProtocolError as error:
-            refusal = error
+        except RemoteProtocolError as refused:  # another name: mypyc has one type each
+            refusal = refused
         # Its request will not be served, and the client knows that from our GOAWAY.
         if self.is_draining:
             return  # RFC 9113 section 6.8

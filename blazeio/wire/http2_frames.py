@@ -266,9 +266,9 @@ class Budget:
 
     def __init__(self, name: str, most: int, per_s: float) -> None:
         self._name = name
-        self._most: float = most
+        self._most = float(most)
         self._per_s = per_s
-        self._left: float = most
+        self._left = float(most)
         self._at: float | None = None
 
     def spend(self, now: float) -> None:

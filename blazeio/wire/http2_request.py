@@ -17,8 +17,6 @@ kept when it has come twice in a row: many connections ask once and wait.
 import re
 from typing import Final, TypeVar
 
-from msgspec import Struct
-
 from blazeio.errors import RemoteProtocolError
 from blazeio.limits import Limits
 from blazeio.wire.chunked import DROPPED_TRAILERS, REFUSED_TRAILERS
@@ -28,6 +26,7 @@ from blazeio.wire.grammar import FIELD_VALUE, TCHAR, decode_path, is_host, quote
 from blazeio.wire.headers import Headers
 from blazeio.wire.hpack import FIELD_OVERHEAD_BYTES, HeaderDecoder, Pair
 from blazeio.wire.http2_frames import ErrorCode, Http2ConnectionError, Http2StreamError
+from blazeio.wire.records import SharedRecord
 from blazeio.wire.request import USUAL_METHODS, RequestHead, check_method
 
 _MOST_CACHED: Final = 16
@@ -52,7 +51,7 @@ _HANDSHAKE: Final = (("connection", "Upgrade"), ("upgrade", WEBSOCKET))
 """What a WebSocket's request has in HTTP/1.1; there, it is a GET."""
 
 
-class _Section(Struct, frozen=True, eq=False, gc=False):
+class _Section(SharedRecord, frozen=True):
     """All of a head but the pseudo-header fields in front.
 
     Attributes:

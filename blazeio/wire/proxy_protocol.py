@@ -14,10 +14,9 @@ import re
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from typing import Final, NamedTuple
 
-from msgspec import Struct
-
 from blazeio.errors import RemoteProtocolError
 from blazeio.wire.grammar import quote
+from blazeio.wire.records import FrozenRecord
 
 V1_BYTES: Final = 107
 """The longest header of version 1, with its CRLF (section 2.1)."""
@@ -56,7 +55,7 @@ class Endpoint(NamedTuple):
     port: int
 
 
-class ProxyHeader(Struct, frozen=True):
+class ProxyHeader(FrozenRecord, frozen=True):
     """What the header says.
 
     Attributes:

@@ -20,7 +20,6 @@ obs-fold (section 5.2).
 import re
 from typing import Final, NoReturn
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from blazeio.errors import RemoteProtocolError
@@ -44,11 +43,12 @@ from blazeio.wire.private_lines import (
     cut_line,
     put_back,
 )
+from blazeio.wire.records import SharedRecord
 
 # The head as values
 
 
-class RequestHead(Struct, frozen=True, eq=False, gc=False):
+class RequestHead(SharedRecord, frozen=True):
     """A validated request head; everything that framing needs is decided.
 
     ``parse_head`` makes it. One object may serve many equal requests, of many clients:
@@ -215,11 +215,10 @@ def parse_whole(octets: bytes, limits: Limits) -> RequestHead | None:
     head = None
     try:
         if size >= _SHORT_BYTES:
-            # Above 0: before a line at the very beginning there would be no request
-            # line.
-            if (at := octets.find(COOKIE_MARK)) > 0:
+            # Above 1: there is a request line before it.
+            if (at := octets.find(COOKIE_MARK)) > 1:
                 head = _recall_around(octets, at, COOKIE_MARK, "cookie", limits)
-            elif (at := octets.find(AUTHORIZATION_MARK)) > 0:
+            elif (at := octets.find(AUTHORIZATION_MARK)) > 1:
                 mark = AUTHORIZATION_MARK
                 head = _recall_around(octets, at, mark, "authorization", limits)
         if head is None:
@@ -319,7 +318,8 @@ def _recall_section(
     line_end = octets.find(b"\r\n")
     if octets.find(b"?", 0, line_end) < 0:
         return None  # what is left of it will be cached as a head
-    fields = octets[line_end + 2 : at] + behind[:-4]
+    before = octets[line_end + 2 : at] if at > line_end else b""
+    fields = before + behind[:-4]
     section = cached_sections.recent.get(fields)
     if section is None or section.limits is not limits:
         return None

@@ -16,8 +16,6 @@ import re
 from collections.abc import Sequence
 from typing import Final, NoReturn
 
-from msgspec import Struct
-
 from blazeio.errors import RemoteProtocolError
 from blazeio.limits import Limits
 from blazeio.wire.field_lines import BoundedCache
@@ -32,11 +30,12 @@ from blazeio.wire.fields import (
 )
 from blazeio.wire.grammar import VERSION, has_bare_line_end, quote
 from blazeio.wire.headers import Headers
+from blazeio.wire.records import SharedRecord
 
 # The head as values
 
 
-class ResponseHead(Struct, frozen=True, eq=False, gc=False):
+class ResponseHead(SharedRecord, frozen=True):
     """A validated response head.
 
     ``parse_response_head`` makes it. One object may serve many equal responses: it
@@ -82,7 +81,7 @@ class ResponseHead(Struct, frozen=True, eq=False, gc=False):
 _KEEP_ALIVE_TIMEOUT: Final = re.compile(r"timeout[ \t]*=[ \t]*([0-9]{1,6})")
 
 
-class ResponseDirectives(Struct, frozen=True):
+class ResponseDirectives(SharedRecord, frozen=True):
     """Attributes as in ``ResponseHead``."""
 
     content_length: int | None

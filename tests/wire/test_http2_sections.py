@@ -3,6 +3,7 @@
 import pytest
 
 from blazeio.limits import Limits
+from blazeio.wire.http2_frames import ErrorCode
 from tests.support.http2 import (
     ACK,
     COMPRESSION_ERROR,
@@ -197,7 +198,7 @@ def test_5_1_little_frames_for_what_is_closed_are_ignored() -> None:
 def test_5_1_what_we_have_reset_is_ignored() -> None:
     talk = Talk()
     talk.exchange(headers(1, POST, ends=False))
-    talk.wire.reset(talk.requests[1].stream, NO_ERROR)  # type: ignore[arg-type]
+    talk.wire.reset(talk.requests[1].stream, ErrorCode.NO_ERROR)
     talk.take()
     trailers = frame(HEADERS, END_HEADERS | END_STREAM, 1, block([("x", "y")]))
     ignores(data(1, b"x"), window_update(1, 9), reset(1), trailers, talk=talk)
@@ -207,7 +208,7 @@ def test_5_1_what_we_have_reset_is_ignored() -> None:
 def test_5_1_what_is_ignored_still_goes_through_the_table() -> None:
     talk = Talk()
     talk.exchange(headers(1, POST, ends=False))
-    talk.wire.reset(talk.requests[1].stream, NO_ERROR)  # type: ignore[arg-type]
+    talk.wire.reset(talk.requests[1].stream, ErrorCode.NO_ERROR)
     late = literal("x-a", "of the table", 0x40)
     talk.exchange(frame(HEADERS, END_HEADERS | END_STREAM, 1, late))
     talk.exchange(frame(HEADERS, END_HEADERS | END_STREAM, 3, block(GET) + b"\xbe"))
