@@ -1,4 +1,5 @@
 import gzip as stdlib_gzip
+import random
 from collections.abc import Callable
 
 import brotlicffi
@@ -6,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blazeio.content.codings import br, choose_coding, gzip
+from blazeio.content.codings import br, choose_coding, encode_once, gzip
 
 BOTH = ("br", "gzip")
 
@@ -35,6 +36,18 @@ def test_a_higher_level_gives_fewer_octets(
     assert len(compress(text, small)) < len(compress(text, fast)) < len(text)
 
 
+@pytest.mark.parametrize(("coding", "compress"), [("gzip", gzip), ("br", br)])
+def test_what_is_encoded_once_has_fewer_octets(
+    coding: str, compress: Callable[[bytes], bytes]
+) -> None:
+    chance = random.Random(1)
+    words = [
+        bytes(chance.choices(b"abcdefghij", k=chance.randint(2, 9))) for _ in range(300)
+    ]
+    text = b" ".join(chance.choices(words, k=20_000))
+    assert len(encode_once(coding, text)) < len(compress(text))
+
+
 @pytest.mark.parametrize(
     ("accept_encoding", "chosen"),
     [
@@ -51,6 +64,8 @@ def test_a_higher_level_gives_fewer_octets(
         ("br;Q=0, gzip;Q=1.000", "gzip"),
         ("br;q=0, gzip;q=0", None),
         ("br;q=0.001", "br"),
+        ("gzip, br;q=1", "br"),
+        ("gzip;q=1, br", "br"),
         # any other coding
         ("*", "br"),
         ("*;q=0.1, gzip", "gzip"),

@@ -1,3 +1,5 @@
+import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import pytest
@@ -40,6 +42,23 @@ def test_a_time_outside_the_calendar_is_refused(seconds: float) -> None:
 )
 def test_all_three_forms_are_read(text: str) -> None:
     assert parse_http_date(text, NOW) == NOVEMBER_1994
+
+
+@pytest.fixture
+def far_east(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Where it is 14 hours later than in UTC."""
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "XXX-14")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+def test_the_century_is_that_of_utc(far_east: None) -> None:
+    now = datetime(2025, 12, 31, 23, tzinfo=UTC).timestamp()
+    seconds = parse_http_date("Sunday, 06-Nov-76 08:49:37 GMT", now)
+    assert seconds is not None
+    assert datetime.fromtimestamp(seconds, UTC).year == 1976
 
 
 @pytest.mark.parametrize(

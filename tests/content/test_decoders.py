@@ -98,6 +98,11 @@ def test_what_is_not_of_the_coding_is_an_error(coding: str, octets: bytes) -> No
         decode(coding, octets)
 
 
+def test_what_has_the_header_of_zlib_is_not_gzip() -> None:
+    with pytest.raises(ContentDecodingError, match="the content is not gzip"):
+        decode("gzip", zlib.compress(TEXT))
+
+
 def test_a_wrong_checksum_is_an_error() -> None:
     encoded = bytearray(gzip(TEXT))
     encoded[-5] ^= 1
