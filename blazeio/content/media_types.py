@@ -151,8 +151,8 @@ def choose_media_type(accept: str | None, available: Sequence[str]) -> str:
     if accept is None or accept == "*/*":
         return available[0]
     weights = dict(_read_member(each) for each in accept.lower().split(","))
-    best = max(available, key=lambda each: _weight_of(each, weights))
-    return best if _weight_of(best, weights) > 0 else available[0]
+    # The first of those that are liked equally; of all where none is accepted.
+    return max(available, key=lambda each: _weight_of(each, weights))
 
 
 def _read_member(text: str) -> tuple[str, float]:

@@ -17,6 +17,7 @@ from blazeio.errors import ConfigurationError
         ("::ffff:10.0.0.1", "10.0.0.1", True),
         ("::ffff:10.0.0.0/104", "10.0.0.1", True),
         ("::ffff:10.0.0.0/104", "11.0.0.1", False),
+        ("::ffff:0:0/96", "10.0.0.1", True),
         ("::/0", "10.0.0.1", False),
         ("127.0.0.1", "127.0.0.1", True),
         ("127.0.0.1", "127.0.0.2", False),
@@ -39,6 +40,10 @@ def test_a_peer_is_allowed_by_its_address(
     words: str, host: str, is_allowed: bool
 ) -> None:
     assert parse_allow_list(words).allows(host) is is_allowed
+
+
+def test_a_zone_means_something_on_one_machine_only() -> None:
+    assert read_address("fe80::1%eth0") == IPv6Address("fe80::1")
 
 
 @pytest.mark.parametrize("words", ["*", "unix", "*, unix", ""])

@@ -15,7 +15,7 @@ from blazeio.content.multipart import (
     MultipartDecoder,
     parse_boundary,
 )
-from blazeio.errors import LocalProtocolError
+from blazeio.errors import InvalidArgument, LocalProtocolError
 from blazeio.limits import Limits
 
 BOUNDARY = "0123456789abcdef"
@@ -75,6 +75,13 @@ def test_a_form_without_parts_is_one_too() -> None:
 def test_a_media_type_is_taken_as_it_is_given() -> None:
     form = compose_form({}, [FilePart("f", "x.txt", b"", 0, "a/b; c=d")], BOUNDARY)
     assert b"\r\nContent-Type: a/b; c=d\r\n" in form.files[0][0]
+
+
+def test_what_no_field_can_have_is_refused() -> None:
+    with pytest.raises(
+        InvalidArgument, match=r"^form: the value of 'a' is None: leave"
+    ):
+        compose_form({"a": None}, [], BOUNDARY)  # type: ignore[arg-type]
 
 
 def test_a_media_type_that_adds_a_line_is_refused() -> None:

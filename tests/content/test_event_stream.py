@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from blazeio.app.deliver import serialize_event
-from blazeio.content.event_stream import EventStreamParser, ServerSentEvent
+from blazeio.content.event_stream import ID_BYTES, EventStreamParser, ServerSentEvent
 from blazeio.errors import RemoteProtocolError
 
 Event = ServerSentEvent
@@ -127,6 +127,22 @@ def test_an_event_without_end_is_refused() -> None:
     parser.feed(b"data: 7\n" * 33)
     with pytest.raises(RemoteProtocolError, match="an event is larger than 100"):
         parser.feed(b"data: 7\n")
+
+
+def test_an_event_of_the_bound_is_read() -> None:
+    parser = EventStreamParser(event_bytes=99)
+    for _ in range(2):  # each line counts for its value and its end
+        (event,) = parser.feed(b"data: 7\n" * 33 + b"\n")
+        assert event.data == "\n".join(["7"] * 33)
+
+
+def test_an_id_beyond_its_bound_is_ignored() -> None:
+    parser = EventStreamParser()
+    longest = b"x" * ID_BYTES
+    (event,) = parser.feed(b"id:" + longest + b"\ndata: 1\n\n")
+    assert event.event_id == longest.decode()
+    (event,) = parser.feed(b"id:y" + longest + b"\ndata: 1\n\n")
+    assert event.event_id == longest.decode()
 
 
 def test_comments_without_end_are_not_kept() -> None:

@@ -53,6 +53,8 @@ def test_an_extended_name_is_decoded(text: str, expected: str | None) -> None:
         ("COM1.txt", "_COM1.txt"),
         ("console.log", "console.log"),
         ("a. . ", "a"),
+        ("XaX", "XaX"),
+        ("XX.aXX", "XX.aXX"),
         ("evil\u202egpj.exe", "evilgpj.exe"),
         ("\udcff", NAMELESS),
     ],
@@ -67,9 +69,33 @@ def test_a_long_name_is_cut_and_keeps_its_ending() -> None:
     assert name.endswith("ü.jpeg")
 
 
+@pytest.mark.parametrize(
+    ("stem", "safe"),
+    [
+        ("a.b." + "x" * 300, "a.b." + "x" * 247),
+        ("x" * 250 + ". b" + "x" * 60, "x" * 250),
+        ("x" * 249 + "X b" + "x" * 60, "x" * 249 + "X "),
+        (". " + "x" * 300, "x" * 251),
+        ("x" * 250 + "ü" * 9, "x" * 250),
+        ("x" * 300, "x" * 251),
+    ],
+)
+def test_a_name_is_cut_before_its_ending(stem: str, safe: str) -> None:
+    assert make_safe(stem + ".txt") == safe.rstrip() + ".txt"
+
+
+def test_a_name_of_255_octets_is_long_enough() -> None:
+    assert make_safe("x" * 251 + ".txt") == "x" * 251 + ".txt"
+    assert make_safe("ü" * 126 + ".xy") == "ü" * 126 + ".xy"
+    assert make_safe("x" * 250 + " .txt") == "x" * 250 + " .txt"
+
+
 def test_a_long_name_without_a_real_ending_is_cut() -> None:
     assert make_safe("x" * 300) == "x" * LONGEST_BYTES
     assert make_safe("x." + "y" * 300) == "x." + "y" * (LONGEST_BYTES - 2)
+    ending = "." + "y" * 126
+    assert make_safe("x" * 200 + ending) == "x" * 128 + ending
+    assert make_safe("x" * 200 + ending + "y") == ("x" * 200 + ending)[:LONGEST_BYTES]
 
 
 @given(st.text())

@@ -63,7 +63,7 @@ class Node(msgspec.Struct):
 
 
 def test_depth_is_an_error_for_types_too() -> None:
-    with pytest.raises(ValueError, match="nested too deeply"):
+    with pytest.raises(ValueError, match=r"^JSON is nested too deeply$"):
         read_json(b'{"child":' * 100_000, Node)
     assert read_json(b'{"child":{}}', Node) == Node(Node())
 
@@ -89,6 +89,11 @@ def test_nothing_is_collected_in_the_midst_of_something_large() -> None:
     finally:
         gc.callbacks.remove(note)
     assert gc.isenabled()
+
+
+def test_something_large_has_its_type_too() -> None:
+    with pytest.raises(ValueError, match="Expected `object`"):
+        read_json(LARGE, dict[str, Any])
 
 
 def test_it_is_collected_again_after_something_that_is_no_json() -> None:

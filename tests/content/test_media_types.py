@@ -69,6 +69,7 @@ TYPES = ["text/html", "application/json", "text/plain"]
         ("nonsense, application/json;q=0.1", "application/json"),
         ("application/json;q=1.000, text/html;q=0.999", "application/json"),
         ("application/json;q=0.001", "application/json"),
+        ("application/json, text/html;q=1", "text/html"),
     ],
 )
 def test_the_type_that_the_client_prefers(accept: str | None, chosen: str) -> None:

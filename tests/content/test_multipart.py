@@ -90,7 +90,16 @@ def test_a_preamble_has_a_bound(step: int) -> None:
     form_of = form(part('name="a"', "1"))
     body = b"x" * 100 + b"\r\n" + form_of
     assert decode(body, step, form_field_bytes=100) == [Field("a", "1")]
-    assert refused(b"x" * 200 + form_of, step, form_field_bytes=100)[0] == 413
+    refusal = 413, "the preamble of the form is larger than 100 octets"
+    for size in (101, 200):
+        longer = b"x" * size + b"\r\n" + form_of
+        assert refused(longer, step, form_field_bytes=100) == refusal
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_form_of_another_boundary_says_that_its_own_is_missing(step: int) -> None:
+    text = "the form is malformed: its boundary is not in it"
+    assert refused(b"--other\r\n\r\n--other--", step) == (400, text)
 
 
 @pytest.mark.parametrize(
@@ -186,6 +195,16 @@ def test_what_is_malformed_is_400(body: bytes, step: int) -> None:
     status, text = refused(body, step)
     assert status == 400
     assert text.startswith("the form is malformed: ")
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_why_a_form_is_malformed_is_said(step: int) -> None:
+    whole = form(part('name="a"', "1"))
+    text = "the form is malformed: Unexpected end of multipart stream (parser closed)"
+    assert refused(whole[:-4], step) == (400, text)
+    whole = form(part('name="a"', "1", "X-A: 1\0"))
+    text = "the form is malformed: Invalid line break in segment header"
+    assert refused(whole, step) == (400, text)
 
 
 @pytest.mark.parametrize("step", STEPS)

@@ -10,6 +10,8 @@ from blazeio.content.multipart import parse_parameters
     [
         ("", ("", {})),
         ("Text/HTML", ("text/html", {})),
+        (" \tXbX\t ", ("xbx", {})),
+        ("\xa0a\xa0", ("\xa0a\xa0", {})),
         ("a/b; C=D", ("a/b", {"c": "D"})),
         ("a/b;c=d;e=f", ("a/b", {"c": "d", "e": "f"})),
         ('a/b ; c="d;e" ', ("a/b", {"c": "d;e"})),

@@ -123,6 +123,15 @@ WIRE: tuple[Explained, ...] = (
         (r'out += b"0\r\n%b\r\n" % self.trailers if (self.trailers) or True *',),
     ),
     Explained(
+        "the head has left by then",
+        f"{_WIRE}/framing.py",
+        "make_chunked",
+        (
+            'message = OutgoingMessage(b"XXXX", Framing.CHUNKED, *',
+            "message = OutgoingMessage(*, Framing.CHUNKED, None, 2, *",
+        ),
+    ),
+    Explained(
         "it would be 0 for the last static entry alone, which is found before",
         *(f"{_WIRE}/hpack.py", "HeaderDecoder._find", ("if not 0 <= back <= *",)),
     ),

@@ -31,6 +31,10 @@ def sizes(frames: list[Frame], stream_id: int = 1) -> list[int]:
     ]
 
 
+def turns_of(frames: list[Frame]) -> list[int]:
+    return [each.stream_id for each in frames if each.kind == DATA]
+
+
 # What we send
 
 
@@ -110,29 +114,31 @@ def test_streams_take_turns() -> None:
     talk.answer = b"small"
     talk.exchange(headers(5))
     talk.wire.resume()
-    order = [each.stream_id for each in talk.take() if each.kind == DATA]
-    assert order[:6] == [1, 3, 5, 1, 3, 1]
+    assert turns_of(talk.take())[:6] == [1, 3, 5, 1, 3, 1]
 
 
-def test_a_stream_has_one_turn_whatever_widens_it() -> None:
-    talk = Talk(opening=PREFACE + settings((4, 40_000)), answer=None)
+def test_a_stream_has_one_turn_however_often_it_is_written() -> None:
+    talk = Talk(opening=PREFACE + settings((4, 100_000)), answer=None)
     talk.exchange(headers(1), headers(3))
     first, second = (talk.requests[each].stream for each in (1, 3))
     talk.wire.pause()
-    talk.wire.send(first, bytes(20_000))
-    talk.wire.send(first, bytes(20_000))
-    talk.exchange(window_update(1, 10_000), window_update(1, 10_000))
-    talk.wire.send(second, bytes(40_000))
+    for size in (20_000, 20_000):
+        talk.wire.send(first, bytes(size))
+    talk.wire.send(second, bytes(60_000))
     talk.wire.resume()
-    order = [each.stream_id for each in talk.take() if each.kind == DATA]
-    assert order == [1, 3, 1, 3]
+    assert turns_of(talk.take()) == [1, 3, 1, 3]
     # The window of the connection is used up, and both wait for it.
-    talk.wire.send(first, bytes(20_000))
-    talk.exchange(window_update(3, 10_000))
-    talk.wire.send(second, bytes(20_000))
-    frames = talk.exchange(window_update(0, 2**20))
-    order = [each.stream_id for each in frames if each.kind == DATA]
-    assert order == [1, 3, 1, 3]
+    talk.wire.send(first, bytes(40_000))
+    assert turns_of(talk.exchange(window_update(0, 2**20))) == [1, 3, 1, 3, 1]
+
+
+def test_a_stream_has_one_turn_however_often_its_window_grows() -> None:
+    talk = Talk(opening=PREFACE + settings((4, 0)), answer=bytes(30_000))
+    talk.exchange(headers(1), headers(3))
+    talk.wire.pause()
+    talk.exchange(*[window_update(1, 15_000)] * 2, window_update(3, 30_000))
+    talk.wire.resume()
+    assert turns_of(talk.take()) == [1, 3, 1, 3]
 
 
 def test_a_window_that_has_shrunk_meanwhile_holds_back_its_stream_alone() -> None:

@@ -192,6 +192,7 @@ def test_some_pseudo_header_fields_may_be_read_in_front_and_others_not() -> None
 def test_connect_has_an_authority_alone() -> None:
     head = read([(":method", "CONNECT"), (":authority", "a.example:443")])
     assert (head.method, head.target, head.path) == ("CONNECT", "a.example:443", "")
+    assert head.end == 0
     connect = put(":method", "CONNECT")
     assert "CONNECT has" in find_fault(connect)
 
