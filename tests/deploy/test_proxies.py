@@ -1,8 +1,6 @@
 """The proxies' configurations, in nginx, HAProxy and Caddy, before two machines."""
 
-import os
 import re
-import shutil
 import signal
 import socket
 import time
@@ -17,6 +15,7 @@ from tests.process.service import APP, change, serialize_get
 from tests.support.clock import block_until
 from tests.support.live import LiveServer, LiveServers
 from tests.support.peer import BlockingPeer
+from tests.support.programs import find_program
 from tests.support.tree import REPOSITORY
 
 pytestmark = pytest.mark.slow
@@ -79,13 +78,6 @@ def write_config(folder: Path, name: str, ports: dict[str, int]) -> Path:
         text = re.sub(rf"\b{written}\b", str(port), text)
     (folder / name).write_text(text)
     return folder / name
-
-
-def find_program(name: str) -> str:
-    found = shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
-    if found is None:
-        pytest.skip(f"no {name}")
-    return found
 
 
 PORTS = {"nginx": "8080", "haproxy": "8081", "caddy": "8082"}

@@ -20,7 +20,7 @@ class NotRun:
 
 _SUPERVISOR = "docs/reference/supervisor.md"
 _TUTORIAL = "docs/tutorial/index.md"
-_INSTALLS = "no test changes its own environment; tests/test_wheel.py installs"
+_INSTALLS = "installs; tests/test_wheel.py does, and tests/debian for these pages"
 _UNIT = "refused below /tmp, where tests are; tests/supervisor/cli/test_units.py"
 _THEIRS = "theirs; ours is tests/supervisor/config/test_foreign_options.py"
 _README = "installs, or serves without an end; tests/architecture/test_readme.py"
@@ -83,7 +83,9 @@ NOT_RUN = (
     ),
     NotRun("README.md", "blazeio-supervisor main:app", _README),
     NotRun("README.md", "python app.py", _README),
-    NotRun("README.md", "python3 -m venv", _README),
+    NotRun("README.md", "python3 -m venv", _INSTALLS),
+    NotRun("README.md", ". .venv/bin/activate", _INSTALLS),
+    NotRun("README.md", "pip install", _INSTALLS),
     NotRun("README.md", "make run", _README),
     NotRun(
         "docs/how-to/state-and-databases.md",

@@ -5,6 +5,9 @@ shell, and what it prints is compared with what is shown. A command that serves 
 until the next one that serves, or the end of the page. The ports that documents name
 are replaced by free ones; the control socket is in the folder, so that a verb finds
 the service of its page.
+
+A ``Newcomer`` follows it on a machine of their own, and skips nothing: the ports are
+those that are named, and what is installed is installed.
 """
 
 import os
@@ -14,6 +17,7 @@ import signal
 import socket
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 from blazeio_supervisor.cli.verbs import list_verbs
@@ -25,9 +29,26 @@ PORT = re.compile(r"(?<![\w.])(8[0-9]{3}|9[0-9]{3})(?![\w.])")
 COMMAND_TIMEOUT_S = 60.0
 SERVE = "blazeio-supervisor app:web --bind 127.0.0.1:8000 --workers 2"
 """Runs before the first verb of a document that does not say what serves."""
+_CONTROLS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\r(?=\n)")
+"""What a terminal gets besides text."""
 _ASK_NOBODY = ("check", "unit", "doctor", "serve", "completion")
 _ENDS_AT_ONCE = ("--help", "-h", "--version", "--print-config", "--sample")
+NAMED_CLONE = "/path/to/the/clone"
+"""What documents call the folder of this repository."""
 _AGAIN = "export -p > {state}; declare -p PWD >> {state}"
+
+
+@dataclass(frozen=True)
+class Newcomer:
+    """Somebody whose machine has nothing but what a document asks for.
+
+    Attributes:
+        clone: Of this repository.
+        has_terminal: Whether commands are typed in one.
+    """
+
+    clone: Path
+    has_terminal: bool = False
 
 
 class PageRun:
@@ -35,30 +56,35 @@ class PageRun:
 
     Args:
         folder: Empty; where the reader works.
+        newcomer: None: the environment and the ports are those of the tests.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, newcomer: Newcomer | None = None) -> None:
         self._folder = folder
+        self._newcomer = newcomer
         self._ports: dict[str, str] = {}
         self._state = folder.parent / f"{folder.name}.state"
         self._code = 0
         self._service: subprocess.Popen[bytes] | None = None
         self._log = folder.parent / f"{folder.name}.log"
-        control = folder.parent / f"{folder.name}.run"
+        own = dict(os.environ) if newcomer else self._make_environ()
+        self._state.write_text(
+            "".join(f"export {name}={shlex.quote(own[name])}\n" for name in own)
+            + f"PWD={shlex.quote(str(folder))}\n"
+        )
+
+    def _make_environ(self) -> dict[str, str]:
+        control = self._folder.parent / f"{self._folder.name}.run"
         control.mkdir(mode=0o700)
-        own = {
+        return {
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-            "HOME": str(folder),
+            "HOME": str(self._folder),
             "LANG": "C.UTF-8",
             "COLUMNS": "100",
             "BROWSER": "true",
             "RUNTIME_DIRECTORY": str(control),
             "PYTHONDONTWRITEBYTECODE": "1",
         }
-        self._state.write_text(
-            "".join(f"export {name}={shlex.quote(own[name])}\n" for name in own)
-            + f"PWD={shlex.quote(str(folder))}\n"
-        )
 
     def write(self, block: Block) -> None:
         """Write the file that a block is."""
@@ -80,7 +106,11 @@ class PageRun:
     def end(self) -> None:
         """End what still serves, as ^C does."""
         if self._service is not None:
-            self._service.send_signal(signal.SIGINT)
+            if self._service.stdin is None:
+                self._service.send_signal(signal.SIGINT)
+            elif self._service.poll() is None:
+                self._service.stdin.write(b"\x03")
+                self._service.stdin.flush()
             try:
                 self._service.wait(scaled(COMMAND_TIMEOUT_S))
             finally:
@@ -102,7 +132,7 @@ class PageRun:
         before = f'source {state}; cd "$PWD"; (exit {self._code})'
         after = f"code=$?; {_AGAIN.format(state=state)}; exit $code"
         done = subprocess.run(
-            ["bash", "-c", f"{before}\n{typed}\n{after}"],
+            self._in_shell(f"{before}\n{typed}\n{after}"),
             env={},
             cwd=self._folder,
             stdin=subprocess.DEVNULL,
@@ -112,6 +142,7 @@ class PageRun:
             check=False,
         )
         told = self._take_ports(done.stdout.decode(errors="backslashreplace"))
+        told = _CONTROLS.sub("", told)
         whole = f"$ {command.typed}\n{told}"
         if self._log.exists():
             whole += f"\n-- the service:\n{self._log.read_text()}"
@@ -128,10 +159,10 @@ class PageRun:
         state = shlex.quote(str(self._state))
         with self._log.open("wb") as log:
             self._service = service = subprocess.Popen(
-                ["bash", "-c", f'source {state}; cd "$PWD"\nexec {typed}'],
+                self._in_shell(f'source {state}; cd "$PWD"\nexec {typed}'),
                 env={},
                 cwd=self._folder,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE if self._has_terminal() else subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
             )
@@ -148,7 +179,7 @@ class PageRun:
         told = self._log.with_suffix(".told")
         with told.open("wb") as output:
             process = subprocess.Popen(
-                ["bash", "-c", f'source {state}; cd "$PWD"\nexec {typed}'],
+                self._in_shell(f'source {state}; cd "$PWD"\nexec {typed}'),
                 env={},
                 cwd=self._folder,
                 stdin=subprocess.DEVNULL,
@@ -162,6 +193,16 @@ class PageRun:
         finally:
             process.kill()
 
+    def _has_terminal(self) -> bool:
+        return self._newcomer is not None and self._newcomer.has_terminal
+
+    def _in_shell(self, script: str) -> list[str]:
+        words = ["bash", "-c", script]
+        if not self._has_terminal():
+            return words
+        in_terminal = ["script", "--quiet", "--return", "--flush", "--command"]
+        return [*in_terminal, shlex.join(words), "/dev/null"]
+
     def _is_ready(self) -> bool:
         log = self._log.read_text(errors="backslashreplace")
         supervised = re.search(r"event=listening .*: (\d+) worker", log)
@@ -172,6 +213,8 @@ class PageRun:
         return "://" in log
 
     def _put_ports(self, text: str) -> str:
+        if self._newcomer is not None:
+            return text.replace(NAMED_CLONE, str(self._newcomer.clone))
         return PORT.sub(lambda found: self._find_port(found[1]), text)
 
     def _find_port(self, named: str) -> str:

@@ -1,32 +1,63 @@
-"""Follow one document, as the test does: ``python -m tests.documents.try PAGE``."""
+"""Follow documents, as the test does: ``python -m tests.documents.try PAGE...``.
 
+``--newcomer`` follows them on a machine that has nothing yet, in ``~/trial``, and with
+``--terminal`` in one; see ``tests/debian``.
+"""
+
+import argparse
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 from tests.documents.blocks import iterate_blocks, name_page
 from tests.documents.not_run import NOT_RUN
-from tests.documents.page_run import PageRun
+from tests.documents.page_run import Newcomer, PageRun
 from tests.documents.stand_ins import APP, MAIN
 from tests.support.tree import REPOSITORY
 
-for name in sys.argv[1:]:
-    path = REPOSITORY / name
-    skipped = tuple(each.start for each in NOT_RUN if each.page == name_page(path))
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary) / "work"
-        folder.mkdir()
+
+def main() -> int:
+    parser = argparse.ArgumentParser("python -m tests.documents.try")
+    parser.add_argument("page", nargs="+")
+    parser.add_argument("--newcomer", action="store_true")
+    parser.add_argument("--terminal", action="store_true")
+    options = parser.parse_args()
+    has_failed = False
+    for name in options.page:
+        began_at = time.monotonic()
+        with tempfile.TemporaryDirectory() as temporary:
+            try:
+                if options.newcomer:
+                    newcomer = Newcomer(REPOSITORY, has_terminal=options.terminal)
+                    folder = Path.home() / "trial" / Path(name).stem
+                    follow(REPOSITORY / name, folder, newcomer)
+                else:
+                    follow(REPOSITORY / name, Path(temporary) / "work")
+                print("ok", name, f"{time.monotonic() - began_at:.1f} s")
+            except AssertionError as error:
+                print("FAILED", name, error)
+                has_failed = True
+    return has_failed
+
+
+def follow(path: Path, folder: Path, newcomer: Newcomer | None = None) -> None:
+    folder.mkdir(parents=True)
+    skipped: tuple[str, ...] = ()
+    if newcomer is None:
         (folder / "app.py").write_text(APP)
         (folder / "main.py").write_text(MAIN)
-        run = PageRun(folder)
-        try:
-            for block in iterate_blocks(path):
-                if block.title is not None:
-                    run.write(block)
-                elif block.language == "console":
-                    run.follow(block, skipped)
-            print("ok", name)
-        except AssertionError as error:
-            print("FAILED", name, error)
-        finally:
-            run.end()
+        skipped = tuple(each.start for each in NOT_RUN if each.page == name_page(path))
+    run = PageRun(folder, newcomer)
+    try:
+        for block in iterate_blocks(path):
+            if block.title is not None:
+                run.write(block)
+            elif block.language == "console":
+                run.follow(block, skipped)
+    finally:
+        run.end()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -11,10 +11,10 @@ import pytest
 import requests
 from websockets.sync.client import unix_connect
 
-from tests.conformance.range_peers import find_nginx
 from tests.examples.nginx_front import nginx_before
 from tests.support.clock import scaled
 from tests.support.live import LiveServer, LiveServers
+from tests.support.programs import find_program
 from tests.support.served import serialize_request
 from tests.support.tree import REPOSITORY
 
@@ -29,6 +29,7 @@ Fetch = Callable[[str], tuple[bytes, bytes]]
 
 
 def by_program(*command: str) -> bytes:
+    command = (find_program(command[0]), *command[1:])
     done = subprocess.run(command, capture_output=True, timeout=scaled(10), check=True)
     return done.stdout
 
@@ -91,10 +92,7 @@ def test_a_page_and_a_range_of_it_are_fetched_by_all(serve: Serve) -> None:
 
 @pytest.fixture
 def nginx() -> str:
-    program = find_nginx()
-    if program is None:
-        pytest.skip("nginx is missing: apt-get install nginx-light")
-    return program
+    return find_program("nginx")
 
 
 @pytest.mark.long

@@ -12,11 +12,11 @@ import httpx
 import pytest
 import requests
 
-from tests.conformance.range_peers import find_nginx
 from tests.content.bodies import BOUNDARY, form, part
 from tests.examples.nginx_front import nginx_before
 from tests.support.clock import block_until, scaled
 from tests.support.live import LiveServer, LiveServers
+from tests.support.programs import find_program
 from tests.support.served import serialize_request
 from tests.support.tree import REPOSITORY
 from tests.support.variations import vary
@@ -90,7 +90,7 @@ def by_wget(url: str, path: Path) -> dict[str, object]:
     file = part(f'name="f"; filename="{path.name}"', path.read_bytes())
     title = part('name="title"', str(SENT["title"]))
     body.write_bytes(form(title, file))
-    command = ["wget", "-q", "-O", "-", f"--post-file={body}"]
+    command = [find_program("wget"), "-q", "-O", "-", f"--post-file={body}"]
     command += [f"--header={name}: {value}" for name, value in FORM.items()]
     done = subprocess.run(
         [*command, url], capture_output=True, timeout=scaled(10), check=True
@@ -112,9 +112,7 @@ def test_a_foreign_client_uploads_a_file(
 def test_nginx_in_front_hands_uploads_on_as_they_arrive(
     server: LiveServer, tmp_path: Path
 ) -> None:
-    nginx = find_nginx()
-    if nginx is None:
-        pytest.skip("nginx is missing: apt-get install nginx-light")
+    nginx = find_program("nginx")
     title, file = part('name="title"', "t"), part('name="f"; filename="a"', OCTETS)
     refused = {**FORM, "Content-Length": "999999999"}
     with nginx_before(nginx, server.port, tmp_path) as peer:

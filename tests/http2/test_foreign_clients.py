@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import shutil
 import ssl
 import struct
 import subprocess
@@ -18,6 +17,7 @@ import blazeio as io
 from blazeio.protocol.request import BlazeioServerProtocol as R
 from blazeio.testing import TestServer
 from tests.support.clock import block_until
+from tests.support.programs import find_program
 from tests.support.served import Site, served
 
 pytestmark = pytest.mark.slow
@@ -55,10 +55,9 @@ def make_app(tls: io.TlsSettings | None = None) -> io.App:
 
 
 async def run(*command: str, stdin: bytes = b"") -> bytes:
-    if shutil.which(command[0]) is None:
-        pytest.skip(f"{command[0]} is not installed")
     process = await asyncio.create_subprocess_exec(
-        *command,
+        find_program(command[0]),
+        *command[1:],
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
@@ -229,9 +228,7 @@ http {{
 
 def test_nginx_passes_grpc_on(tmp_path: Path) -> None:
     """As docs/reference/http2.md has it."""
-    program = shutil.which("nginx") or "/usr/sbin/nginx"
-    if not Path(program).exists():
-        pytest.skip("nginx is not installed")
+    program = find_program("nginx")
     socket_path = tmp_path / "nginx.sock"
     with TestServer(make_grpc_app()) as server:
         config = tmp_path / "nginx.conf"

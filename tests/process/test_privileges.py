@@ -5,6 +5,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.process.installation import Installation
 from tests.process.service import (
     APP,
     Service,
@@ -15,6 +16,7 @@ from tests.support.clock import block_until
 from tests.support.live import LiveServers, resolve, run_to_exit
 from tests.support.namespaces import let_everybody_read_python
 from tests.support.peer import BlockingPeer
+from tests.support.users import need_root
 
 pytestmark = pytest.mark.slow
 LOGGING = change(
@@ -90,6 +92,23 @@ def test_workers_of_another_user_notice_that_the_master_is_gone(
     psutil.Process(service.server.pid).kill()
     service.server.wait_exit()
     block_until(lambda: not any(each.is_running() for each in group), 5)
+
+
+def test_an_installation_that_the_user_may_not_read_is_told(open_folder: Path) -> None:
+    """As it is in a clone below /root, the home of root."""
+    need_root()
+    (open_folder / "app.py").write_text(APP)
+    installation = Installation(open_folder / "closed")
+    (open_folder / "closed").chmod(0o700)
+    command = ["blazeio-supervisor", "app:web", "--user", "daemon", "--workers", "1"]
+    wrapped = let_everybody_read_python(resolve(command), open_folder / "aside")
+    done = run_to_exit(wrapped, cwd=open_folder, env=installation.env)
+    assert done.returncode == 4, done.stderr
+    said = f"daemon (uid 1, gid 1) cannot read this installation, {open_folder}/closed/"
+    assert said in done.stderr
+    assert "install it where every user can read, for instance below /opt" in (
+        done.stderr
+    )
 
 
 def test_an_app_that_the_user_may_not_read_is_told(open_folder: Path) -> None:

@@ -54,7 +54,9 @@ def test_an_acl_that_lets_others_write_is_seen(open_folder: Path) -> None:
         else None
     )
     if done is None or done.returncode:
-        pytest.skip("no setfacl, or no ACLs on this file system")
+        pytest.skip(
+            "no ACLs on this file system, or setfacl is missing: apt-get install acl"
+        )
     assert "may be written by group root" in why_not_trusted(str(path))
 
 

@@ -1,12 +1,12 @@
 """A Chromium without a window, for tests of pages."""
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
 from selenium.webdriver import Chrome, ChromeOptions, ChromeService
+
+from tests.support.programs import find_program
 
 _ARGUMENTS = (
     "headless",
@@ -22,9 +22,7 @@ _ARGUMENTS = (
 @contextmanager
 def open_chromium(folder: Path, *arguments: str) -> Iterator[Chrome]:
     """Start one with a profile below a folder; skips where it is not installed."""
-    browser, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if browser is None or driver is None:
-        pytest.skip("needs chromium and chromium-driver")
+    browser, driver = find_program("chromium"), find_program("chromedriver")
     options = ChromeOptions()
     options.binary_location = browser
     options.set_capability("acceptInsecureCerts", True)

@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sys
 import sysconfig
 from collections.abc import Sequence
 from functools import cache
@@ -12,13 +13,23 @@ from typing import Self
 
 import pytest
 
+from tests.support.tree import REPOSITORY
+
 _OWN_MOUNTS = ["unshare", "--mount", "--propagation", "private", "--", "sh", "-ec"]
 _READABLE = """
-home=$1 python=$2 aside=$3; shift 3
-mount --bind "$python" "$aside"
-mount -t tmpfs -o mode=755 none "$home"
-mkdir -p "$python"
-mount --bind "$aside" "$python"
+aside=$1; shift
+count=0
+for each in $1; do
+    count=$((count + 1)); mkdir -p "$aside/$count"
+    mount --bind "$each" "$aside/$count"
+done
+for each in $2; do mount -t tmpfs -o mode=755 none "$each"; done
+count=0
+for each in $1; do
+    count=$((count + 1)); mkdir -p "$each"
+    mount --bind "$aside/$count" "$each"
+done
+shift 2
 
 exec "$@"
 """
@@ -46,19 +57,26 @@ def need_namespaces(*flags: str) -> None:
 
 
 def let_everybody_read_python(command: Sequence[str], aside: Path) -> list[str]:
-    """Have a command see an interpreter that is under somebody's closed home.
+    """Have a command see what it runs, where that is under somebody's closed home.
+
+    That is its interpreter, its virtual environment and this repository.
 
     Args:
         command: Keeps its pid.
         aside: An empty folder.
     """
     need_namespaces("--mount")
-    python = Path(sysconfig.get_config_var("prefix")).resolve()
-    closed = [each for each in python.parents if not each.stat().st_mode & 0o1]
-    if not closed:
+    python = Path(sysconfig.get_config_var("prefix"))
+    hidden, homes = [], set()
+    for each in {path.resolve() for path in (python, Path(sys.prefix), REPOSITORY)}:
+        closed = [above for above in each.parents if not above.stat().st_mode & 0o1]
+        if closed:
+            hidden.append(each)
+            homes.add(closed[-1])
+    if not hidden:
         return list(command)
-    arguments = [str(closed[-1]), str(python), str(aside)]
-    return [*_OWN_MOUNTS, _READABLE, "sh", *arguments, *command]
+    lists = [" ".join(map(str, sorted(each))) for each in (hidden, homes)]
+    return [*_OWN_MOUNTS, _READABLE, "sh", str(aside), *lists, *command]
 
 
 def on_a_read_only_disk(command: Sequence[str]) -> list[str]:

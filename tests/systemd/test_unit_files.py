@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.programs import find_program
 from tests.systemd.machine import UNITS
 
 
@@ -21,9 +22,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def analyze(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    if shutil.which("systemd-analyze") is None:
-        pytest.skip("no systemd-analyze")
-    command = ["systemd-analyze", *words]
+    command = [find_program("systemd-analyze"), *words]
     return subprocess.run(
         command, cwd=folder, capture_output=True, text=True, check=False
     )

@@ -12,6 +12,7 @@ import sys
 from contextlib import AbstractContextManager
 from typing import Any, NoReturn
 
+import msgspec
 from msgspec import Struct, field
 from msgspec.structs import replace
 from setproctitle import setproctitle
@@ -84,8 +85,10 @@ from blazeio_supervisor.worker.prometheus_bridge import install_bridge
 from blazeio_supervisor.worker.stack_dump import StackDump
 from blazeio_supervisor.worker.worker import Worker
 
-# An environment under /root is closed to every other user.
-_NEEDED_FOLDERS = tuple(os.path.dirname(each.__file__ or "") for each in (os, runner))
+# What is installed under /root is closed to every other user.
+_INSTALLATION = tuple(
+    os.path.dirname(each.__file__ or "") for each in (os, runner, msgspec)
+)
 
 
 class Generation(Struct):
@@ -285,11 +288,22 @@ def _become(identity: Identity, load: Load, *, has_secrets: bool) -> None:
     except OSError as error:
         reason = f"cannot run as {identity}: {error.strerror}"
         raise LoadError(ExitCode.USAGE, reason) from error
+    for folder in _INSTALLATION:
+        if not _may_read(folder):
+            raise LoadError(
+                ExitCode.NOT_IMPORTABLE,
+                f"--user: {identity} cannot read this installation, {folder}: "
+                "install it where every user can read, for instance below /opt",
+            )
     _enter(load.folder, f" as {identity}")
-    for folder in (load.app_dir, *_NEEDED_FOLDERS):
-        if not os.access(folder, os.R_OK | os.X_OK):
-            reason = f"cannot read {folder} as {identity}: the import needs it"
-            raise LoadError(ExitCode.NOT_IMPORTABLE, reason)
+    if not _may_read(load.app_dir):
+        reason = f"cannot read {load.app_dir} as {identity}: the import needs it"
+        raise LoadError(ExitCode.NOT_IMPORTABLE, reason)
+
+
+def _may_read(folder: str) -> bool:
+    """Tell whether this process, as the user that it is now, reads a folder."""
+    return os.access(folder, os.R_OK | os.X_OK)
 
 
 def run_worker(own: OwnInstallations, start: WorkerStart, protocol: str) -> NoReturn:
