@@ -475,8 +475,13 @@ def make_ssl_context(tls: ClientTls) -> ssl.SSLContext:
 
 
 def _name_fault(error: OSError) -> str:
-    """Return the kernel's text for an error: asyncio's own only repeats the address."""
-    return str(error) if error.errno is None else os.strerror(error.errno)
+    """Return the kernel's text for an error: asyncio's own only repeats the address.
+
+    Of a connection that ends during its TLS handshake asyncio says nothing at all.
+    """
+    if error.errno is not None:
+        return os.strerror(error.errno)
+    return str(error) or "the connection was closed"
 
 
 def _explain(error: ssl.SSLError) -> str:

@@ -52,6 +52,16 @@ async def ask(proxy: str, url: str) -> str:
         return await resp.text()
 
 
+async def test_a_tunnel_that_is_closed_at_once_is_told() -> None:
+    async def script(visitor: Visitor) -> None:
+        await visitor.read_request()
+        await visitor.send(ESTABLISHED)
+
+    async with RawServer(script) as proxy:
+        with pytest.raises(ConnectError, match=r": [a-zA-Z ]+$"):
+            await ask(proxy.url, "https://a.example/")
+
+
 async def test_http_is_asked_for_by_absolute_urls_on_shared_connections() -> None:
     async with RawServer(OK) as proxy:
         url = f"http://me:x@127.0.0.1:{proxy.port}"

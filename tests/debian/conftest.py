@@ -12,15 +12,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     here = Path(__file__).parent
     for item in items:
         if here in item.path.parents:
-            assert isinstance(item, pytest.Function)
-            user = item.callspec.params["machine"]
-            item.add_marker(pytest.mark.xdist_group(user))
             item.add_marker(pytest.mark.debian)
             item.add_marker(pytest.mark.slow)
             item.add_marker(pytest.mark.timeout(600))
 
 
-@pytest.fixture(scope="module", params=["root", "ada"])
+USERS = [
+    pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in ("root", "ada")
+]
+
+
+@pytest.fixture(scope="module", params=USERS)
 def machine(request: pytest.FixtureRequest) -> Iterator[Machine]:
     """Its user has a clone of this repository in the home folder."""
     if why_not():

@@ -60,9 +60,15 @@ mount -t tmpfs -o mode=1777 none "$root/dev/shm"
 mount -t tmpfs -o mode=755 none "$root/run"
 mount -t sysfs none "$root/sys"
 mount --rbind /sys/fs/cgroup "$root/sys/fs/cgroup"
+hostname debian
 ip link set lo up
 echo up
 exec sleep infinity
+"""
+_HOSTS = """\
+127.0.0.1 localhost
+127.0.1.1 debian
+::1 localhost ip6-localhost ip6-loopback
 """
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -104,9 +110,6 @@ def make_base() -> Path:
             (base / "wheels/packages.txt").write_text(packages)
             _download(base)
             made.write_text(packages)
-        shutil.rmtree(f"{base}{CLONE}", ignore_errors=True)
-        clone = ["git", "clone", "--quiet", "--bare", str(REPOSITORY), f"{base}{CLONE}"]
-        subprocess.run(clone, check=True)
     return base
 
 
@@ -119,6 +122,8 @@ def _bootstrap(base: Path) -> None:
         check=True,
     )
     (base / "wheels").mkdir()
+    # Debian's installer writes it, debootstrap does not.
+    (base / "etc/hosts").write_text(_HOSTS)
     # Whoever clones is not who owns it.
     (base / "etc/gitconfig").write_text('[safe]\n\tdirectory = "*"\n')
 
@@ -184,7 +189,10 @@ class Machine:
         for each in (root, layer / "upper", layer / "work"):
             each.mkdir(parents=True)
         self._root = str(root)
-        own = ["--mount", "--propagation", "private", "--net", "--pid", "--mount-proc"]
+        clone = ["git", "clone", "--quiet", "--bare", str(REPOSITORY)]
+        subprocess.run([*clone, f"{layer}/upper{CLONE}"], check=True)
+        own = ["--mount", "--propagation", "private", "--net", "--pid", "--uts"]
+        own.append("--mount-proc")
         command = ["unshare", *own, "--fork", "--kill-child", "sh", "-ec", _BOOT, "sh"]
         self._process = subprocess.Popen(
             [*command, self._root, str(layer), str(base)], stdout=subprocess.PIPE
@@ -210,6 +218,7 @@ class Machine:
 
     def _inside(self, user: str, *command: str) -> list[str]:
         enter = ["nsenter", "--target", self._first, "--mount", "--net", "--pid"]
+        enter.append("--uts")
         switch = ["setpriv", "--reuid", user, "--regid", user, "--init-groups"]
         environ = {
             "HOME": self.home,
@@ -237,7 +246,7 @@ class Machine:
         """Type something, and return what it prints when it has ended well."""
         done = subprocess.run(
             self.command(typed, has_terminal=has_terminal),
-            stdin=subprocess.DEVNULL,
+            input=b"",
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             timeout=scaled(COMMAND_S),

@@ -29,8 +29,7 @@ PORT = re.compile(r"(?<![\w.])(8[0-9]{3}|9[0-9]{3})(?![\w.])")
 COMMAND_TIMEOUT_S = 60.0
 SERVE = "blazeio-supervisor app:web --bind 127.0.0.1:8000 --workers 2"
 """Runs before the first verb of a document that does not say what serves."""
-_CONTROLS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\r(?=\n)")
-"""What a terminal gets besides text."""
+_CONTROLS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _ASK_NOBODY = ("check", "unit", "doctor", "serve", "completion")
 _ENDS_AT_ONCE = ("--help", "-h", "--version", "--print-config", "--sample")
 NAMED_CLONE = "/path/to/the/clone"
@@ -142,7 +141,7 @@ class PageRun:
             check=False,
         )
         told = self._take_ports(done.stdout.decode(errors="backslashreplace"))
-        told = _CONTROLS.sub("", told)
+        told = show_as_terminal(told)
         whole = f"$ {command.typed}\n{told}"
         if self._log.exists():
             whole += f"\n-- the service:\n{self._log.read_text()}"
@@ -204,7 +203,7 @@ class PageRun:
         return [*in_terminal, shlex.join(words), "/dev/null"]
 
     def _is_ready(self) -> bool:
-        log = self._log.read_text(errors="backslashreplace")
+        log = show_as_terminal(self._log.read_text(errors="backslashreplace"))
         supervised = re.search(r"event=listening .*: (\d+) worker", log)
         if supervised:
             return log.count("event=worker_ready") >= int(supervised[1])
@@ -240,6 +239,12 @@ def matches(shown: str, told: str) -> bool:
     parts = [re.escape(_simplify(part)) for part in shown.split("...")]
     pattern = rf"\s*{'.*?'.join(parts)}\s*"
     return re.fullmatch(pattern, _simplify(told), re.DOTALL) is not None
+
+
+def show_as_terminal(told: str) -> str:
+    """Return what is left to see: lines that are written over are not."""
+    lines = _CONTROLS.sub("", told).replace("\r\n", "\n").split("\n")
+    return "\n".join(line.rstrip().rsplit("\r", 1)[-1] for line in lines)
 
 
 def _simplify(text: str) -> str:

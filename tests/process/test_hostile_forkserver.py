@@ -12,6 +12,7 @@ from tests.process.service import APP
 from tests.support.clock import block_until, scaled
 from tests.support.live import resolve
 from tests.support.namespaces import let_everybody_read_python
+from tests.support.users import need_root
 
 pytestmark = pytest.mark.slow
 GRACE_S = 1.0
@@ -104,6 +105,7 @@ def victim() -> "subprocess.Popen[bytes]":
 
 
 def start(folder: Path, code: str, victim: int, *options: str) -> list[str]:
+    need_root()
     (folder / "app.py").write_text(TAKEN_OVER + code + APP)
     nobody = pwd.getpwnam("nobody")
     os.chown(folder, nobody.pw_uid, nobody.pw_gid)

@@ -18,6 +18,7 @@ from tests.support.live import LiveServers, resolve
 from tests.support.namespaces import let_everybody_read_python
 from tests.support.peer import BlockingPeer
 from tests.support.response import Response, parse_responses
+from tests.support.users import need_root
 
 pytestmark = pytest.mark.slow
 GRACE_S = 2.0
@@ -143,6 +144,7 @@ Besiege = Callable[..., HostileService]
 
 @pytest.fixture
 def besiege(live_server: LiveServers, open_folder: Path) -> Iterator[Besiege]:
+    need_root()
     started: list[HostileService] = []
 
     def start(*options: str, code: str = HOSTILE, workers: int = 3) -> HostileService:

@@ -35,6 +35,11 @@ async def pid""",
 )
 
 
+@pytest.fixture(autouse=True)
+def is_root() -> None:
+    need_root()
+
+
 def start_as(live_server: LiveServers, folder: Path, *options: str) -> Service:
     (folder / "app.py").write_text(LOGGING)
     command = ["blazeio-supervisor", "app:web", "--workers", "2", "--canary-hold", "0"]
@@ -96,7 +101,6 @@ def test_workers_of_another_user_notice_that_the_master_is_gone(
 
 def test_an_installation_that_the_user_may_not_read_is_told(open_folder: Path) -> None:
     """As it is in a clone below /root, the home of root."""
-    need_root()
     (open_folder / "app.py").write_text(APP)
     installation = Installation(open_folder / "closed")
     (open_folder / "closed").chmod(0o700)

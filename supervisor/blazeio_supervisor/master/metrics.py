@@ -70,8 +70,13 @@ RESULTS = {
 FAULTS = ("turn_failed", "planner_failed", "action_failed")
 """Events of faults of the supervisor itself; there should be none."""
 
-REASONS = ("late", "blocked", "misbehaved", "asked", "requests", "lifetime", "memory")
-"""Why workers are replaced; beside these their exits, as they come to happen."""
+REASONS = (
+    *("late", "blocked", "misbehaved", "asked", "requests", "lifetime", "memory"),
+    *("SIGKILL", "SIGSEGV", "SIGABRT", "exit_1"),
+)
+"""Why workers are replaced. Of their exits the usual ones are there from the start, so
+that Prometheus sees the first one as an increase; others, as they come to happen.
+"""
 
 
 def list_families(service: ServiceState) -> Iterator[Metric]:
