@@ -104,6 +104,12 @@ h2spec: $(VENV)/.stamp-dev
 	@$(BIN)/virtualenv --quiet --python $(PYTHON27) .venv-autobahn
 	@.venv-autobahn/bin/pip install --quiet autobahntestsuite==25.10.1
 
+# A program of its own, with a hundred dependencies: not into the environment of the tests.
+.venv-checkov/bin/checkov: $(VENV)/.stamp-venv
+	@echo "installing checkov"
+	@$(PYTHON) -m venv .venv-checkov
+	@.venv-checkov/bin/pip install --quiet --disable-pip-version-check 'checkov>=3.3'
+
 fuzz: $(VENV)/.stamp-fuzz
 	@$(BIN)/python -m tests.fuzz --seconds $(SECONDS)
 	@$(BIN)/python -m tests.fuzz.local_users --seconds $(SECONDS)

@@ -125,7 +125,7 @@ def test_settings_and_secrets_come_from_what_is_there() -> None:
 
 
 def test_the_job_is_the_same_image_and_may_do_as_little() -> None:
-    (job,) = load("kubernetes/migrate.yaml")
+    job, _ = load("kubernetes/migrate.yaml")
     pod = job["spec"]["template"]["spec"]
     (container,) = pod["containers"]
     for name in ("image", "envFrom", "securityContext", "volumeMounts"):
