@@ -12,7 +12,7 @@ PYTHON27 ?= python2.7
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
-.PHONY: help run test test-long test-browser test-systemd test-debian check format wheel docs docs-site bench bench-all simulate soak fuzz mutants ranges autobahn h2spec clean
+.PHONY: help run test test-long test-browser test-systemd test-debian test-podman check format wheel docs docs-site bench bench-all simulate soak fuzz mutants ranges autobahn h2spec clean
 
 help:
 	@echo "make run           serve examples/hello.py with $(WORKERS) workers on $(BIND)"
@@ -21,6 +21,7 @@ help:
 	@echo "make test-browser  those that drive Chromium"
 	@echo "make test-systemd  those that need a systemd"
 	@echo "make test-debian   README and tutorial in a fresh Debian 12"
+	@echo "make test-podman   the image of deploy/, built and run"
 	@echo "make check         format, lint, types, contracts, spelling"
 	@echo "make format        put the code into its format"
 	@echo "make wheel         build dist/*.whl, to install elsewhere"
@@ -51,7 +52,7 @@ test-systemd: PARALLEL := -n 2 --dist loadfile  # a machine for each file
 
 test-debian: PARALLEL := -n 2 --dist loadgroup -o faulthandler_timeout=600  # a machine for each user
 
-test-long test-browser test-systemd test-debian: $(VENV)/.stamp-dev
+test-long test-browser test-systemd test-debian test-podman: $(VENV)/.stamp-dev
 	@$(BIN)/python -m pytest $(PARALLEL) -m $(@:test-%=%) $(ARGS)
 
 check: $(VENV)/.stamp-dev

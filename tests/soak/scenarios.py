@@ -9,6 +9,7 @@ from tests.soak import (
     endurance,
     everything,
     figures,
+    fleet,
     orphans,
     sharing,
     slow_peers,
@@ -47,6 +48,11 @@ SCENARIOS = (
     Scenario("attacks", "slowhttptest in each mode", slow_peers.attack_slowly),
     Scenario("stalled", "50 stalled readers of 32 MiB", slow_peers.stall_readers),
     Scenario("half-closed", "1,000 half-closed clients", slow_peers.half_close),
+    Scenario(
+        "fleet",
+        "three machines behind HAProxy, nginx and Caddy: restarts, a cable, a kill",
+        fleet.restart_and_break_machines,
+    ),
     Scenario("systemd", "reloads and restarts of a unit", under_systemd.change_unit),
     Scenario("aborted", "10,000 aborted connections", slow_peers.abort_connections),
 )
