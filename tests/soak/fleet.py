@@ -1,7 +1,8 @@
 """Three machines behind a proxy, under load: restarts, a cable, a master killed.
 
 Each machine is a network namespace with a service of its own; nginx, HAProxy and Caddy
-have the configurations of ``deploy/proxies``, with these machines in the place of those.
+have the configurations of ``deploy/proxies``, with these machines in the place of
+those.
 """
 
 import contextlib
@@ -27,8 +28,10 @@ MACHINES = (1, 2, 3)
 PORT, PROBES, FRONT = 8001, 9001, 8080
 RESTART_S = 0.5
 """Nobody waits longer when a machine is restarted;"""
-VANISHED_S = 5.0
-"""nor longer than this when one vanishes without a word."""
+CABLE_S = 6.0
+"""How long a cable is pulled. HAProxy then asks another machine, what was asked before
+too; nginx and Caddy do not take back what a machine was asked that says nothing.
+"""
 NGINX = """
 worker_processes 1; error_log stderr; pid nginx.pid; daemon off; user root;
 events {{ }}
@@ -54,6 +57,7 @@ class Proxy:
         port: Where that listens.
         servers: The lines of it that name the machines.
         server: Makes such a line.
+        vanished_s: The longest wait where a cable was pulled.
         words: Makes the arguments, of the path of the configuration.
     """
 
@@ -62,6 +66,7 @@ class Proxy:
     port: int
     servers: str
     server: Callable[[int, str], str]
+    vanished_s: float
     words: Callable[[Path], list[str]]
 
 
@@ -72,6 +77,7 @@ PROXIES = (
         8081,
         r"(    server \w+ \S+ check.*\n)+",
         lambda number, at: f"    server m{number} {at}:{PORT} check port {PROBES}\n",
+        CABLE_S - 1,
         lambda config: ["-db", "-f", str(config)],
     ),
     Proxy(
@@ -80,6 +86,7 @@ PROXIES = (
         8080,
         r"(    server \S+:\d+ .*\n)+",
         lambda number, at: f"    server {at}:{PORT} max_fails=1 fail_timeout=2s;\n",
+        CABLE_S + 3,
         lambda config: ["-p", str(config.parent), "-c", "main.conf", "-e", "stderr"],
     ),
     Proxy(
@@ -88,6 +95,7 @@ PROXIES = (
         8082,
         r"(?<=reverse_proxy)( 127\S+)+",
         lambda number, at: f" {at}:{PORT}",
+        CABLE_S + 3,
         lambda config: ["run", "--adapter", "caddyfile", "--config", str(config)],
     ),
 )
@@ -235,10 +243,10 @@ def restart_and_break_machines(run: Run) -> None:
             for _ in range(run.pick(3, 1)):
                 run.say(f"{proxy.name}: a cable is pulled")
                 fleet.set_cable(3, "down")
-                wait_some(6.0)
+                wait_some(CABLE_S)
                 fleet.set_cable(3, "up")
                 wait_some(4.0)
-            judge(run, fleet, f"{proxy.name}: a cable pulled", VANISHED_S)
+            judge(run, fleet, f"{proxy.name}: a cable pulled", proxy.vanished_s)
 
 
 @contextlib.contextmanager

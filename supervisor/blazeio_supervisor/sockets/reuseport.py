@@ -104,15 +104,20 @@ def draw_evenly(member: socket.socket) -> None:
 # Ending a TCP listener without resetting anybody.
 #
 # Whatever sits in a queue when its socket is closed is reset, and between the last
-# ``accept`` and the close there is always room for one more connection. So the
-# first packet of each new one is dropped beforehand: its client sends it again
-# after a second, and is then refused in the ordinary way. Handshakes under way go
-# on, since only packets with SYN and without ACK are dropped.
+# ``accept`` and the close there is always room for one more connection. So no new
+# one may begin beforehand, while handshakes under way go on. A listener that is
+# bound to a device which is not there does that: the kernel looks it up for the
+# first packet of a connection alone, and refuses that at once (a proxy asks the next
+# machine). Where the kernel does not bind it (before Linux 5.7 only for root; or it
+# is bound already), a filter drops the first packet: its client sends it again after
+# a second, and is then refused.
 
 
 HANDSHAKE_S = 0.1
 """Those under way are whole after this, from most places."""
 
+_SO_BINDTOIFINDEX = 62
+_NO_DEVICE = 0x7FFFFFFF  # devices are counted from 1, and never so far
 _SO_ATTACH_FILTER = 26
 _SO_DETACH_FILTER = 27
 _FLAGS = 13  # the octet of the TCP header
@@ -127,23 +132,38 @@ _PROGRAM: list[Instruction] = [
 
 
 def stop_handshakes(sock: socket.socket) -> None:
-    """Let no new connection begin on this listener, in any process.
+    """Let no new connection begin on this listener, in any process, for good.
 
-    A unix socket has no handshake: its path is removed instead.
+    A unix socket has no handshake: its path is removed instead. All sockets of a
+    group have to be told, for each is looked up for the others.
 
     Raises:
         OSError: The kernel refused.
     """
-    if sock.family != socket.AF_UNIX:
-        attach(sock, _SO_ATTACH_FILTER, _PROGRAM)
+    if sock.family == socket.AF_UNIX:
+        return
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, _SO_BINDTOIFINDEX, _NO_DEVICE)
+    except OSError:
+        drop_handshakes(sock)
+
+
+def drop_handshakes(sock: socket.socket) -> None:
+    """Have the first packet of each new connection dropped.
+
+    Raises:
+        OSError: The kernel refused.
+    """
+    attach(sock, _SO_ATTACH_FILTER, _PROGRAM)
 
 
 def begin_handshakes(sock: socket.socket) -> None:
-    """Let connections begin again, if none could."""
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, _SO_DETACH_FILTER, 0)
-    except OSError:
-        pass  # there was no filter
+    """Let connections begin again, if none could; of a device only root lets go."""
+    for option in (_SO_DETACH_FILTER, _SO_BINDTOIFINDEX):
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, option, 0)
+        except OSError:
+            pass  # there was no filter
 
 
 # Queues of connections: how a worker gets one, and how long it is.

@@ -7,9 +7,9 @@ from blazeio_supervisor.sockets.address import TcpAddress, UnixAddress
 from blazeio_supervisor.sockets.listeners import Listeners
 from blazeio_supervisor.sockets.repair import find_dead, renew
 from blazeio_supervisor.sockets.reuseport import (
+    drop_handshakes,
     pick_always,
     read_queue,
-    stop_handshakes,
 )
 
 BACKLOG = 16
@@ -73,7 +73,7 @@ def test_of_several_at_once_nobody_knows_the_order() -> None:
 
 def test_one_that_held_off_handshakes_lets_them_begin_again() -> None:
     listeners = open_listeners(1)
-    stop_handshakes(listeners.groups[0].sockets[0])
+    drop_handshakes(listeners.groups[0].sockets[0])
     shut(listeners, 0)
     renew(listeners, BACKLOG)
     endpoint = listeners.groups[0].endpoint

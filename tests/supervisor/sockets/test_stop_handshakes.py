@@ -1,29 +1,56 @@
 import socket
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
 
-from blazeio_supervisor.sockets.reuseport import stop_handshakes
+from blazeio_supervisor.sockets.reuseport import drop_handshakes, stop_handshakes
 from tests.support.clock import block_until, scaled
 
 
-@pytest.fixture
-def listener() -> Iterator[socket.socket]:
-    with socket.socket() as sock:
+@pytest.fixture(params=["127.0.0.1", "::1"])
+def listener(request: pytest.FixtureRequest) -> Iterator[socket.socket]:
+    family = socket.AF_INET6 if ":" in request.param else socket.AF_INET
+    with socket.socket(family) as sock:
         sock.setblocking(False)
-        sock.bind(("127.0.0.1", 0))
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        sock.bind((request.param, 0))
         sock.listen()
         yield sock
 
 
 def connect(listener: socket.socket) -> socket.socket:
-    return socket.create_connection(listener.getsockname(), scaled(10))
+    host, port, *_ = listener.getsockname()
+    return socket.create_connection((host, port), scaled(10))
+
+
+def test_a_late_client_is_refused_at_once(listener: socket.socket) -> None:
+    stop_handshakes(listener)
+    began_at = time.monotonic()
+    with pytest.raises(ConnectionRefusedError):
+        connect(listener)
+    assert time.monotonic() - began_at < 0.5
+
+
+def test_of_a_group_each_socket_refuses(listener: socket.socket) -> None:
+    with socket.socket(listener.family) as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        other.bind(listener.getsockname())
+        other.listen()
+        stop_handshakes(listener)
+        stop_handshakes(other)
+        for _ in range(20):
+            with pytest.raises(ConnectionRefusedError):
+                connect(listener)
 
 
 @pytest.mark.slow
-def test_a_late_client_is_refused_and_never_reset(listener: socket.socket) -> None:
-    stop_handshakes(listener)
+def test_where_no_device_can_be_bound_a_late_client_is_refused_later(
+    listener: socket.socket,
+) -> None:
+    """As it was before Linux 5.7: it is dropped first, and never reset."""
+    drop_handshakes(listener)
     caught: list[type[OSError]] = []
 
     def come_late() -> None:
