@@ -85,7 +85,7 @@ PROXIES = (
         "nginx.conf",
         8080,
         r"(    server \S+:\d+ .*\n)+",
-        lambda number, at: f"    server {at}:{PORT} max_fails=1 fail_timeout=2s;\n",
+        lambda number, at: f"    server {at}:{PORT} max_fails=1 fail_timeout=5s;\n",
         CABLE_S + 3,
         lambda config: ["-p", str(config.parent), "-c", "main.conf", "-e", "stderr"],
     ),
@@ -144,6 +144,7 @@ class Fleet:
         lines = "".join(self._proxy.server(each, at(each)) for each in MACHINES)
         text, count = re.subn(self._proxy.servers, lines, text)
         assert count == 1, self._proxy.file
+        text = text.replace("# health_", "health_")  # one port on all of them
         text = text.replace("/run/haproxy/", f"{self._folder}/")
         config = self._folder / self._proxy.file
         config.write_text(text)

@@ -15,7 +15,11 @@ from typing import Literal
 import msgspec
 
 from blazeio_supervisor.cli.output import format_bytes
-from blazeio_supervisor.config.types import list_groups
+from blazeio_supervisor.config.control_groups import (
+    ControlGroup,
+    list_groups,
+    read_text,
+)
 from blazeio_supervisor.fleet.reasons import count_of
 from blazeio_supervisor.sockets.reuseport import pick_always
 
@@ -291,19 +295,17 @@ def examine_bounds(
     """
     proc = root / "proc" / str(pid)
     yield examine_files(proc, connections)
-    own, mount = proc / "cgroup", root / "sys/fs/cgroup"
-    if _read_bound(own) is None or not mount.is_dir():
+    if not read_text(proc / "cgroup") or not (root / "sys/fs/cgroup").is_dir():
         yield unknown("control group", f"/proc/{pid}/cgroup")
         return
-    groups = list_groups(mount, own)
-    yield examine_quota(groups, workers)
-    yield examine_memory(groups)
+    yield examine_quota(list_groups("cpu", root, pid), workers)
+    yield examine_memory(list_groups("memory", root, pid))
 
 
 def examine_files(proc: Path, connections: int | None) -> Finding:
     """Examine the limit of descriptors: each connection takes one."""
     name = "open files"
-    match = _LIMIT.search(_read_bound(proc / "limits") or "")
+    match = _LIMIT.search(read_text(proc / "limits"))
     if match is None:
         return unknown(name, str(proc / "limits"))
     # The hard limit: a worker raises its soft one to that (``raise_descriptor_limit``).
@@ -321,17 +323,18 @@ def examine_files(proc: Path, connections: int | None) -> Finding:
     )
 
 
-def examine_quota(groups: list[Path], workers: int) -> Finding:
+def examine_quota(groups: list[ControlGroup], workers: int) -> Finding:
     """Examine the processor quota: more workers than cores only take turns."""
     name = "processor quota"
-    quotas = [quota for group in groups if (quota := _read_quota(group)) is not None]
-    throttled = max(map(_read_throttled, groups), default=0.0)
+    quotas = [quota for each in groups if (quota := each.read_quota()) is not None]
+    throttled = max((each.read_throttled() for each in groups), default=0.0)
     if not quotas:
         return ok(name, "none")
     # A quota of a group above holds as well, and the smallest one is met first
     # (cgroups(7)).
     cores = min(quotas)
-    seen = f"{cores:g} cores for {count_of(workers, 'worker')}"
+    unit = "core" if cores == 1 else "cores"
+    seen = f"{cores:g} {unit} for {count_of(workers, 'worker')}"
     # A quota of less than a core is no fault by itself: one worker is the least there
     # is.
     if workers > max(cores, 1):
@@ -352,14 +355,14 @@ def examine_quota(groups: list[Path], workers: int) -> Finding:
     return ok(name, seen)
 
 
-def examine_memory(groups: list[Path]) -> Finding:
+def examine_memory(groups: list[ControlGroup]) -> Finding:
     """Examine the memory bound, near which the kernel kills a worker."""
     name = "memory bound"
     found = [
         (used / most, used, most)
         for group in groups
-        if (most := _read_number(group / "memory.max")) is not None
-        and (used := _read_number(group / "memory.current")) is not None
+        if (most := group.read_memory_limit()) is not None
+        and (used := group.read_memory_used()) is not None
     ]
     if not found:
         return ok(name, "none")
@@ -375,27 +378,3 @@ def examine_memory(groups: list[Path]) -> Finding:
         "--max-memory, which replaces a worker in time; fewer workers; or a larger "
         "bound",
     )
-
-
-def _read_quota(group: Path) -> float | None:
-    words = (_read_bound(group / "cpu.max") or "max").split()
-    return None if words[0] == "max" else int(words[0]) / int(words[1])
-
-
-def _read_throttled(group: Path) -> float:
-    text = _read_bound(group / "cpu.stat") or ""
-    counts = dict(line.split() for line in text.splitlines() if line.startswith("nr_"))
-    periods = int(counts.get("nr_periods", 0))
-    return int(counts.get("nr_throttled", 0)) / periods if periods else 0.0
-
-
-def _read_number(path: Path) -> int | None:
-    text = _read_bound(path)
-    return int(text) if text is not None and text.isdecimal() else None
-
-
-def _read_bound(path: Path) -> str | None:
-    try:
-        return path.read_text().strip()
-    except OSError:
-        return None

@@ -5,6 +5,7 @@ type, and then read as the text that one would type for it; so what is refused i
 place is refused in all.
 """
 
+import math
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,6 +15,8 @@ from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
 from msgspec import UNSET
+
+from blazeio_supervisor.config.control_groups import list_groups
 
 T = TypeVar("T")
 
@@ -437,50 +440,25 @@ class Parsed(Kind[Any]):
 
 
 _CPUS = re.compile(r"(\d{1,4})(?:-(\d{1,4}))?", re.ASCII)
-_CGROUPS = Path("/sys/fs/cgroup")
 
 
-def count_cpus(cgroups: Path = _CGROUPS, own: Path = Path("/proc/self/cgroup")) -> int:
-    """Count the cores allowed by affinity and by cgroup v2 quota; at least 1.
+def count_cpus(root: Path = Path("/")) -> int:
+    """Count the cores allowed by affinity and by quotas of control groups; at least 1.
 
     A container with a quota of two cores on a machine of 64 still sees 64 in
     its affinity, and 64 workers there only throttle each other.
 
     Args:
-        cgroups: Where cgroup v2 is mounted.
-        own: The file that says which group this process is in.
+        root: Where /proc and /sys are.
     """
     allowed = len(os.sched_getaffinity(0))
-    for folder in list_groups(cgroups, own):
-        quota = _read_quota(folder / "cpu.max")
+    for group in list_groups("cpu", root):
+        quota = group.read_quota()
         if quota is not None:
             # The least of all groups around this process counts: a quota of a slice
-            # holds for all that is in it (cgroups(7)).
-            allowed = min(allowed, quota)
+            # holds for all that is in it (cgroups(7)). 1.5 cores are two.
+            allowed = min(allowed, math.ceil(quota))
     return max(1, allowed)
-
-
-def list_groups(cgroups: Path, own: Path) -> list[Path]:
-    """Return the own group and all groups above it: each may set a quota."""
-    try:
-        lines = own.read_text().splitlines()
-    except OSError:
-        return []
-    for line in lines:
-        if line.startswith("0::/"):
-            group = cgroups / line.removeprefix("0::/")
-            return [group, *(p for p in group.parents if p.is_relative_to(cgroups))]
-    return []
-
-
-def _read_quota(path: Path) -> int | None:
-    try:
-        quota, period = path.read_text().split()[:2]
-    except (OSError, ValueError):
-        return None
-    if quota == "max":
-        return None
-    return max(1, -(-int(quota) // int(period)))  # rounded up: 1.5 cores are two
 
 
 def read_cpus(text: str) -> tuple[int, ...]:

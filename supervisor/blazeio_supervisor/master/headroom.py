@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from blazeio_supervisor.config.control_groups import list_groups, read_counts
 from blazeio_supervisor.fleet.facts import Fact, LoadRead, MemoryRead
 from blazeio_supervisor.fleet.planner import Planner
 from blazeio_supervisor.master.worker_record import Records
@@ -20,8 +21,6 @@ MEMORY_EVERY_S = 0.2
 MEMORY_AT_REST_EVERY_S = 2.0
 """How often the free memory is read otherwise: one look takes 0.1 ms."""
 
-_MOUNTS_V2 = ("sys/fs/cgroup", "sys/fs/cgroup/unified")
-_MOUNT_V1 = "sys/fs/cgroup/memory"
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
@@ -39,69 +38,16 @@ def read_free_bytes(root: Path = Path("/")) -> int | None:
 
 
 def _list_free(root: Path) -> Iterator[int | None]:
-    sizes = _read_counts(root / "proc/meminfo")
-    available = sizes.get("MemAvailable:")
+    available = read_counts(root / "proc/meminfo").get("MemAvailable:")
     # MemAvailable is the kernel's own estimate of what can be had without swapping
     # (proc_meminfo(5)); MemFree would leave out the page cache.
     yield None if available is None else available * 1024
-    try:
-        groups = (root / "proc/self/cgroup").read_text()
-    except OSError:
-        return
-    for line in groups.splitlines():
-        _, controllers, path = line.split(":", 2)
-        if not controllers:
-            for mount in _MOUNTS_V2:
-                for folder in _climb(root / mount, path):
-                    yield _read_v2(folder)
-        elif "memory" in controllers.split(","):
-            for folder in _climb(root / _MOUNT_V1, path):
-                yield _read_v1(folder)
-
-
-def _climb(mount: Path, path: str) -> Iterator[Path]:
-    """Yield the folder of a group, and those around it; in a container the mount."""
-    parts = [part for part in path.split("/") if part not in ("", "..")]
-    for length in range(len(parts), -1, -1):
-        yield mount.joinpath(*parts[:length])
-
-
-def _read_v2(folder: Path) -> int | None:
-    limit, used = _read_number(folder / "memory.max"), None
-    if limit is not None:
-        used = _read_number(folder / "memory.current")
-    if limit is None or used is None:
-        return None
-    # As the kubelet counts the working set of a container: what is used, less the
-    # inactive part of the page cache.
-    inactive = _read_counts(folder / "memory.stat").get("inactive_file", 0)
-    return limit - (used - inactive)
-
-
-def _read_v1(folder: Path) -> int | None:
-    limit = _read_number(folder / "memory.limit_in_bytes")
-    used = _read_number(folder / "memory.usage_in_bytes")
-    if limit is None or used is None:
-        return None
-    inactive = _read_counts(folder / "memory.stat").get("total_inactive_file", 0)
-    return limit - (used - inactive)
-
-
-def _read_number(path: Path) -> int | None:
-    """Read a number; None: there is no such file, or it says ``max``."""
-    try:
-        return int(path.read_text())
-    except (OSError, ValueError):
-        return None
-
-
-def _read_counts(path: Path) -> dict[str, int]:
-    try:
-        lines = path.read_text().splitlines()
-    except OSError:
-        return {}
-    pairs = (line.split() for line in lines)
-    return {each[0]: int(each[1]) for each in pairs if len(each) > 1}
+    for group in list_groups("memory", root):
+        limit, used = group.read_memory_limit(), group.read_memory_used()
+        if limit is not None and used is not None:
+            # As the kubelet counts the working set of a container: what is used, less
+            # the inactive part of the page cache.
+            yield limit - (used - group.read_inactive_files())
 
 
 def read_cpu_s(pid: int) -> float | None:

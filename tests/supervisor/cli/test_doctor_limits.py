@@ -9,6 +9,7 @@ from blazeio_supervisor.cli.doctor_machine import (
     examine_memory,
     examine_quota,
 )
+from blazeio_supervisor.config.control_groups import ControlGroup
 from tests.supervisor.cli.test_machine import put
 
 LIMITS = """Limit                     Soft Limit           Hard Limit           Units
@@ -45,13 +46,13 @@ def test_more_workers_than_cores_are_told(
     tmp_path: Path, quota: str, workers: int, verdict: str
 ) -> None:
     put(tmp_path, "cpu.max", quota)
-    assert examine_quota([tmp_path], workers).verdict == verdict
+    assert examine_quota([ControlGroup(tmp_path, 2)], workers).verdict == verdict
 
 
 def test_a_group_that_is_throttled_is_told(tmp_path: Path) -> None:
     put(tmp_path, "cpu.max", "200000 100000")
     put(tmp_path, "cpu.stat", "usage_usec 9\nnr_periods 100\nnr_throttled 30")
-    finding = examine_quota([tmp_path], 2)
+    finding = examine_quota([ControlGroup(tmp_path, 2)], 2)
     assert finding.verdict == "warn"
     assert "throttled in 30% of all periods" in finding.seen
 
@@ -64,7 +65,7 @@ def test_memory_that_is_almost_used_up_is_told(
 ) -> None:
     put(tmp_path, "memory.max", most)
     put(tmp_path, "memory.current", "500000")
-    assert examine_memory([tmp_path]).verdict == verdict
+    assert examine_memory([ControlGroup(tmp_path, 2)]).verdict == verdict
 
 
 def test_the_groups_above_count_too(tmp_path: Path) -> None:
@@ -74,7 +75,7 @@ def test_the_groups_above_count_too(tmp_path: Path) -> None:
     put(tmp_path, "sys/fs/cgroup/a/b/memory.max", "max")
     files, quota, memory = examine_bounds(7, 4, None, tmp_path)
     assert (files.verdict, quota.verdict, memory.verdict) == ("ok", "warn", "ok")
-    assert quota.seen == "1 cores for 4 workers"
+    assert quota.seen == "1 core for 4 workers"
 
 
 def test_where_nothing_is_visible_nothing_is_wrong(tmp_path: Path) -> None:
