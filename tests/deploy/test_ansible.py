@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.deploy.test_proxies import find_program
 from tests.support.clock import block_until, scaled
 from tests.support.live import LiveServer, LiveServers
 from tests.support.namespaces import Network
+from tests.support.programs import find_program
 from tests.support.tree import REPOSITORY
 
 pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(600)]

@@ -1,7 +1,6 @@
 """A private view of the machine for some commands, which only root may make."""
 
 import os
-import shutil
 import subprocess
 import sys
 import sysconfig
@@ -13,6 +12,7 @@ from typing import Self
 
 import pytest
 
+from tests.support.programs import find_program
 from tests.support.tree import REPOSITORY
 
 _OWN_MOUNTS = ["unshare", "--mount", "--propagation", "private", "--", "sh", "-ec"]
@@ -137,16 +137,8 @@ class Network:
 
     def on(self, number: int, *command: str) -> list[str]:
         """Have a command run on a machine; 0 is the one in the middle."""
-        return [_find_ip(), "netns", "exec", self._names[number], *command]
-
-
-@cache
-def _find_ip() -> str:
-    found = shutil.which("ip", path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
-    if found is None:
-        pytest.skip("no ip")
-    return found
+        return [find_program("ip"), "netns", "exec", self._names[number], *command]
 
 
 def _ip(*words: str) -> None:
-    subprocess.run([_find_ip(), *words], check=True)
+    subprocess.run([find_program("ip"), *words], check=True)
