@@ -8,6 +8,7 @@ by the settings of this machine's pip; a clone of this repository in ``/srv``.
 
 import fcntl
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -32,7 +33,6 @@ COMMAND_S = 400.0
 
 _KEPT = REPOSITORY / "build/debian"
 _SITE = ["apt-get", "indextargets", "--format", "$(REPO_URI) $(CODENAME) $(COMPONENT)"]
-_PIP_SETTINGS = ("index-url", "extra-index-url", "trusted-host", "proxy")
 _CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 _MOUNTS = """
 root=$1
@@ -151,10 +151,10 @@ def _download(base: Path) -> None:
     environ = {"PATH": _PATH, "HOME": "/tmp", "LANG": "C.UTF-8"}
     for line in done.stdout.splitlines():
         name, _, value = line.partition("=")
-        setting = name.rpartition(".")[2]
-        if setting in _PIP_SETTINGS and "file:" not in value:
-            (word,) = shlex.split(value)
-            environ["PIP_" + setting.upper().replace("-", "_")] = word
+        (word,) = shlex.split(value)
+        if not re.match("(file:)?/", word):  # a path of this machine
+            setting = name.rpartition(".")[2].upper().replace("-", "_")
+            environ[f"PIP_{setting}"] = word
     for name in ("http_proxy", "https_proxy", "no_proxy"):
         if name in os.environ:
             environ[name] = os.environ[name]
