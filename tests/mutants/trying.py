@@ -31,7 +31,9 @@ from typing import NoReturn, TypeVar
 
 import pytest
 from _pytest.python import DirectParamFixtureDef
+from _pytest.tmpdir import tmppath_result_key
 from coverage import Coverage
+from coverage.exceptions import CoverageWarning
 
 from tests.mutants.making import Mutant, make_mutants
 from tests.mutants.typing_check import find_wrongly_typed
@@ -244,7 +246,10 @@ class _Trying:
                 failed.append(name)
             seconds[name] = time.monotonic() - begun_at
         coverage.stop()
-        data = coverage.get_data()
+        with warnings.catch_warnings():
+            # Nothing was reached of a module that has tables only.
+            warnings.simplefilter("ignore", CoverageWarning)
+            data = coverage.get_data()
         tests = {
             path: {
                 line: set(names) - {"", *failed}
@@ -365,6 +370,7 @@ def _passes(item: pytest.Item) -> bool:
     if arguments is not None:
         return _returns(item.obj, **arguments)
     item._initrequest()  # it may have run before
+    item.stash[tmppath_result_key] = {}  # what the report would leave to ``tmp_path``
     hooks = item.ihook
     passed = _returns(hooks.pytest_runtest_setup, item=item) and _returns(
         hooks.pytest_runtest_call, item=item
@@ -419,11 +425,14 @@ def _run_in_fork(function: Callable[[], _Result]) -> _Result:
             try:
                 pickle.dump(function(), file)
                 file.flush()
+                os._exit(0)
             except BaseException:
                 traceback.print_exc(file=sys.__stderr__)
             finally:
-                os._exit(0)
-        os.waitpid(pid, 0)
+                os._exit(1)
+        _, status = os.waitpid(pid, 0)
+        if status:
+            sys.exit(f"{function.__name__} has failed, status {status}")
         file.seek(0)
         found: _Result = pickle.load(file)
         return found

@@ -23,6 +23,7 @@ from blazeio_supervisor.sockets.address import (
         ("[::1]:65535", TcpAddress("::1", 65535), "http://[::1]:65535"),
         ("unix:/run/a.sock", UnixAddress("/run/a.sock"), "unix:/run/a.sock"),
         ("unix:a:b", UnixAddress("a:b"), "unix:a:b"),
+        ("unix:/" + "a" * 106, UnixAddress("/" + "a" * 106), "unix:/" + "a" * 106),
     ],
 )
 def test_an_address_is_read_and_shown(text: str, address: Address, shown: str) -> None:
@@ -34,7 +35,8 @@ def test_an_address_is_read_and_shown(text: str, address: Address, shown: str) -
     ("text", "hint"),
     [
         ("127.0.0.1", "write `127.0.0.1:8000` or `unix:/path`"),
-        ("::1:80", "in brackets"),
+        ("::1:80", "write an IPv6 address in brackets, `[::1]:8000`"),
+        ("[::1:80", "write an IPv6 address in brackets, `[::1]:8000`"),
         ("a:65536", "0 to 65535, not '65536'"),
         ("a:http", "0 to 65535, not 'http'"),
         ("a:", "0 to 65535, not ''"),
@@ -81,5 +83,18 @@ def test_what_is_spoken_may_stand_in_front(text: str, address: Address) -> None:
 
 
 def test_another_scheme_is_refused() -> None:
-    with pytest.raises(ValueError, match="ftp:// is neither http:// nor https://"):
-        parse_address("ftp://a:1")
+    for text in ("ftp://a:1", "http://ftp://a:1"):
+        with pytest.raises(
+            ValueError, match=r"^ftp:// is neither http:// nor https://"
+        ):
+            parse_address(text)
+
+
+def test_a_slash_at_the_end_of_an_url_is_left_out() -> None:
+    assert parse_address("http://a:80/") == TcpAddress("a", 80, "http")
+    assert parse_address("http://unix:/X/") == UnixAddress("/X", "http")
+
+
+def test_without_a_scheme_none_is_written() -> None:
+    assert format_address(TcpAddress("::1", 80)) == "[::1]:80"
+    assert format_address(UnixAddress("/run/s")) == "unix:/run/s"

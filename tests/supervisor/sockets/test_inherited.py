@@ -29,6 +29,13 @@ def test_it_is_owned_non_blocking_and_not_passed_on() -> None:
     assert not taken.is_stored
 
 
+def test_a_socket_without_a_path_is_known_by_its_name() -> None:
+    fd = open_fd(family=socket.AF_UNIX, address=f"\0blazeio-{os.getpid()}\0a")
+    (taken,) = take_inherited([(fd, "")])
+    taken.sock.close()
+    assert taken.place == UnixAddress(f"@blazeio-{os.getpid()}\0a")
+
+
 def test_a_unix_socket_is_known_by_its_path(tmp_path: Path) -> None:
     path = str(tmp_path / "s")
     (taken,) = take_inherited([(open_fd(family=socket.AF_UNIX, address=path), "")])
@@ -63,6 +70,7 @@ def test_what_is_no_listening_socket_is_named() -> None:
     with pytest.raises(UsageError, match=rf"descriptor {fd} \(web\) is not a socket"):
         take_inherited([(fd, "web")])
     os.close(fd)
-    sock = socket.socket()
-    with pytest.raises(UsageError, match="is not a listening stream socket"):
-        take_inherited([(sock.detach(), "")])
+    fd = socket.socket().detach()
+    said = f"^descriptor {fd} is not a listening stream socket$"
+    with pytest.raises(UsageError, match=said):
+        take_inherited([(fd, "")])

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from blazeio_supervisor.errors import BindError
+from blazeio_supervisor.sockets import listeners as module
 from blazeio_supervisor.sockets.address import TcpAddress, TcpEndpoint, UnixAddress
 from blazeio_supervisor.sockets.bind import (
     InheritedSocket,
@@ -122,6 +123,69 @@ def test_what_was_opened_of_a_name_is_closed_when_the_rest_fails(
     assert not listeners.is_bound
 
 
+def test_one_port_is_picked_for_all_addresses_of_a_name(
+    listeners: Listeners, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = [
+        TcpEndpoint(socket.AF_INET, host, 0)
+        for host in ("127.0.0.1", "127.0.0.2", "127.0.0.3")
+    ]
+    monkeypatch.setattr(module, "resolve", lambda _: found)
+    listeners.open(TCP)
+    assert [group.endpoint.host for group in listeners.groups] == [
+        endpoint.host for endpoint in found
+    ]
+    assert len({group.endpoint.port for group in listeners.groups}) == 1
+
+
+def test_each_address_has_the_port_that_it_asks_for(
+    listeners: Listeners, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (
+        open_first(TcpEndpoint(socket.AF_INET, "127.0.0.1", 0)) as one,
+        open_first(TcpEndpoint(socket.AF_INET, "127.0.0.2", 0)) as two,
+    ):
+        found = [
+            TcpEndpoint(socket.AF_INET, *sock.getsockname()) for sock in (one, two)
+        ]
+    monkeypatch.setattr(module, "resolve", lambda _: found)
+    listeners.open(TCP)
+    assert [group.endpoint for group in listeners.groups] == found
+
+
+def test_how_connections_are_spread_is_told(
+    listeners: Listeners, tmp_path: Path
+) -> None:
+    assert not listeners.is_bound
+    listeners.open(TCP)
+    assert listeners.is_bound
+    assert (listeners.has_own_queues, listeners.has_shared_queues) == (True, False)
+    listeners.open(UnixAddress(str(tmp_path / "s")))
+    assert (listeners.has_own_queues, listeners.has_shared_queues) == (True, True)
+    assert listeners.mode == "a queue per slot (unix: one shared queue)"
+    only = Listeners(1)
+    only.open(UnixAddress(str(tmp_path / "t")))
+    assert only.is_bound
+    assert (only.has_own_queues, only.has_shared_queues) == (False, True)
+    only.shut()
+
+
+def test_slots_without_a_queue_of_their_own_are_said(
+    listeners: Listeners, caplog: pytest.LogCaptureFixture
+) -> None:
+    with socket.socket() as sock:  # without SO_REUSEPORT nobody can join
+        sock.bind(("127.0.0.1", 0))
+        sock.listen()
+        place = TcpEndpoint(socket.AF_INET, *sock.getsockname())
+        listeners.inherit([InheritedSocket(sock, place, "", is_stored=True)])
+        listeners.open(TcpAddress(place.host, place.port))
+        assert (listeners.has_own_queues, listeners.has_shared_queues) == (False, True)
+        (said,) = caplog.records
+        assert said.levelname == "WARNING"
+        assert "event=queues_shared some slots share a queue" in caplog.text
+        listeners.shut()
+
+
 def test_an_unknown_host_cannot_be_bound(listeners: Listeners) -> None:
     with pytest.raises(BindError, match=r"cannot bind http://no-such\.invalid:80"):
         listeners.open(TcpAddress("no-such.invalid", 80))
@@ -214,6 +278,8 @@ def test_each_queue_has_the_length_that_was_asked_for() -> None:
 def test_a_unix_socket_has_the_mode_that_was_asked_for(tmp_path: Path) -> None:
     listeners = Listeners(1, unix_mode=0o600)
     listeners.open(UnixAddress(str(tmp_path / "s")))
+    listeners.open(UnixAddress(str(tmp_path / "s")))  # it is open
+    assert len(listeners.unix) == 1
     assert (tmp_path / "s").stat().st_mode & 0o777 == 0o600
     listeners.shut()
 

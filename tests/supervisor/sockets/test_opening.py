@@ -1,3 +1,4 @@
+import errno
 import os
 import re
 import socket
@@ -6,14 +7,17 @@ from pathlib import Path
 import pytest
 
 from blazeio_supervisor.errors import BindError, ExitCode
+from blazeio_supervisor.sockets import bind
 from blazeio_supervisor.sockets.address import TcpEndpoint, UnixAddress
 from blazeio_supervisor.sockets.bind import (
     AddressInUseError,
+    _explain,
     identify_path,
     open_first,
     open_sibling,
     open_unix,
 )
+from blazeio_supervisor.sockets.port_owner import PortOwner
 
 ANY_PORT = TcpEndpoint(socket.AF_INET, "127.0.0.1", 0)
 
@@ -70,6 +74,43 @@ def test_an_address_of_another_machine_is_refused_with_the_reason() -> None:
         open_first(TcpEndpoint(socket.AF_INET, "192.0.2.1", 0))
 
 
+@pytest.mark.parametrize(
+    ("number", "port", "said"),
+    [
+        (errno.EACCES, 1023, ": no; a port below 1024 needs CAP_NET_BIND_SERVICE"),
+        (errno.EACCES, 1024, ": no"),
+        (errno.EPERM, 80, ": no"),
+        (
+            errno.EADDRNOTAVAIL,
+            80,
+            ": no; no interface of this machine has that address",
+        ),
+    ],
+)
+def test_the_error_says_what_to_do(number: int, port: int, said: str) -> None:
+    error = _explain(
+        TcpEndpoint(socket.AF_INET, "127.0.0.1", port), OSError(number, "no")
+    )
+    assert str(error) == f"cannot bind http://127.0.0.1:{port}{said}"
+
+
+@pytest.mark.parametrize(
+    ("holders", "who"),
+    [
+        ([], "by a process of another user"),
+        ([PortOwner(7, "a")], "by pid 7 (a)"),
+        ([PortOwner(7, "a"), PortOwner(8, "b")], "by pid 7 (a), pid 8 (b)"),
+    ],
+)
+def test_the_error_names_all_that_can_be_seen(
+    monkeypatch: pytest.MonkeyPatch, holders: list[PortOwner], who: str
+) -> None:
+    monkeypatch.setattr(bind, "find_holders", lambda _: holders)
+    endpoint = TcpEndpoint(socket.AF_INET, "127.0.0.1", 80)
+    error = _explain(endpoint, OSError(errno.EADDRINUSE, "taken"))
+    assert str(error) == f"http://127.0.0.1:80 is in use {who}"
+
+
 @pytest.fixture
 def address(tmp_path: Path) -> UnixAddress:
     return UnixAddress(str(tmp_path / "s"))
@@ -77,6 +118,7 @@ def address(tmp_path: Path) -> UnixAddress:
 
 def test_a_unix_socket_answers_everybody(address: UnixAddress) -> None:
     with open_unix(address) as sock:
+        assert not sock.getblocking()
         assert os.stat(address.path).st_mode & 0o777 == 0o666
         with socket.socket(socket.AF_UNIX) as client:
             client.connect(address.path)
@@ -108,8 +150,9 @@ def test_a_stale_unix_socket_is_replaced(address: UnixAddress) -> None:
 
 def test_a_living_unix_socket_is_refused_with_its_pid(address: UnixAddress) -> None:
     with open_unix(address):
-        with pytest.raises(AddressInUseError, match=f"pid {os.getpid()} "):
+        with pytest.raises(AddressInUseError, match=f"pid {os.getpid()} ") as caught:
             open_unix(address)
+        assert caught.value.pid == os.getpid()
         assert os.path.exists(address.path)
 
 
@@ -120,8 +163,10 @@ def test_a_living_unix_socket_with_a_full_queue_is_refused(
         busy.bind(address.path)
         busy.listen(0)
         one.connect(address.path)
-        with pytest.raises(AddressInUseError, match="queue is full"):
+        said = f"^{address} is in use by a process whose queue is full$"
+        with pytest.raises(AddressInUseError, match=said) as caught:
             open_unix(address)
+        assert caught.value.pid == 0
 
 
 def test_a_file_that_is_no_socket_is_never_removed(address: UnixAddress) -> None:

@@ -58,6 +58,21 @@ def test_of_a_family_that_shares_the_socket_the_head_is_named() -> None:
     assert holder.pid == os.getpid()
 
 
+def test_who_is_hidden_hides_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = str(os.getpid())
+
+    def list_some(path: str) -> list[str]:
+        if path == "/proc/1/fd":
+            raise PermissionError(path)
+        return ["1", "self", own] if path == "/proc" else list_all(path)
+
+    list_all = os.listdir
+    with listen(socket.AF_INET, "127.0.0.1") as sock:
+        monkeypatch.setattr(os, "listdir", list_some)
+        endpoint = TcpEndpoint(socket.AF_INET, "127.0.0.1", sock.getsockname()[1])
+        assert [each.pid for each in find_holders(endpoint)] == [os.getpid()]
+
+
 def test_a_process_is_named_by_its_command_line() -> None:
     child = os.posix_spawn("/bin/sleep", ["sleep", "60"], os.environ)
     block_until(lambda: str(describe_holder(child)) == f"pid {child} (sleep 60)")

@@ -3,8 +3,9 @@ from pathlib import Path
 
 import pytest
 
+from blazeio_supervisor.sockets import repair
 from blazeio_supervisor.sockets.address import TcpAddress, UnixAddress
-from blazeio_supervisor.sockets.listeners import Listeners
+from blazeio_supervisor.sockets.listeners import Listeners, TcpGroup
 from blazeio_supervisor.sockets.repair import find_dead, renew
 from blazeio_supervisor.sockets.reuseport import (
     drop_handshakes,
@@ -93,6 +94,25 @@ def test_a_port_that_somebody_has_taken_meanwhile_is_a_failure() -> None:
     assert not renewed
     assert failures == [f"http://127.0.0.1:{endpoint.port}: Address already in use"]
     assert len(renew(listeners, BACKLOG)[0]) == 1
+    listeners.shut()
+
+
+def test_one_that_cannot_listen_again_holds_up_no_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    listeners = open_listeners(3)
+    shut(listeners, 0, 1)
+
+    def fail_first(group: TcpGroup, at: int, backlog: int) -> None:
+        if at == 0:
+            raise OSError(1, "not this one")
+        listen_again(group, at, backlog)
+
+    listen_again = repair._listen_again
+    monkeypatch.setattr(repair, "_listen_again", fail_first)
+    renewed, failures = renew(listeners, BACKLOG)
+    assert [each.slots for each in renewed] == [frozenset([1])]
+    assert [each.partition(": ")[2] for each in failures] == ["not this one"]
     listeners.shut()
 
 

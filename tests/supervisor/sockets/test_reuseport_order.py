@@ -9,7 +9,7 @@ from blazeio_supervisor.sockets.listeners import Listeners
 from blazeio_supervisor.sockets.reuseport import pick_always, sort_by_order, steer
 
 
-@pytest.fixture(params=["127.0.0.1", "0.0.0.0", "::1", "::"])
+@pytest.fixture(params=["127.0.0.1", "127.0.0.2", "0.0.0.0", "::1", "::"])
 def group(request: pytest.FixtureRequest) -> Iterator[list[socket.socket]]:
     listeners = Listeners(5)
     listeners.open(TcpAddress(request.param, 0))

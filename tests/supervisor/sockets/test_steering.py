@@ -1,3 +1,5 @@
+import pytest
+
 from blazeio_supervisor.sockets.address import TcpAddress
 from blazeio_supervisor.sockets.listeners import Listeners, Steerer, fold
 from blazeio_supervisor.sockets.reuseport import draw_evenly
@@ -14,6 +16,51 @@ def test_a_steerer_is_active_once_the_kernel_has_taken_weights() -> None:
     steerer.apply(listeners, (1, 0))
     assert steerer.is_active
     assert count_connections(listeners.groups[0].sockets, 20) == [20, 0]
+    listeners.shut()
+
+
+def test_what_cannot_be_steered_is_left_to_the_kernel() -> None:
+    listeners = Listeners(2)
+    listeners.open(TcpAddress("127.0.0.1", 0))
+    (group,) = listeners.groups
+    steerer = Steerer()
+    steerer.apply(listeners, (1,))
+    group.is_ordered = False
+    steerer.apply(listeners, (1, 0))
+    steerer.is_refused, group.is_ordered = True, True
+    steerer.apply(listeners, (1, 0))
+    listeners.shut()
+    alone = Listeners(1)
+    alone.open(TcpAddress("127.0.0.1", 0))
+    last = Steerer()
+    last.apply(alone, (1, 0))
+    alone.shut()
+    assert not steerer.is_active
+    assert last == Steerer(weights=(1, 0))
+
+
+def test_a_kernel_that_refuses_is_asked_once(caplog: pytest.LogCaptureFixture) -> None:
+    listeners = Listeners(2)
+    listeners.open(TcpAddress("127.0.0.1", 0))
+    steerer = Steerer(is_active=True)
+    listeners.groups[0].sockets[0].close()
+    with caplog.at_level("INFO", "blazeio"):
+        steerer.apply(listeners, (1, 0))
+        steerer.apply(listeners, (1, 0))
+    assert (steerer.is_active, steerer.is_refused) == (False, True)
+    said = "event=not_steered the kernel shares out connections evenly: Bad file"
+    assert caplog.text.count(said) == 1
+    listeners.groups[0].sockets[1].close()
+
+
+def test_once_nobody_knows_the_order_the_kernel_draws() -> None:
+    listeners = Listeners(2)
+    listeners.open(TcpAddress("127.0.0.1", 0))
+    steerer = Steerer()
+    steerer.apply(listeners, (1, 0))
+    listeners.groups[0].is_ordered = False
+    steerer.apply_again(listeners)
+    assert min(count_connections(listeners.groups[0].sockets, 100)) > 0
     listeners.shut()
 
 

@@ -5,7 +5,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from blazeio_supervisor.sockets.reuseport import drop_handshakes, stop_handshakes
+from blazeio_supervisor.sockets.reuseport import (
+    begin_handshakes,
+    drop_handshakes,
+    stop_handshakes,
+)
 from tests.support.clock import block_until, scaled
 
 
@@ -43,6 +47,44 @@ def test_of_a_group_each_socket_refuses(listener: socket.socket) -> None:
         for _ in range(20):
             with pytest.raises(ConnectionRefusedError):
                 connect(listener)
+
+
+def has_filter(sock: socket.socket) -> bool:
+    return bool(sock.getsockopt(socket.SOL_SOCKET, 26, 100))  # SO_GET_FILTER
+
+
+def is_bound_to_device(sock: socket.socket) -> bool:
+    return bool(sock.getsockopt(socket.SOL_SOCKET, 62))  # SO_BINDTOIFINDEX
+
+
+def test_a_listener_has_its_device_until_handshakes_begin(
+    listener: socket.socket,
+) -> None:
+    stop_handshakes(listener)
+    assert is_bound_to_device(listener)
+    assert not has_filter(listener)
+    begin_handshakes(listener)
+    assert not is_bound_to_device(listener)
+    connect(listener).close()
+
+
+def test_a_listener_has_the_filter_until_handshakes_begin(
+    listener: socket.socket,
+) -> None:
+    begin_handshakes(listener)  # there was none
+    drop_handshakes(listener)
+    assert has_filter(listener)
+    begin_handshakes(listener)
+    assert not has_filter(listener)
+
+
+def test_a_unix_socket_has_no_handshakes() -> None:
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.bind("")
+        sock.listen()
+        stop_handshakes(sock)
+        assert not has_filter(sock)
+        assert not is_bound_to_device(sock)
 
 
 @pytest.mark.slow

@@ -1,3 +1,4 @@
+import contextlib
 import socket
 from collections.abc import Iterator
 
@@ -14,6 +15,7 @@ from blazeio_supervisor.sockets.listeners import (
     inherit_group,
     open_group,
 )
+from blazeio_supervisor.sockets.reuseport import read_queue
 
 ANY = TcpEndpoint(socket.AF_INET, "127.0.0.1", 0)
 
@@ -49,6 +51,32 @@ def test_what_is_kept_is_lent_and_what_is_added_is_our_own(group: TcpGroup) -> N
     ]
     assert kept.own == kept.sockets[3:]
     kept.own[0].close()
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_sockets_that_come_in_another_order_are_sorted(count: int) -> None:
+    group = open_group(ANY, count)
+    kept = inherit_group(group.endpoint, group.sockets[::-1], is_fixed=True)
+    assert (kept.sockets, kept.is_ordered, kept.is_fixed) == (group.sockets, True, True)
+    for sock in group.sockets:
+        sock.close()
+
+
+def test_nothing_connects_to_a_socket_that_is_alone() -> None:
+    with open_first(ANY) as sock:
+        inherit_group(ANY, [sock], is_fixed=True)
+        queue = read_queue(sock)
+        assert queue is not None
+        assert queue.length == 0
+
+
+def test_one_that_was_lost_before_hides_no_other() -> None:
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(4)]
+        group = TcpGroup(ANY, sockets, ranks=[1, 2, 3])
+        group.note_lost([0, 2])
+        assert group.ranks == [1, 3]
+        assert not group.is_ordered
 
 
 def test_to_what_somebody_else_has_opened_nothing_is_added() -> None:
