@@ -2,4 +2,113 @@
 
 from tests.mutants.explanation import Explained
 
-SOCKETS: tuple[Explained, ...] = ()
+_SOCKETS = "supervisor/blazeio_supervisor/sockets"
+SOCKETS: tuple[Explained, ...] = (
+    Explained(
+        "a name stands for one address of each kind of socket, and each is kept once",
+        *(f"{_SOCKETS}/address.py", "resolve", ("-*type=socket.SOCK_STREAM,",)),
+    ),
+    Explained(
+        "an option is set by any number but 0",
+        f"{_SOCKETS}/bind.py",
+        "*",
+        (
+            "sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 2)",
+            "sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 2)",
+            "sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 2)",
+        ),
+    ),
+    Explained(
+        "a socket is one of streams where nothing is said",
+        f"{_SOCKETS}/bind.py",
+        "_make_tcp",
+        ("sock = socket.socket(family, )",),
+    ),
+    Explained(
+        "a socket is one of streams where nothing is said; SOCK_STREAM is AF_UNIX, 1",
+        f"{_SOCKETS}/bind.py",
+        "_bind_unix",
+        (
+            "sock = socket.socket(socket.SOCK_STREAM)",
+            "sock = socket.socket(socket.AF_UNIX, )",
+        ),
+    ),
+    Explained(
+        "who is asked for no socket finds nobody",
+        *(f"{_SOCKETS}/port_owner.py", "find_holders", ("*(inodes) or True *",)),
+    ),
+    Explained(
+        "there is one colon",
+        f"{_SOCKETS}/port_owner.py",
+        "*",
+        ('digits, _, port = local.rpartition(":")',),
+    ),
+    Explained(
+        "where the kernel has no table of the one family it has none of the other",
+        *(f"{_SOCKETS}/port_owner.py", "_find_listening_inodes", ("break",)),
+    ),
+    Explained(
+        "poll tells of a listener that is shut down whatever it is asked for, and of "
+        "nothing else",
+        f"{_SOCKETS}/repair.py",
+        "find_dead",
+        (
+            "poller.register(sock, )",
+            "* in poller.poll(0) if events | _DEAD]",
+        ),
+    ),
+    Explained(
+        "it waits for a thousandth of a second",
+        f"{_SOCKETS}/repair.py",
+        "find_dead",
+        ("* in poller.poll(1) if events & _DEAD]",),
+    ),
+    Explained(
+        "only a comparison jumps",
+        f"{_SOCKETS}/reuseport.py",
+        "make_program",
+        (
+            "(_LOAD_WORD, *",
+            "(_MODULO, *",
+            "program.append((_RETURN, 1, 0, *",
+            "program.append((_RETURN, 0, 1, *",
+        ),
+    ),
+    Explained(
+        "only a comparison jumps",
+        f"{_SOCKETS}/reuseport.py",
+        "pick_always",
+        ("* [(_RETURN, 1, 0, index)])", "* [(_RETURN, 0, 1, index)])"),
+    ),
+    Explained(
+        "any member of a group stands for all of it",
+        f"{_SOCKETS}/*.py",
+        "*",
+        (
+            "draw_evenly(group[1])",
+            "draw_evenly(group.sockets[1])",
+            "draw_evenly(sockets[1])",
+            "pick_always(sockets[1], index)",
+            "host, port = sockets[1].getsockname()[:2]",
+        ),
+    ),
+    Explained(
+        "what is detached is detached, whatever the number",
+        f"{_SOCKETS}/reuseport.py",
+        "*",
+        (
+            "*.setsockopt(socket.SOL_SOCKET, _SO_DETACH_REUSEPORT_BPF, 1)",
+            "*.setsockopt(socket.SOL_SOCKET, _SO_DETACH_FILTER, 1)",
+        ),
+    ),
+    Explained(
+        "both have one for each queue",
+        f"{_SOCKETS}/reuseport.py",
+        "*",
+        ("* for each in queues), *", "* in zip(sockets, before, *"),
+    ),
+    Explained(
+        "its text is read by nobody: the order is not known then",
+        *(f"{_SOCKETS}/reuseport.py", "_count_queued", ("raise OSError(*",)),
+    ),
+)
