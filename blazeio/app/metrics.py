@@ -31,6 +31,8 @@ from blazeio.errors import ConfigurationError
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
+    from blazeio.app.exposition import ExposedFamily
+
 SeriesT = TypeVar("SeriesT", bound=Series)
 
 Labels = Iterable[str] | Mapping[str, Iterable[str] | None]
@@ -370,12 +372,23 @@ class AppMetrics:
         Under a supervisor that is one worker of several: ``--metrics-bind`` shows all
         of them.
         """
-        from blazeio.app.exposition import make_family
+        from prometheus_client.core import Metric
 
-        return [make_family(*each) for each in self.table.read()]
+        found = []
+        for family in self._expose():
+            metric = Metric(family.name, family.help, family.kind)
+            for sample in family.samples:
+                metric.add_sample(sample.name, sample.labels, sample.value)
+            found.append(metric)
+        return found
 
     def text(self) -> bytes:
         """Return the same as Prometheus reads it."""
         from blazeio.app.exposition import write_families
 
-        return write_families(self.families())
+        return write_families(self._expose())
+
+    def _expose(self) -> "list[ExposedFamily]":
+        from blazeio.app.exposition import make_family
+
+        return [make_family(*each) for each in self.table.read()]

@@ -13,6 +13,7 @@ from typing import Any, cast
 
 import msgspec
 
+from blazeio.app.exposition import CONTENT_TYPE
 from blazeio.app.request import Request
 from blazeio.protocol.request import BlazeioServerProtocol
 from blazeio_supervisor.config.processes import WORKER_LIMIT
@@ -31,7 +32,7 @@ from blazeio_supervisor.log.events import EventRecord
 from blazeio_supervisor.log.formats import encode_json
 from blazeio_supervisor.master.dashboard import ask_stacks, describe_dashboard
 from blazeio_supervisor.master.guarded_server import Lasting, RefusedError, show
-from blazeio_supervisor.master.metrics import CONTENT_TYPE, Exposition
+from blazeio_supervisor.master.metrics import Exposition
 from blazeio_supervisor.master.reloads import ReloadOutcome
 from blazeio_supervisor.master.status import (
     ServiceState,

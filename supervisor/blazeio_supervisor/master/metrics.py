@@ -9,22 +9,22 @@ import asyncio
 import platform
 import socket
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from itertools import accumulate
 
 import msgspec
-from prometheus_client.core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    HistogramMetricFamily,
-    InfoMetricFamily,
-    Metric,
-)
-from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
-from prometheus_client.registry import Collector
 
 from blazeio.app.app import App
-from blazeio.app.exposition import make_family
+from blazeio.app.exposition import (
+    CONTENT_TYPE,
+    ExposedFamily,
+    counter,
+    gauge,
+    histogram,
+    info,
+    make_family,
+    write_families,
+)
 from blazeio.protocol.request import BlazeioServerProtocol
 from blazeio_supervisor.errors import BindError
 from blazeio_supervisor.files import remove
@@ -79,7 +79,7 @@ that Prometheus sees the first one as an increase; others, as they come to happe
 """
 
 
-def list_families(service: ServiceState) -> Iterator[Metric]:
+def list_families(service: ServiceState) -> Iterator[ExposedFamily]:
     """Yield every metric as it is now."""
     snapshot = service.planner.snapshot()
     tallies = service.readings.read_tallies()
@@ -93,9 +93,9 @@ def list_families(service: ServiceState) -> Iterator[Metric]:
     yield from _list_app(service.readings.read_app())
 
 
-def _describe(service: ServiceState, snapshot: Snapshot) -> Iterator[Metric]:
+def _describe(service: ServiceState, snapshot: Snapshot) -> Iterator[ExposedFamily]:
     settings = service.settings
-    yield InfoMetricFamily(
+    yield info(
         "blazeio",
         "The service and what it runs on.",
         {
@@ -118,58 +118,58 @@ def _describe(service: ServiceState, snapshot: Snapshot) -> Iterator[Metric]:
         ("workers_wanted", "How many slots shall serve.", snapshot.wanted_count),
         ("workers_serving", "How many slots serve.", snapshot.serving_count),
     ):
-        yield GaugeMetricFamily(f"blazeio_{name}", text, round(value))
+        yield gauge(f"blazeio_{name}", text, round(value))
 
 
-def _list_requests(tally: Tally) -> Iterator[Metric]:
-    requests = CounterMetricFamily(
+def _list_requests(tally: Tally) -> Iterator[ExposedFamily]:
+    requests = counter(
         "blazeio_requests",
         "Requests that are over, by status class; none: the client was gone before "
         "an answer began.",
         labels=["status"],
     )
-    duration = HistogramMetricFamily(
+    duration = histogram(
         "blazeio_request_duration_seconds",
         "From the head of a request to the end of its response.",
         labels=["status"],
     )
     for status in STATUS_CLASSES:
         latency = tally.latency(status)
-        requests.add_metric([status], latency.count)
-        duration.add_metric([status], _accumulate(latency), latency.total_s)
+        requests.add([status], latency.count)
+        duration.add_histogram([status], _accumulate(latency), latency.total_s)
     yield requests
     yield duration
-    yield CounterMetricFamily(
+    yield counter(
         "blazeio_http2_requests",
         "Requests begun that came by HTTP/2; all others by HTTP/1.",
         tally.http2_requests,
     )
-    yield CounterMetricFamily(
+    yield counter(
         "blazeio_request_content_bytes",
         "Octets of content received; heads and framing not counted.",
         tally.request_bytes,
     )
-    yield CounterMetricFamily(
+    yield counter(
         "blazeio_response_content_bytes",
         "Octets of content sent; heads and framing not counted.",
         tally.response_bytes,
     )
-    yield HistogramMetricFamily(
+    lag = histogram(
         "blazeio_loop_lag_seconds",
         "How late the event loops ran, looked at 20 times a second in each worker.",
-        _accumulate(tally.lag),
-        tally.lag.total_s,
     )
+    lag.add_histogram((), _accumulate(tally.lag), tally.lag.total_s)
+    yield lag
 
 
-def _accumulate(histogram: Histogram) -> list[tuple[str, float]]:
+def _accumulate(counted: Histogram) -> list[tuple[str, float]]:
     """Return cumulative buckets, as Prometheus has them."""
-    ends = [*map(str, histogram.bounds_s[:-1]), "+Inf"]
-    return list(zip(ends, accumulate(histogram.counts), strict=True))
+    ends = [*map(str, counted.bounds_s[:-1]), "+Inf"]
+    return list(zip(ends, accumulate(counted.counts), strict=True))
 
 
-def _list_changes(counts: Mapping[tuple[str, str], int]) -> Iterator[Metric]:
-    respawns = CounterMetricFamily(
+def _list_changes(counts: Mapping[tuple[str, str], int]) -> Iterator[ExposedFamily]:
+    respawns = counter(
         "blazeio_respawns",
         "Workers that died (SIGKILL, exit_3), were late (blocked; late: not ready in "
         "time), violated the internal protocol (misbehaved), or were replaced though "
@@ -181,26 +181,26 @@ def _list_changes(counts: Mapping[tuple[str, str], int]) -> Iterator[Metric]:
         if event in ("worker_failed", "recycling"):
             by_reason[reason] = by_reason.get(reason, 0) + count
     for reason, count in by_reason.items():
-        respawns.add_metric([reason], count)
+        respawns.add([reason], count)
     yield respawns
-    reloads = CounterMetricFamily(
+    reloads = counter(
         "blazeio_reloads",
         "Orders to reload that are over: ok, failed, superseded.",
         labels=["result"],
     )
     for event, result in RESULTS.items():
-        reloads.add_metric([result], counts.get((event, ""), 0))
+        reloads.add([result], counts.get((event, ""), 0))
     yield reloads
-    faults = CounterMetricFamily(
+    faults = counter(
         "blazeio_faults",
         "Turns of the supervisor that failed by a fault of its own, each an event with "
         "its traceback; there should be none.",
         labels=["event"],
     )
     for event in FAULTS:
-        faults.add_metric([event], counts.get((event, ""), 0))
+        faults.add([event], counts.get((event, ""), 0))
     yield faults
-    yield CounterMetricFamily(
+    yield counter(
         "blazeio_adoptions",
         "Times that a worker began to take the queue of a slot that did not serve.",
         counts.get(("adopted", ""), 0),
@@ -209,58 +209,54 @@ def _list_changes(counts: Mapping[tuple[str, str], int]) -> Iterator[Metric]:
 
 def _list_slots(
     service: ServiceState, snapshot: Snapshot, tallies: Mapping[int, Tally]
-) -> Iterator[Metric]:
-    requests = CounterMetricFamily(
-        "blazeio_slot_requests", "Requests begun.", labels=["slot"]
-    )
-    length = GaugeMetricFamily(
+) -> Iterator[ExposedFamily]:
+    requests = counter("blazeio_slot_requests", "Requests begun.", labels=["slot"])
+    length = gauge(
         "blazeio_accept_queue_length",
         "Connections that wait to be accepted; of TCP addresses, since the kernel does "
         "not count them for unix sockets.",
         labels=["slot"],
     )
-    limit = GaugeMetricFamily(
+    limit = gauge(
         "blazeio_accept_queue_limit",
         "When so many wait, new ones are turned away.",
         labels=["slot"],
     )
     for slot in snapshot.slots:
         labels = [str(slot.index)]
-        requests.add_metric(labels, tallies.get(slot.index, Tally()).requests)
+        requests.add(labels, tallies.get(slot.index, Tally()).requests)
         queue = service.listeners.queue_of(slot.index)
         if queue is not None:
-            length.add_metric(labels, queue.length)
-            limit.add_metric(labels, queue.limit)
+            length.add(labels, queue.length)
+            limit.add(labels, queue.limit)
     yield requests
     yield length
     yield limit
 
 
-def _list_workers(service: ServiceState, snapshot: Snapshot) -> Iterator[Metric]:
-    in_flight = GaugeMetricFamily(
+def _list_workers(service: ServiceState, snapshot: Snapshot) -> Iterator[ExposedFamily]:
+    in_flight = gauge(
         "blazeio_requests_in_flight", "Requests being served.", labels=["slot"]
     )
-    connections = GaugeMetricFamily(
-        "blazeio_connections", "Open connections.", labels=["slot"]
-    )
-    background = GaugeMetricFamily(
+    connections = gauge("blazeio_connections", "Open connections.", labels=["slot"])
+    background = gauge(
         "blazeio_requests_background",
         "Of requests_in_flight, those that are answered and run on: work of ASGI and "
         "WSGI apps after the response.",
         labels=["slot"],
     )
-    threads = GaugeMetricFamily(
+    threads = gauge(
         "blazeio_threads",
         "Threads of WSGI apps. busy: at work; idle: there may be so many more. No "
         "sample where no such app is served.",
         labels=["slot", "state"],
     )
-    waiting = GaugeMetricFamily(
+    waiting = gauge(
         "blazeio_requests_waiting",
         "Requests that wait for a thread. No sample where no WSGI app is served.",
         labels=["slot"],
     )
-    memory = GaugeMetricFamily(
+    memory = gauge(
         "blazeio_memory_bytes",
         "rss: resident; pss: with its share of what several have; uss: what the end "
         "of the workers would give back.",
@@ -269,16 +265,16 @@ def _list_workers(service: ServiceState, snapshot: Snapshot) -> Iterator[Metric]
     for slot in range(len(snapshot.slots)):
         workers = [each.worker for each in snapshot.workers if each.slot == slot]
         rows = [row for w in workers if (row := service.readings.read_row(w))]
-        in_flight.add_metric([str(slot)], sum(row.in_flight for row in rows))
-        connections.add_metric([str(slot)], sum(row.connections for row in rows))
-        background.add_metric([str(slot)], sum(row.background for row in rows))
+        in_flight.add([str(slot)], sum(row.in_flight for row in rows))
+        connections.add([str(slot)], sum(row.connections for row in rows))
+        background.add([str(slot)], sum(row.background for row in rows))
         loads = [row.threads for row in rows if row.threads.count]
         if loads:
             busy = sum(load.busy for load in loads)
             idle = sum(load.count for load in loads) - busy
-            threads.add_metric([str(slot), "busy"], busy)
-            threads.add_metric([str(slot), "idle"], max(0, idle))
-            waiting.add_metric([str(slot)], sum(load.waiting for load in loads))
+            threads.add([str(slot), "busy"], busy)
+            threads.add([str(slot), "idle"], max(0, idle))
+            waiting.add([str(slot)], sum(load.waiting for load in loads))
         sizes = [m for w in workers if (m := service.readings.recall_memory(w))]
         for kind, values in (
             ("rss", [each.resident_bytes for each in sizes]),
@@ -286,7 +282,7 @@ def _list_workers(service: ServiceState, snapshot: Snapshot) -> Iterator[Metric]
             ("uss", [each.own_bytes for each in sizes]),
         ):
             if values:
-                memory.add_metric([str(slot), kind], sum(values))
+                memory.add([str(slot), kind], sum(values))
     yield in_flight
     yield background
     yield connections
@@ -295,49 +291,47 @@ def _list_workers(service: ServiceState, snapshot: Snapshot) -> Iterator[Metric]
     yield memory
 
 
-def _list_tasks(service: ServiceState, snapshot: Snapshot) -> Iterator[Metric]:
-    runs = CounterMetricFamily(
+def _list_tasks(service: ServiceState, snapshot: Snapshot) -> Iterator[ExposedFamily]:
+    runs = counter(
         "blazeio_task_runs", "Runs of a task that runs once.", labels=["task"]
     )
-    failures = CounterMetricFamily(
+    failures = counter(
         "blazeio_task_failures", "Runs of it that have raised.", labels=["task"]
     )
-    running = GaugeMetricFamily(
-        "blazeio_task_running", "1: it runs now.", labels=["task"]
-    )
-    began = GaugeMetricFamily(
+    running = gauge("blazeio_task_running", "1: it runs now.", labels=["task"])
+    began = gauge(
         "blazeio_task_last_run_time_seconds",
         "When its last run began, Unix time; 0 before the first.",
         labels=["task"],
     )
     living = {worker.worker for worker in snapshot.workers}
     for name, run in service.task_runs.by_name.items():
-        runs.add_metric([name], run.count)
-        failures.add_metric([name], run.failures)
-        running.add_metric([name], run.is_running(living))
-        began.add_metric([name], run.began_at if run.count else 0.0)
+        runs.add([name], run.count)
+        failures.add([name], run.failures)
+        running.add([name], run.is_running(living))
+        began.add([name], run.began_at if run.count else 0.0)
     yield from (runs, failures, running, began)
 
 
-def _list_broadcasts(counts: BroadcastCounts) -> Iterator[Metric]:
-    yield CounterMetricFamily(
+def _list_broadcasts(counts: BroadcastCounts) -> Iterator[ExposedFamily]:
+    yield counter(
         "blazeio_broadcasts",
         "Messages that apps have sent to all workers.",
         counts.messages,
     )
-    deliveries = CounterMetricFamily(
+    deliveries = counter(
         "blazeio_broadcast_deliveries",
         "What became of them, each counted for each other worker: sent; dropped: over "
         "a budget, or the worker did not read.",
         labels=["result"],
     )
-    deliveries.add_metric(["sent"], counts.delivered)
-    deliveries.add_metric(["dropped"], counts.dropped)
+    deliveries.add(["sent"], counts.delivered)
+    deliveries.add(["dropped"], counts.dropped)
     yield deliveries
 
 
-def _list_app(totals: AppTotals) -> Iterator[Metric]:
-    yield CounterMetricFamily(
+def _list_app(totals: AppTotals) -> Iterator[ExposedFamily]:
+    yield counter(
         "blazeio_app_series_dropped",
         "Series of the app's own metrics whose workers are dead, and which had no room "
         "among the sums; there should be none.",
@@ -351,19 +345,13 @@ def _list_app(totals: AppTotals) -> Iterator[Metric]:
         yield make_family(family, total.series)
 
 
-# The figures as text, by prometheus-client; only its format is used.
-#
-# Its registries are not: nothing is kept, each text is made of what is there.
-
-
-CONTENT_TYPE = CONTENT_TYPE_LATEST
 FRESH_FOR_S = 1.0
-"""A text is given out for so long: with 256 slots it takes 20 ms of the master's loop
-to write one."""
+"""Who asks again meanwhile gets the same text: with 256 slots one takes 20 ms of
+the master's loop."""
 
 
-class Exposition(Collector):
-    """Writes the text that Prometheus reads.
+class Exposition:
+    """The figures as text; nothing is kept, each is made of what is there.
 
     Args:
         service: What is measured.
@@ -374,22 +362,20 @@ class Exposition(Collector):
         self._text = b""
         self._made_at = -FRESH_FOR_S
 
-    def collect(self) -> Iterable[Metric]:
-        """Yield every metric; called by ``generate_latest``."""
-        for family in list_families(self._service):
-            family.documentation = escape_line(family.documentation)
-            family.samples = [
-                sample._replace(labels=escape_answer(sample.labels))
-                for sample in family.samples
-            ]
-            yield family
-
     def write(self) -> bytes:
         """Return the text, at most ``FRESH_FOR_S`` old."""
         now = time.monotonic()
         if now >= self._made_at + FRESH_FOR_S:
-            self._text, self._made_at = generate_latest(self), now
+            self._text = write_families(map(_escape, list_families(self._service)))
+            self._made_at = now
         return self._text
+
+
+def _escape(family: ExposedFamily) -> ExposedFamily:
+    family.help = escape_line(family.help)
+    for sample in family.samples:
+        sample.labels = escape_answer(sample.labels)
+    return family
 
 
 # ``--metrics-bind``: ``/metrics``, ``/livez`` and ``/readyz``, for anybody who asks.

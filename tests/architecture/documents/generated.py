@@ -13,8 +13,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import click
-from prometheus_client.core import Metric
 
+from blazeio.app.exposition import ExposedFamily
 from blazeio.limits import Limits
 from blazeio_supervisor.cli.verbs import list_verbs
 from blazeio_supervisor.config.http import WorkerLimits, format_default
@@ -145,20 +145,15 @@ def make_metric_rows() -> Iterator[str]:
     """Make the table of the metrics."""
     yield from make_table("metric", "type", "labels", "meaning")
     for family in asyncio.run(measure()):
-        ending = {"counter": "_total", "info": "_info"}.get(family.type, "")
-        # Without a worker some have no sample, which would name the labels.
-        labels: Iterable[str] = getattr(family, "_labelnames", ())
-        if family.type == "info":
-            labels = family.samples[0].labels
         yield make_row(
-            f"`{family.name}{ending}`",
-            family.type,
-            " ".join(f"`{label}`" for label in labels),
-            family.documentation,
+            f"`{family.full_name}`",
+            family.kind,
+            " ".join(f"`{label}`" for label in family.label_names),
+            family.help,
         )
 
 
-async def measure() -> list[Metric]:
+async def measure() -> list[ExposedFamily]:
     """Measure a service whose parts are there, without any processes."""
     with tempfile.TemporaryDirectory() as folder:
         harness = MasterHarness(Path(folder))
