@@ -1,9 +1,10 @@
 """The command that serves an app, and the verb ``check``: both have its options."""
 
+import contextlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,7 +12,7 @@ from blazeio_supervisor.cli.verbs import CONTEXT_SETTINGS, check_app_word, list_
 from blazeio_supervisor.config.command_line import PROGRAM
 from blazeio_supervisor.config.environment import find_environment
 from blazeio_supervisor.config.live_settings import LiveSettings
-from blazeio_supervisor.config.settings import SECTIONS
+from blazeio_supervisor.config.settings import SECTIONS, Settings
 from blazeio_supervisor.config.sources import (
     NO_FILE,
     OPTIONS,
@@ -25,6 +26,9 @@ from blazeio_supervisor.errors import ExitCode, UsageError
 from blazeio_supervisor.isolation import find_open_code, require_proc
 from blazeio_supervisor.log.setup import note
 from blazeio_supervisor.version import find_version
+
+if TYPE_CHECKING:
+    from blazeio_supervisor.worker.forkserver import EarlyForkserver
 
 _VERBS_PLACE = "@VERBS@"
 """Where the help lists the verbs, which are imported only when it is shown."""
@@ -202,6 +206,37 @@ def serve(**words: Any) -> int:
         return print_config(sources, shows_env=words["show_env"])
     require_proc()
     live_settings = LiveSettings.read(sources)
+    # Before the log file is opened: its path is relative to this folder.
+    os.chdir(live_settings.settings.folder)
+    with _start_early(live_settings.settings) as early:
+        return _run_master(live_settings, sources, early)
+
+
+def _start_early(
+    settings: Settings,
+) -> "contextlib.AbstractContextManager[EarlyForkserver | None]":
+    """Start the first interpreter, which imports its part while we import ours.
+
+    Not where we were given descriptors: until the master has taken them over, any
+    child would inherit them.
+    """
+    from blazeio_supervisor.worker.forkserver import EarlyForkserver
+
+    if not settings.given_fds:
+        try:
+            return EarlyForkserver(
+                settings.environment,
+                is_privileged=settings.is_privileged,
+                interpreter=settings.interpreter,
+            )
+        except OSError:
+            pass  # the master tries again, and reports it
+    return contextlib.nullcontext()
+
+
+def _run_master(
+    live_settings: LiveSettings, sources: Sources, early: "EarlyForkserver | None"
+) -> int:
     # Wrong usage is reported without loading what serves.
     import asyncio
 
@@ -215,8 +250,6 @@ def serve(**words: Any) -> int:
     from blazeio_supervisor.master.output import open_log_file
     from blazeio_supervisor.master.pid_file import pid_written
 
-    # Before the log file is opened: its path is relative to this folder.
-    os.chdir(live_settings.settings.folder)
     path = live_settings.settings.log_path
     log_file = None if path is None else open_log_file(path)
     apply_config(live_settings.settings.log_terms)
@@ -229,7 +262,7 @@ def serve(**words: Any) -> int:
         _warn_of_open_code()
     hold(STOPS | CHANGES)  # until the master has handlers for them
     with pid_written(live_settings.settings.pid_file, waits=True) as claim:
-        return asyncio.run(run(live_settings, log_file, claim))
+        return asyncio.run(run(live_settings, log_file, claim, early))
 
 
 def find_sources(words: Mapping[str, Any]) -> Sources:

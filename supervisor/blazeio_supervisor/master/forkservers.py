@@ -3,6 +3,7 @@
 Decides nothing: what happens becomes a fact for the planner.
 """
 
+import contextlib
 import os
 import signal
 import socket
@@ -53,7 +54,7 @@ from blazeio_supervisor.master.children import (
 )
 from blazeio_supervisor.master.worker_record import explain_silence
 from blazeio_supervisor.master.workers import Workers
-from blazeio_supervisor.worker.forkserver import spawn_forkserver
+from blazeio_supervisor.worker.forkserver import EarlyForkserver, spawn_forkserver
 
 # The order by which a forkserver loads a generation, and a description of it.
 
@@ -171,6 +172,9 @@ class Forkservers:
         settings_of: Returns the settings that a generation is loaded with.
         workers: Keep the workers that they fork.
         records: Of the image before, by generation; they are shared with this object.
+
+    Attributes:
+        early: The interpreter of the first one, where it was started already.
     """
 
     def __init__(
@@ -184,6 +188,7 @@ class Forkservers:
         self._settings_of = settings_of
         self._workers = workers
         self._records = {} if records is None else records
+        self.early: EarlyForkserver | None = None
 
     def start(self, generation: int) -> None:
         """Start the interpreter of a new generation."""
@@ -196,29 +201,22 @@ class Forkservers:
             self._start(generation, is_preload=False, why="--no-preload")
 
     def _start(self, generation: int, *, is_preload: bool, why: str = "") -> None:
-        own, theirs = make_child_pair()
         settings = self._settings_of(generation)
         load = make_load(settings, generation, is_preload=is_preload)
         if settings.is_privileged:
             _warn_of_late(settings, generation)
         asker, answerer = socket.socketpair()
-        ends = [theirs, answerer]
+        ends: list[Sendable] = [answerer]
         origin = LogOrigin(generation=generation)
         if self._child_context.captured is not None:
             ends.append(self._child_context.captured.open(origin))
-        # Before there is a process: the message waits in the socket. It cannot block,
-        # since the buffer of a new socket (net.core.wmem_default, 208 KiB) holds more
-        # than the longest message, 64 KiB.
-        send(own, load, [end.fileno() for end in ends[1:]])
         try:
-            pid = spawn_forkserver(
-                theirs,
-                settings.environment,
-                is_privileged=settings.is_privileged,
-                interpreter=settings.interpreter,
-            )
+            own, pid = self._spawn(settings)
+            # It cannot block, since the buffer of a new socket (net.core.wmem_default,
+            # 208 KiB) holds more than the longest message, 64 KiB.
+            with contextlib.suppress(ConnectionError):  # its exit is told
+                send(own, load, [end.fileno() for end in ends])
         except OSError as error:
-            own.close()
             asker.close()
             program = settings.interpreter or sys.executable
             reason = f"cannot start {program}: {error.strerror}"
@@ -227,7 +225,6 @@ class Forkservers:
             )
             return
         finally:
-            # The end of a channel is only seen when nobody has its other end open.
             for end in ends:
                 end.close()
         origin.pid = pid
@@ -240,6 +237,36 @@ class Forkservers:
             self._child_context.loop, lambda reason: self._report_fault(record, reason)
         )
         self._watch(record)
+
+    def _spawn(self, settings: Settings) -> tuple[socket.socket, int]:
+        """Start the interpreter, or take the one that was started early.
+
+        Returns:
+            The master's end of its channel, and its pid.
+        """
+        variables, interpreter = settings.environment, settings.interpreter
+        is_privileged = settings.is_privileged
+        early, self.early = self.early, None
+        if early is not None:
+            taken = early.take(
+                variables, is_privileged=is_privileged, interpreter=interpreter
+            )
+            if taken is not None:
+                return taken
+        own, theirs = make_child_pair()
+        # The end of a channel is only seen when nobody has its other end open.
+        with theirs:
+            try:
+                pid = spawn_forkserver(
+                    theirs,
+                    variables,
+                    is_privileged=is_privileged,
+                    interpreter=interpreter,
+                )
+            except OSError:
+                own.close()
+                raise
+        return own, pid
 
     def _listen(self, record: ForkserverRecord) -> None:
         self._child_context.listen(

@@ -46,6 +46,7 @@ from blazeio_supervisor.master.reloads import name_master
 from blazeio_supervisor.master.upgrade.state import MasterState, UpgradeState
 from blazeio_supervisor.master.watching import choose_polling, list_mounts, watch_files
 from blazeio_supervisor.sockets.bind import take_inherited
+from blazeio_supervisor.worker.forkserver import EarlyForkserver
 
 
 def _claim_nothing() -> None:
@@ -56,6 +57,7 @@ async def serve(
     live_settings: LiveSettings,
     log_file: LogFile | None = None,
     claim: Callable[[], None] = _claim_nothing,
+    early: EarlyForkserver | None = None,
 ) -> int:
     """Serve until the end; return the exit code.
 
@@ -64,10 +66,13 @@ async def serve(
         log_file: Where the log goes; None: to standard error.
         claim: Called once the addresses are open that are known by then; what it
             raises (a ``UsageError``) ends the service.
+        early: The interpreter of the first forkserver, started already.
     """
     loop, now = asyncio.get_running_loop(), time.monotonic()
     state = MasterState.begin(live_settings, now)
-    return await Master(build_master(state, log_file, loop), claim).run()
+    components = build_master(state, log_file, loop)
+    components.forkservers.early = early
+    return await Master(components, claim).run()
 
 
 _ORPHANS_S = 0.5  # between SIGTERM and SIGKILL

@@ -25,13 +25,13 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from time import monotonic
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Self
 
 import msgspec
 from msgspec import Struct, field
 
 from blazeio_supervisor.config.environment import VARIABLES
-from blazeio_supervisor.ipc.channel import receive, send
+from blazeio_supervisor.ipc.channel import make_child_pair, receive, send
 from blazeio_supervisor.ipc.messages import (
     PROTOCOL,
     Fork,
@@ -344,6 +344,57 @@ def spawn_forkserver(
     finally:
         for opened in (variables_fd, *outputs.values()):
             os.close(opened)
+
+
+class EarlyForkserver:
+    """The interpreter of the first forkserver, started before the master is whole.
+
+    It imports what it needs while the master does; what app it is to load it is told
+    by its first message. So both take their time beside each other.
+
+    Args:
+        variables: As of ``spawn_forkserver``,
+        is_privileged: likewise,
+        interpreter: likewise.
+    """
+
+    def __init__(
+        self, variables: Mapping[str, str], *, is_privileged: bool, interpreter: str
+    ) -> None:
+        self._channel, theirs = make_child_pair()
+        with theirs:
+            self._pid = spawn_forkserver(
+                theirs,
+                variables,
+                is_privileged=is_privileged,
+                interpreter=interpreter,
+            )
+        self._given = variables, is_privileged, interpreter
+        self._is_taken = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End it, unless it was taken."""
+        if not self._is_taken:
+            self._channel.close()
+            with contextlib.suppress(OSError):  # it has ended, and was reaped
+                os.kill(self._pid, signal.SIGKILL)
+                os.waitpid(self._pid, 0)
+
+    def take(
+        self, variables: Mapping[str, str], *, is_privileged: bool, interpreter: str
+    ) -> tuple[socket.socket, int] | None:
+        """Return the master's end of its channel, and its pid, once.
+
+        Returns:
+            None where it was started with something else.
+        """
+        if self._is_taken or self._given != (variables, is_privileged, interpreter):
+            return None
+        self._is_taken = True
+        return self._channel, self._pid
 
 
 @functools.cache
