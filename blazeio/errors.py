@@ -275,6 +275,16 @@ class Abort(Exception):  # noqa: N818 - control flow, named by the seed
                 note(self)
 
 
+def find_near(word: str, known: Iterable[str], nearness: float = 0.6) -> list[str]:
+    """Return the one of the known words that was probably meant, or none.
+
+    ``difflib`` is imported here, since most processes never need it.
+    """
+    from difflib import get_close_matches
+
+    return get_close_matches(word, known, 1, nearness)
+
+
 def _check_abort(name: str, message: object, status: object) -> None:
     shown = f"{name}({message!r:.80}, {status!r:.80})"
     if isinstance(message, int):

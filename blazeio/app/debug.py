@@ -17,8 +17,6 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
-from difflib import get_close_matches
-from html import escape as escape_html
 from types import CodeType, FrameType, TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +24,7 @@ import msgspec
 
 from blazeio.app.deliver import HTML, JSON
 from blazeio.content.media_types import choose_media_type
-from blazeio.errors import Abort, LocalProtocolError
+from blazeio.errors import Abort, LocalProtocolError, find_near
 from blazeio.loggers import escape_lines, get_logger
 from blazeio.protocol.request import BlazeioServerProtocol
 from blazeio.protocol.response_writer import TEXT
@@ -107,7 +105,7 @@ def explain(error: BaseException) -> str:
         return f"{text}; {_find_unawaited(error)}"
     missing = _NO_ATTRIBUTE.match(text)
     if missing is not None and isinstance(error, AttributeError):
-        near = get_close_matches(missing[1], dir(BlazeioServerProtocol), 1, 0.75)
+        near = find_near(missing[1], dir(BlazeioServerProtocol), 0.75)
         keep = "keep what is yours in `r.store`, a dict"
         return f"{text}: {f'did you mean r.{near[0]}?' if near else keep}"
     call = _find_call_without_r(error, text)
@@ -389,6 +387,8 @@ def serve_traceback(
 
 def escape(text: str) -> str:
     """Escape a text for HTML, and show characters that are invisible."""
+    from html import escape as escape_html  # it has a dictionary of 2,000 entities
+
     return escape_html(escape_lines(text))
 
 

@@ -1,6 +1,5 @@
 """Paths as routes declare them, with ``{name:kind}``, and URLs of them."""
 
-import difflib
 import re
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -10,7 +9,7 @@ from urllib.parse import quote
 from msgspec import Struct
 
 from blazeio.content.forms import serialize_urlencoded
-from blazeio.errors import ConfigurationError, LocalProtocolError
+from blazeio.errors import ConfigurationError, LocalProtocolError, find_near
 
 # Kinds of path parameters
 
@@ -176,7 +175,7 @@ def _read_segment(part: str, text: str) -> str | Parameter:
         raise ConfigurationError(message)
     converter = CONVERTERS.get(kind or "str")
     if converter is None:
-        near = difflib.get_close_matches(kind, CONVERTERS, 1)
+        near = find_near(kind, CONVERTERS)
         known = (
             f"did you mean {near[0]}?" if near else f"known: {', '.join(CONVERTERS)}"
         )

@@ -4,7 +4,6 @@ A handler is called with ``r`` alone at run time: path parameters that it takes 
 and the options of the route, are bound into a wrapper when the route is added.
 """
 
-import difflib
 import inspect
 import uuid
 from collections.abc import Callable, Iterable, Mapping
@@ -17,7 +16,7 @@ from msgspec.structs import replace
 from blazeio.app.endpoints import check_handler, describe
 from blazeio.app.middleware import Middlewares
 from blazeio.app.patterns import Parameter, Pattern
-from blazeio.errors import ConfigurationError
+from blazeio.errors import ConfigurationError, find_near
 from blazeio.protocol.context import Handler
 from blazeio.protocol.options import DEFAULT_OPTIONS, RouteOptions
 from blazeio.protocol.request import BlazeioServerProtocol
@@ -116,7 +115,7 @@ def make_named(kind: type[RecordT], given: Mapping[str, object], whose: str) -> 
     known = [field.name for field in fields(kind)]  # type: ignore[arg-type]
     for name in given:
         if name not in known:
-            near = difflib.get_close_matches(name, known, 1)
+            near = find_near(name, known)
             hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
             raise ConfigurationError(f"{whose} {name!r}; {hint}")
     return kind(**given)

@@ -8,7 +8,6 @@ the order in which routes were added does not matter. A search visits each node 
 once, and no node is deeper than the longest route: a client cannot make a search long.
 """
 
-import difflib
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, Unpack, overload
 
@@ -25,7 +24,7 @@ from blazeio.app.route import (
     make_route_options,
     pick,
 )
-from blazeio.errors import ConfigurationError, LocalProtocolError
+from blazeio.errors import ConfigurationError, LocalProtocolError, find_near
 from blazeio.protocol.context import Handler
 from blazeio.protocol.options import DEFAULT_OPTIONS, RouteOptions, RouteOptionValues
 
@@ -317,7 +316,7 @@ class RouteTable:
         routes = self._named.get(name, [])
         routes = [each for each in routes if each.is_named] or routes
         if not routes:
-            near = difflib.get_close_matches(name, self._named, 1)
+            near = find_near(name, self._named)
             hint = f"; did you mean {near[0]!r}?" if near else ""
             raise LocalProtocolError(f"url_for({name!r}): no route has this name{hint}")
         if len({each.pattern.text for each in routes}) > 1:

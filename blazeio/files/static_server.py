@@ -11,7 +11,6 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Sequence
 from functools import partial
-from html import escape
 from types import TracebackType
 from typing import Self, TypedDict
 from urllib.parse import quote
@@ -56,6 +55,8 @@ def render_listing(path: str, names: Sequence[str]) -> bytes:
         path: The path of the request.
         names: What is in the folder; links lead to them.
     """
+    from html import escape  # it has a dictionary of 2,000 entities
+
     title = escape(escape_line(path))
     # With "./" a name such as "javascript:x" is not a scheme.
     items = "".join(

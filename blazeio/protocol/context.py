@@ -5,10 +5,10 @@ import contextvars
 import os
 import time
 from collections.abc import Awaitable, Callable
-from email.utils import formatdate
 from random import random
 from typing import TYPE_CHECKING, Any, Protocol
 
+from blazeio.content.dates import serialize_http_date
 from blazeio.errors import LocalProtocolError, describe_status, is_final_status
 from blazeio.limits import Limits
 from blazeio.protocol.flow import Latch
@@ -364,7 +364,7 @@ class ServerContext:
 
     def date(self) -> bytes:
         """Return the IMF-fixdate of now (RFC 9110 section 5.6.7)."""
-        return formatdate(time.time(), usegmt=True).encode("ascii")
+        return serialize_http_date(time.time()).encode("ascii")
 
     def start_draining(self, idle_s: float, farewell_s: float = FAREWELL_S) -> None:
         """Make each response the last one of its connection from now on.

@@ -9,7 +9,6 @@ when clocks are put back.
 """
 
 import ast
-import difflib
 import json
 import os
 import string
@@ -17,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from blazeio.errors import ConfigurationError
+from blazeio.errors import ConfigurationError, find_near
 from blazeio.wire.grammar import TOKEN
 
 if TYPE_CHECKING:
@@ -306,7 +305,7 @@ def _find_atom(name: str) -> Atom:
         return Atom(f"field({field.lower()!r}, '')", FOREIGN, "")
     if name in ATOMS:
         return ATOMS[name]
-    near = difflib.get_close_matches(name, ATOMS, 1)
+    near = find_near(name, ATOMS)
     hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(ATOMS)}"
     message = f"access log format: no atom {name!r}; {hint}; or {FIELD}:NAME"
     raise ConfigurationError(message)

@@ -15,7 +15,6 @@ Exit codes: 0 it was done; 1 it was tried and failed, or the service does not
 answer; 2 wrong usage; 6 there is no service.
 """
 
-import difflib
 import os
 import re
 import sys
@@ -30,6 +29,7 @@ import click
 import msgspec
 from msgspec import Struct
 
+from blazeio.errors import find_near
 from blazeio_supervisor.cli.output import format_bar, say
 from blazeio_supervisor.config.command_line import PROGRAM, is_app_path
 from blazeio_supervisor.errors import (
@@ -312,7 +312,7 @@ def _suggest_verb(word: str) -> str:
         return f"the verb comes first, `{PROGRAM} {word} ...`"
     if word == "help":
         return f"write `{PROGRAM} --help`"
-    near = difflib.get_close_matches(word, list_verbs(), 1)
+    near = find_near(word, list_verbs())
     if near:
         return f"did you mean `{near[0]}`, or the app `{word}:web`?"
     # A word alone may be the name of a module that holds an app.

@@ -9,7 +9,6 @@ the names of the options, with underscores; there are no tables but
 that another user may write is refused, see ``trust.py``.
 """
 
-import difflib
 import os
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -21,6 +20,7 @@ import msgspec
 from msgspec import UNSET
 from msgspec.structs import replace
 
+from blazeio.errors import find_near
 from blazeio_supervisor.config.command_line import PROGRAM
 from blazeio_supervisor.config.environment import StartEnvironment
 from blazeio_supervisor.config.option import PREFIX, Option, SettingError
@@ -197,7 +197,7 @@ def _parse(path: str, *, is_judged: bool = True) -> dict[str, Any]:
 
 def _suggest(key: str, known: Iterable[str]) -> str:
     plain = key.replace("-", "_")
-    near = [plain] if plain in known else difflib.get_close_matches(plain, known, 1)
+    near = [plain] if plain in known else find_near(plain, known)
     if near:
         return f": did you mean {near[0]!r}?"
     return ": every option of --help is one, with _ for -; there are no others"
@@ -342,7 +342,7 @@ def find_misspelt(
         # Near names only: in a pod Kubernetes sets variables such as
         # BLAZEIO_SERVICE_HOST for a Service that is called blazeio, and these are no
         # mistakes.
-        near = difflib.get_close_matches(name, ours, 1, _NEARNESS)
+        near = find_near(name, ours, _NEARNESS)
         if near:
             found[name] = near[0]
     return found

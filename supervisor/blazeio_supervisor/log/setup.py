@@ -1,7 +1,6 @@
 """The operator's log: one line for each fact, to standard error or a file."""
 
 import logging
-import logging.config
 import os
 import select
 import sys
@@ -277,7 +276,9 @@ def apply_config(terms: LogConfig) -> None:
     try:
         if os.geteuid() == 0:
             _examine_files(terms.config)
-        logging.config.dictConfig(terms.config)
+        from logging.config import dictConfig  # few have such a file
+
+        dictConfig(terms.config)
     except Exception as error:  # of any class that the file names
         causes = [str(error)]
         if error.__cause__ is not None:

@@ -24,7 +24,7 @@ from msgspec.structs import replace
 
 from blazeio_supervisor.fleet.planner import Planner
 from blazeio_supervisor.fleet.reasons import count_of
-from blazeio_supervisor.ipc.processes import preload
+from blazeio_supervisor.ipc.processes import preload, trim_heap
 from blazeio_supervisor.log.setup import note
 from blazeio_supervisor.master.children import Reaper
 from blazeio_supervisor.master.upgrade.image import KeptImage, Launch, keep_image, seal
@@ -211,6 +211,7 @@ class Upgrades:
         except OSError as error:
             text = f"cannot keep the running program, so `upgrade` will refuse: {error}"
             note("no_upgrade", text, "WARNING")
+        trim_heap()  # the archive was made in memory
 
     def note_outcome(
         self, run: UpgradeRun, left: KeptImage, workers: int, failure: str
