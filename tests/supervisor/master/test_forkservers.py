@@ -33,6 +33,7 @@ from blazeio_supervisor.master.worker_record import WorkerOrders
 from blazeio_supervisor.master.workers import Workers
 from blazeio_supervisor.sockets.address import TcpAddress
 from blazeio_supervisor.sockets.listeners import Listeners
+from blazeio_supervisor.worker.forkserver import EarlyForkserver
 from tests.supervisor.worker.lone_generation import HELLO
 from tests.support.clock import wait_until
 
@@ -127,6 +128,34 @@ async def test_a_generation_loads_and_forks(harness: ForkserversHarness) -> None
     harness.forkservers.fork(Spawn(1, 0, 1))
     await harness.wait_for(WorkerReady)
     assert isinstance(harness.facts[-2], WorkerForked)  # its pid is known before
+
+
+async def test_the_first_one_may_have_been_started_before(
+    harness: ForkserversHarness,
+) -> None:
+    with EarlyForkserver({}, is_privileged=False, interpreter="") as early:
+        harness.forkservers.early = early
+        harness.forkservers.start(1)
+        assert early.take({}, is_privileged=False, interpreter="") is None
+    await harness.wait_for(ForkserverReady)
+    harness.forkservers.start(2)
+    await harness.wait_for(ForkserverReady, 2)
+
+
+async def test_one_that_was_started_before_and_has_ended_is_told(
+    harness: ForkserversHarness,
+) -> None:
+    with EarlyForkserver({}, is_privileged=False, interpreter="") as early:
+        (pid,) = harness.forkserver_pids()
+        os.kill(pid, signal.SIGKILL)
+        await wait_until(
+            lambda: psutil.Process(pid).status() == psutil.STATUS_ZOMBIE, 10
+        )
+        harness.forkservers.early = early
+        harness.forkservers.start(1)
+    exited = await harness.wait_for(ForkserverExited)
+    assert isinstance(exited, ForkserverExited)
+    assert exited.status == -signal.SIGKILL
 
 
 async def test_told_to_stop_it_ends_after_the_forks_it_owes(

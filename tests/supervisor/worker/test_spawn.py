@@ -4,11 +4,17 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import TypedDict
 
 import pytest
 
 from blazeio_supervisor.ipc.channel import make_pair
-from blazeio_supervisor.worker.forkserver import open_again, spawn_forkserver
+from blazeio_supervisor.ipc.processes import list_children
+from blazeio_supervisor.worker.forkserver import (
+    EarlyForkserver,
+    open_again,
+    spawn_forkserver,
+)
 from tests.support.clock import block_until
 from tests.support.descriptors import list_open
 
@@ -100,3 +106,61 @@ def test_what_shares_the_file_cannot_have_us_write_over_it(tmp_path: Path) -> No
         os.write(file.fileno(), b"two\n")
         os.close(fd)
     assert log.read_bytes() == b"one\ntwo\n"
+
+
+# One that is started before the master is whole
+
+
+class Given(TypedDict):
+    is_privileged: bool
+    interpreter: str
+
+
+GIVEN = Given(is_privileged=False, interpreter="")
+
+
+def is_gone(pid: int) -> bool:
+    return not Path(f"/proc/{pid}").exists()
+
+
+def find_child() -> int:
+    (child,) = list_children(os.getpid())
+    return child
+
+
+def test_one_that_is_not_taken_is_ended() -> None:
+    with EarlyForkserver({}, **GIVEN):
+        pid = find_child()
+    assert is_gone(pid)
+
+
+def test_one_that_is_taken_lives_on_and_is_taken_once() -> None:
+    with EarlyForkserver({"A": "b"}, **GIVEN) as early:
+        taken = early.take({"A": "b"}, **GIVEN)
+        assert taken is not None
+        assert early.take({"A": "b"}, **GIVEN) is None
+    channel, pid = taken
+    assert not is_gone(pid)
+    channel.close()
+    assert os.waitpid(pid, 0)[1] == 0
+
+
+@pytest.mark.parametrize(
+    ("variables", "is_privileged", "interpreter"),
+    [({}, False, ""), ({"A": "b"}, True, ""), ({"A": "b"}, False, "/usr/bin/python3")],
+)
+def test_one_that_was_started_otherwise_is_not_taken(
+    variables: dict[str, str], is_privileged: bool, interpreter: str
+) -> None:
+    with EarlyForkserver({"A": "b"}, **GIVEN) as early:
+        taken = early.take(
+            variables, is_privileged=is_privileged, interpreter=interpreter
+        )
+    assert taken is None
+
+
+def test_one_that_has_died_meanwhile_is_no_fault() -> None:
+    with EarlyForkserver({}, **GIVEN):
+        pid = find_child()
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
