@@ -113,6 +113,20 @@ async def test_an_idle_process_only_waits(
         waiting += profile.waiting
 
 
+def test_a_loop_that_works_on_is_left_to_the_timer(
+    ends: tuple[socket.socket, socket.socket],
+) -> None:
+    """Each look from outside has it wait, and sees no more than the timer does."""
+    profiler = Profiler(ProfileWish(1.0), ends[1], None)
+    own, frame = threading.get_ident(), sys._getframe()
+    hot(time.thread_time() + 0.05)
+    assert profiler._count_thread(own, frame, 5)
+    assert profiler._waiting == 0
+    threading.Event().wait(0.05)
+    assert not profiler._count_thread(own, frame, 5)
+    assert profiler._waiting == 5
+
+
 async def test_an_app_with_a_profiler_of_its_own_is_left_alone(
     ends: tuple[socket.socket, socket.socket], orders: ProfileOrders
 ) -> None:
