@@ -12,6 +12,7 @@ import re
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from itertools import pairwise
 from types import TracebackType
 from typing import Self
@@ -208,12 +209,25 @@ class Changes:
         self.killed: dict[int, float] = {}
         self.done: Counter[str] = Counter()
         self.failed: list[str] = []
+        self._next: list[Callable[[], None]] = []
+
+    @property
+    def is_round_over(self) -> bool:
+        """Whether each change was made as often as any other."""
+        return not self._next
 
     def change(self) -> str:
         """Do something; its name."""
-        act = random.choice(
-            [self._reload, self._kill, self._recycle, self._profile, self._tell]
-        )
+        if not self._next:
+            self._next = [
+                self._reload,
+                self._kill,
+                self._recycle,
+                self._profile,
+                self._tell,
+            ]
+            random.shuffle(self._next)
+        act = self._next.pop()
         act()
         name = act.__name__.strip("_")
         self.done[name] += 1
@@ -231,7 +245,10 @@ class Changes:
         self._order("recycle", "0")
 
     def _profile(self) -> None:
-        self._order("profile", "0", "--seconds", "1", "--format", "table")
+        words = ["profile", "0", "--seconds", "1", "--format", "table"]
+        done = order(self._service, *words)
+        if done.returncode and "the worker has ended" not in done.stderr:
+            self.failed.append(f"profile: {done.stderr.strip()}")
 
     def _tell(self) -> None:
         for _ in range(5):
@@ -258,7 +275,7 @@ def switch_all_on(run: Run) -> None:
         with Sockets(service) as sockets, clients:
             _block_loops(service)
             until = began_at + run.pick(180.0, 20.0)
-            while time.monotonic() < until:
+            while time.monotonic() < until or not changes.is_round_over:
                 name = changes.change()
                 run.say(f"{changes.done.total()} changes, the last: {name}")
             wait_some(2.0)

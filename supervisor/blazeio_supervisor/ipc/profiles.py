@@ -81,6 +81,8 @@ async def follow_profile(
         yield Profiled(failure="it does not answer: C code computes, or it is stopped")
     except OSError as error:
         yield Profiled(failure=f"it could not be asked: {error.strerror}")
+    except EOFError:
+        yield Profiled(failure="the worker has ended meanwhile")
     except (ValueError, ChildFault) as fault:
         yield Profiled(failure=f"what it sent is no profile: {fault}"[:NAME_CHARS])
     finally:
@@ -101,11 +103,11 @@ class _LineReader:
         """Wait at most this long for octets; return the messages that are whole now.
 
         Raises:
+            EOFError: There was an end before the profile.
             ValueError: It is no profile, or too long.
         """
         if self._is_ended:
-            message = "it ended in the middle"
-            raise ValueError(message)
+            raise EOFError
         if not await self._wait(span_s):
             return []
         try:
