@@ -1,18 +1,20 @@
 """Everything that can be switched on, at once, while workers die and are replaced.
 
 The error budget, workers by load, warming, tasks that run once, the app's own metrics,
-broadcasts, a farewell window, WebSockets that are handed over, profiles.
+broadcasts, a farewell window, WebSockets that are handed over, profiles; and, where
+control groups can be made, no memory for a worker beside the one that it replaces.
 """
 
 import asyncio
 import contextlib
 import json
+import os
 import random
 import re
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from types import TracebackType
 from typing import Self
@@ -24,6 +26,7 @@ from websockets.exceptions import ConnectionClosed, InvalidMessage
 from tests.process.service import Service, serialize_get
 from tests.process.strict_clients import Failure, StrictClients
 from tests.process.test_error_budget import SteadyLoad
+from tests.process.test_headroom import MOUNT, Group
 from tests.process.test_once_tasks import Journal
 from tests.soak.chaos import calm_down
 from tests.soak.run import APP, Run, order, wait_some
@@ -31,6 +34,8 @@ from tests.soak.traffic import CLIENTS, EARLY_S, Deaths, judge
 from tests.support.clock import block_until, scaled
 
 SOCKETS = 40
+ROOM_BYTES = 70 << 20
+"""Less than a worker and the reserve of 64 MiB; enough for the next forkserver."""
 MORE = """
 
 import json
@@ -267,13 +272,23 @@ def switch_all_on(run: Run) -> None:
     """For some minutes; then code that fails must be taken back."""
     code = APP.read_text() + MORE
     deaths = Deaths()
-    with run.serve(*OPTIONS, workers="2..4", code=code) as service:
+    with (
+        _make_group() as group,
+        run.serve(
+            *OPTIONS,
+            workers="2..4",
+            code=code,
+            wrap=None if group is None else group.wrap,
+        ) as service,
+    ):
         server = service.server
         clients = StrictClients(server.host, server.port, CLIENTS, EARLY_S)
         changes = Changes(service, deaths)
         began_at = time.monotonic()
         with Sockets(service) as sockets, clients:
             _block_loops(service)
+            if group is not None:
+                group.limit(group.used + ROOM_BYTES)
             until = began_at + run.pick(180.0, 20.0)
             while time.monotonic() < until or not changes.is_round_over:
                 name = changes.change()
@@ -291,8 +306,30 @@ def switch_all_on(run: Run) -> None:
         )
         has_calmed = calm_down(service)
         run.check("it is calm afterwards", has_calmed, holds=has_calmed)
+        if group is not None:
+            _judge_room(run, service, group)
         _judge_bad_code(run, service, code)
         _judge_events(run, service)
+
+
+@contextlib.contextmanager
+def _make_group() -> Iterator[Group | None]:
+    """A control group of its own; None where this machine does not let us."""
+    try:
+        group = Group(MOUNT / f"blazeio-soak-{os.getpid()}")
+    except OSError:
+        yield None
+        return
+    yield group
+    block_until(lambda: not (group.folder / "cgroup.procs").read_text(), 20)
+    group.folder.rmdir()
+
+
+def _judge_room(run: Run, service: Service, group: Group) -> None:
+    kills = group.oom_kills
+    run.check("killed for lack of memory: 0", kills, holds=not kills)
+    made = service.server.log.count("event=making_room ")
+    run.check("workers make room for others", f"{made} times", holds=made > 0)
 
 
 def _block_loops(service: Service) -> None:

@@ -108,17 +108,22 @@ class Run:
         code: str | None = None,
         workers: int | str = 4,
         env: Mapping[str, str] | None = None,
+        wrap: Callable[..., list[str]] | None = None,
     ) -> Iterator[Service]:
-        """A supervised app; with its master ends whatever it has left behind."""
+        """A supervised app; with its master ends whatever it has left behind.
+
+        Args:
+            wrap: Makes the words of a command that runs the given words.
+        """
         self._services += 1
         folder = self.folder / f"service-{self._services}"
         folder.mkdir()
         (folder / "app.py").write_text(APP.read_text() if code is None else code)
-        command = [PROGRAM, "app:web", "--workers", str(workers), *CONTROL]
+        command = [PROGRAM, "app:web", "--workers", str(workers), *CONTROL, *options]
         log_path = folder / "log"
         with log_path.open("wb") as log:
             process = subprocess.Popen(
-                resolve([*command, *options]),
+                resolve(command) if wrap is None else wrap(*command),
                 stdout=log,
                 stderr=log,
                 cwd=folder,
