@@ -29,7 +29,6 @@ import click
 import msgspec
 from msgspec import Struct
 
-from blazeio.errors import find_near
 from blazeio_supervisor.cli.output import format_bar, say
 from blazeio_supervisor.config.command_line import PROGRAM, is_app_path
 from blazeio_supervisor.errors import (
@@ -312,7 +311,9 @@ def _suggest_verb(word: str) -> str:
         return f"the verb comes first, `{PROGRAM} {word} ...`"
     if word == "help":
         return f"write `{PROGRAM} --help`"
-    near = find_near(word, list_verbs())
+    from difflib import get_close_matches
+
+    near = get_close_matches(word, list_verbs(), 1)
     if near:
         return f"did you mean `{near[0]}`, or the app `{word}:web`?"
     # A word alone may be the name of a module that holds an app.

@@ -20,7 +20,6 @@ import msgspec
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from blazeio.errors import find_near
 from blazeio_supervisor.config.command_line import PROGRAM
 from blazeio_supervisor.config.environment import StartEnvironment
 from blazeio_supervisor.config.option import PREFIX, Option, SettingError
@@ -197,7 +196,9 @@ def _parse(path: str, *, is_judged: bool = True) -> dict[str, Any]:
 
 def _suggest(key: str, known: Iterable[str]) -> str:
     plain = key.replace("-", "_")
-    near = [plain] if plain in known else find_near(plain, known)
+    from difflib import get_close_matches
+
+    near = [plain] if plain in known else get_close_matches(plain, known, 1)
     if near:
         return f": did you mean {near[0]!r}?"
     return ": every option of --help is one, with _ for -; there are no others"
@@ -339,10 +340,12 @@ def find_misspelt(
     prefixed = [name for name in environ if name.startswith(PREFIX)]
     found = {}
     for name in sorted(set(prefixed) - set(ours)):
+        from difflib import get_close_matches  # in most services there is none
+
         # Near names only: in a pod Kubernetes sets variables such as
         # BLAZEIO_SERVICE_HOST for a Service that is called blazeio, and these are no
         # mistakes.
-        near = find_near(name, ours, _NEARNESS)
+        near = get_close_matches(name, ours, 1, _NEARNESS)
         if near:
             found[name] = near[0]
     return found
