@@ -283,10 +283,11 @@ def search(
     if given is not None:
         return Search([given], [str(given)])
     own = os.path.join(runtime_directory, FILE_NAME)
-    if runtime_directory and not is_named and os.path.exists(own):
+    paths = [own] if runtime_directory and os.path.exists(own) else []
+    if paths and not is_named:
         return Search([SocketPath(own)], [own])
     patterns = [each.format(uid=uid, name=FILE_NAME) for each in UNIT_PATTERNS]
-    paths = [path for pattern in patterns for path in sorted(glob.glob(pattern))]
+    paths += [path for pattern in patterns for path in sorted(glob.glob(pattern))]
     names = [each for each in list_names() if _NAMED.fullmatch(each.name)]
     mine = f"{PREFIX}{uid}/"
     ours = [

@@ -101,6 +101,15 @@ def test_one_with_a_name_may_be_another_unit(no_units: Path) -> None:
     assert found.places == [SocketPath(own), SocketPath(other)]
 
 
+def test_one_with_a_name_may_be_in_a_folder_that_only_the_variable_names(
+    no_units: Path,
+) -> None:
+    own = make_file(no_units / "elsewhere" / "control.sock")
+    other = make_file(no_units / "run" / "b" / "control.sock")
+    found = search(None, os.path.dirname(own), 7, make_table(no_units), is_named=True)
+    assert found.places == [SocketPath(own), SocketPath(other)]
+
+
 @pytest.mark.parametrize(
     ("app", "name"),
     [
