@@ -174,6 +174,7 @@ def test_after_a_rename_every_process_writes_to_a_new_file(
         done = run_to_exit(words, cwd=tmp_path)
         assert (done.returncode, done.stdout) == (0, "every log file is reopened\n")
     service.wait_for("logs_reopened")
+    answered = (tmp_path / "log.1").read_text()
     log = (tmp_path / "log.1").read_text()
     port = re.findall(r"http://127.0.0.1:(\d+)", log)[0]
     seen: set[int] = set()
@@ -188,6 +189,7 @@ def test_after_a_rename_every_process_writes_to_a_new_file(
     # A worker that has not read its order writes to the old file until it does.
     block_until(have_both_failed, 30)
     old = (tmp_path / "log.1").read_text()
+    assert by == "USR1" or old == answered  # it was answered when all had read it
     os.kill(min(seen), signal.SIGKILL)
     service.wait_for("worker_ready")  # forked by one that knows the new file
     assert have_both_failed()

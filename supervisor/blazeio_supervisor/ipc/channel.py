@@ -6,11 +6,13 @@ end of file (a datagram pair would stay silent).
 
 import array
 import asyncio
+import fcntl
 import os
 import select
 import signal
 import socket
 import struct
+import termios
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -194,6 +196,15 @@ class LoopChannel:
         """Whether it is open, and nothing waits to be sent."""
         return self.is_open and not self._outbox
 
+    @property
+    def has_unread(self) -> bool:
+        """Whether the peer, which may be busy, has not read all that was sent."""
+        if not self.is_open:
+            return False
+        # Of a unix socket that is what lies in the queue of its peer.
+        left = fcntl.ioctl(self._sock, termios.TIOCOUTQ, bytes(_INT.size))
+        return bool(self._outbox) or _INT.unpack(left) != (0,)
+
     def fileno(self) -> int:
         """Return the descriptor; messages of the peer are read from there."""
         return self._sock.fileno()
@@ -322,6 +333,7 @@ FOREIGN_PAUSE_S = 1.0
 _FD_COUNT = 253  # SCM_MAX_FD of the kernel
 _FD = array.array("i").itemsize
 _CREDENTIALS = struct.Struct("3i")  # pid, uid, gid
+_INT = struct.Struct("i")
 _ROOM = socket.CMSG_SPACE(_FD_COUNT * _FD) + socket.CMSG_SPACE(_CREDENTIALS.size)
 
 FromChildT = TypeVar("FromChildT", bound=Message)

@@ -303,10 +303,10 @@ LAST_UPGRADE = ControlEndpoint("GET", "/upgrade", Nothing, UpgradeAnswer)
 
 
 class ReopenLogsAnswer(msgspec.Struct, frozen=True):
-    """Whether the log is written to a new file; the access logs follow on their own.
+    """Whether every process writes to new files, the access logs included.
 
     Attributes:
-        reason: Why it is not; the old file is still written.
+        reason: Why one does not; an old file is still written.
     """
 
     is_ok: bool

@@ -133,7 +133,7 @@ def build_master(
         stop=base.shutdown.ask,
         started_at=state.started_at,
         naming=state.naming,
-        reopen_logs=log_reopener.reopen,
+        reopen_logs=log_reopener.reopen_everywhere,
     )
     exposition = Exposition(service)
     return Components(

@@ -291,7 +291,7 @@ class ControlHandlers:
         self, _: api.Nothing, r: BlazeioServerProtocol
     ) -> api.ReopenLogsAnswer:
         """Write to new log files, since the old ones were renamed."""
-        failure = self._service.reopen_logs()
+        failure = await self._service.reopen_logs()
         return api.ReopenLogsAnswer(not failure, failure)
 
     async def stop(self, order: api.StopOrder, r: BlazeioServerProtocol) -> None:

@@ -349,6 +349,11 @@ class Forkservers:
         for record in self._records.values():
             record.channel.send(ReopenLogs(), files)
 
+    def list_unread(self) -> list[str]:
+        """List those that have not read their orders."""
+        records = self._records.values()
+        return [f"gen={r.generation}" for r in records if r.channel.has_unread]
+
     def stop(self, generation: int, mode: StopMode) -> None:
         """End a forkserver; its workers live on."""
         record = self._records.get(generation)

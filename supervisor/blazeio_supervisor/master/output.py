@@ -325,11 +325,19 @@ def resume_log_file(path: str) -> LogFile:
 # Writing to new log files, since the old ones were renamed.
 
 
+REACHED_S = 2.0
+"""Who has not read the order by then is busy: its loop stands still, or it imports."""
+_LOOK_EVERY_S = 0.005
+
+
 class Writers(Protocol):
     """Other processes that write logs."""
 
     def reopen_logs(self, files: Sequence[Sendable]) -> None:
         """Send the new log files; ``files`` has that of the log, if it is a file."""
+
+    def list_unread(self) -> list[str]:
+        """List those of them that have not read their orders."""
 
 
 class LogReopener:
@@ -356,4 +364,18 @@ class LogReopener:
             writers.reopen_logs(files)
         for file in files:
             file.close()
+        return failure
+
+    async def reopen_everywhere(self) -> str:
+        """Reopen, and return when every process has been reached, or why it is not.
+
+        Whoever has renamed the files may then compress them.
+        """
+        failure, loop = self.reopen(), asyncio.get_running_loop()
+        late_at = loop.time() + REACHED_S
+        while unread := [who for each in self._writers for who in each.list_unread()]:
+            if loop.time() >= late_at:
+                late = ", ".join(unread)
+                return failure or f"busy, and may still write to the old files: {late}"
+            await asyncio.sleep(_LOOK_EVERY_S)
         return failure

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from msgspec import Struct, field
 from msgspec.structs import replace
@@ -72,7 +72,7 @@ class ServiceState(Struct, frozen=True, kw_only=True):
     upgrades: Upgrades
     put_fact: Callable[[Fact], None]
     stop: Callable[[bool, str], None]
-    reopen_logs: Callable[[], str]
+    reopen_logs: Callable[[], Awaitable[str]]
     started_at: float
     naming: Naming = field(default_factory=Naming)
 

@@ -367,6 +367,11 @@ class WorkerOrders:
         for record in self._records.values():
             record.channel.send(ReopenLogs(), files)
 
+    def list_unread(self) -> list[str]:
+        """List the workers that have not read their orders."""
+        records = self._records.values()
+        return [f"worker={r.worker}" for r in records if r.channel.has_unread]
+
     async def ask_stacks(self, worker: int) -> Stacks:
         """Ask a worker for its stacks; works while it is blocked too."""
         record = self._records.get(worker)

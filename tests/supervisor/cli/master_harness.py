@@ -99,7 +99,7 @@ class MasterHarness:
             stop=self._stop,
         )
 
-    def _reopen_logs(self) -> str:
+    async def _reopen_logs(self) -> str:
         self.reopened += 1
         return self.reopen_failure
 

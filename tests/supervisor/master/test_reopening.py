@@ -1,3 +1,4 @@
+import asyncio
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -6,6 +7,7 @@ import pytest
 from blazeio_supervisor.ipc.channel import Sendable
 from blazeio_supervisor.master import output as module
 from blazeio_supervisor.master.output import LogFile, LogReopener, open_log_file
+from tests.support.clock import wait_until
 
 
 class FakeChildren:
@@ -13,9 +15,13 @@ class FakeChildren:
 
     def __init__(self) -> None:
         self.told: list[int] = []
+        self.unread: list[str] = []
 
     def reopen_logs(self, files: Sequence[Sendable]) -> None:
         self.told.append(len(files))
+
+    def list_unread(self) -> list[str]:
+        return self.unread
 
 
 @pytest.fixture
@@ -49,3 +55,21 @@ def test_one_that_cannot_be_made_is_an_error(
     failure = LogReopener(log_file).reopen()
     assert "Is a directory; going on with the old one" in failure
     assert f"event=logs_reopened {failure}" in caplog.text
+
+
+async def test_whoever_asks_is_answered_once_all_have_read_it() -> None:
+    children = FakeChildren()
+    children.unread = ["worker=3"]
+    answer = asyncio.create_task(LogReopener(None, children).reopen_everywhere())
+    await wait_until(lambda: children.told)
+    assert not answer.done()
+    children.unread = []
+    assert await answer == ""
+
+
+async def test_who_does_not_read_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "REACHED_S", 0.01)
+    children = FakeChildren()
+    children.unread = ["worker=3", "gen=2"]
+    failure = await LogReopener(None, children).reopen_everywhere()
+    assert failure == "busy, and may still write to the old files: worker=3, gen=2"

@@ -297,7 +297,11 @@ async def test_every_worker_is_told_to_reopen_its_logs(harness: WorkersHarness) 
     harness.prepare(1, slot=0)
     harness.prepare(2, slot=1)
     harness.orders.reopen_logs([])
-    assert [receive(end) for end in harness.ends] == [(ReopenLogs(), [])] * 2
+    assert harness.orders.list_unread() == ["worker=1", "worker=2"]
+    assert receive(harness.ends[0]) == (ReopenLogs(), [])
+    assert harness.orders.list_unread() == ["worker=2"]
+    assert receive(harness.ends[1]) == (ReopenLogs(), [])
+    assert harness.orders.list_unread() == []
 
 
 async def test_orders_to_a_worker_that_is_gone_are_ignored(
