@@ -28,6 +28,7 @@ from blazeio_supervisor.log.setup import note
 from blazeio_supervisor.version import find_version
 
 if TYPE_CHECKING:
+    from blazeio_supervisor.master.output import LogFile
     from blazeio_supervisor.worker.forkserver import EarlyForkserver
 
 _VERBS_PLACE = "@VERBS@"
@@ -208,8 +209,14 @@ def serve(**words: Any) -> int:
     live_settings = LiveSettings.read(sources)
     # Before the log file is opened: its path is relative to this folder.
     os.chdir(live_settings.settings.folder)
+    # Wrong usage is reported without loading what serves.
+    from blazeio_supervisor.master.output import open_log_file
+
+    path = live_settings.settings.log_path
+    log_file = None if path is None else open_log_file(path)
+    # After that: standard error, which the interpreter inherits, is the log from now on.
     with _start_early(live_settings.settings) as early:
-        return _run_master(live_settings, sources, early)
+        return _run_master(live_settings, sources, log_file, early)
 
 
 def _start_early(
@@ -235,9 +242,11 @@ def _start_early(
 
 
 def _run_master(
-    live_settings: LiveSettings, sources: Sources, early: "EarlyForkserver | None"
+    live_settings: LiveSettings,
+    sources: Sources,
+    log_file: "LogFile | None",
+    early: "EarlyForkserver | None",
 ) -> int:
-    # Wrong usage is reported without loading what serves.
     import asyncio
 
     from blazeio_supervisor.ipc.signals import CHANGES, STOPS, hold
@@ -247,11 +256,8 @@ def _run_master(
         configure_other_logs,
     )
     from blazeio_supervisor.master.master import serve as run
-    from blazeio_supervisor.master.output import open_log_file
     from blazeio_supervisor.master.pid_file import pid_written
 
-    path = live_settings.settings.log_path
-    log_file = None if path is None else open_log_file(path)
     apply_config(live_settings.settings.log_terms)
     configure_logs(live_settings.settings.log_terms)
     configure_other_logs(live_settings.settings.log_terms)
