@@ -1,13 +1,23 @@
 """Watching the files of an app while it is developed: ``--reload``.
 
-watchfiles has the kernel tell of changes (inotify), in a thread of its own, or looks at
-the files where the kernel is told nothing. It is an extra, and imported only where it
-is asked for.
+watchfiles has the kernel tell of changes (inotify), in a thread of its own. It is an
+extra, and imported only where it is asked for. Where the kernel is told nothing, the
+files are looked at here: watchfiles compares whole seconds, and would not see a file
+that is saved twice within one.
 """
 
+import asyncio
+import contextlib
 import fnmatch
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Callable,
+    Collection,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 
 from msgspec.structs import replace
 
@@ -24,6 +34,9 @@ REMOTE = ("nfs", "cifs", "smb", "9p", "fuse", "virtiofs", "vboxsf", "prl_fs", "a
 """How the types of file systems begin that others may change unseen by our kernel."""
 NAMED_COUNT = 3
 
+FileMark = tuple[int, int, int]
+"""What tells two states of a file apart: its time in nanoseconds, size and inode."""
+
 
 async def watch_files(watch: FileWatch, change: Callable[[str], object]) -> None:
     """Call a function for changed files until cancelled.
@@ -35,6 +48,12 @@ async def watch_files(watch: FileWatch, change: Callable[[str], object]) -> None
         watch: What is watched, and how.
         change: Called with the names of what has changed, in words.
     """
+    changes = _look_at_files(watch) if watch.polls else _ask_kernel(watch)
+    async for paths in changes:
+        change(name_files(sorted(paths), os.getcwd()))
+
+
+async def _ask_kernel(watch: FileWatch) -> AsyncIterator[set[str]]:
     from watchfiles import DefaultFilter, awatch
 
     usual = DefaultFilter()
@@ -48,12 +67,63 @@ async def watch_files(watch: FileWatch, change: Callable[[str], object]) -> None
         watch_filter=counts,
         step=delay_ms,
         debounce=max(LATEST_MS, delay_ms),
-        force_polling=watch.polls,
-        poll_delay_ms=POLL_MS,
+        force_polling=False,
         ignore_permission_denied=True,
     )
     async for files in changes:
-        change(name_files(sorted({path for _, path in files}), os.getcwd()))
+        yield {path for _, path in files}
+
+
+async def _look_at_files(watch: FileWatch) -> AsyncIterator[set[str]]:
+    from watchfiles import Change, DefaultFilter
+
+    usual, loop = DefaultFilter(), asyncio.get_running_loop()
+    skipped = frozenset(usual.ignore_dirs)
+
+    async def look() -> dict[str, FileMark]:
+        return await loop.run_in_executor(None, mark_files, watch, skipped)
+
+    seen = await look()
+    while True:
+        await asyncio.sleep(POLL_MS / 1000)
+        found, latest_at = await look(), loop.time() + LATEST_MS / 1000
+        changed = find_changed(seen, found)
+        while changed and loop.time() < latest_at:
+            await asyncio.sleep(watch.delay_s)
+            seen, found = found, await look()
+            if not (more := find_changed(seen, found)):
+                break
+            changed |= more
+        seen = found
+        changed = {path for path in changed if usual(Change.modified, path)}
+        if changed:
+            yield changed
+
+
+def mark_files(watch: FileWatch, skipped: Collection[str]) -> dict[str, FileMark]:
+    """Mark the present state of each file that is watched.
+
+    Args:
+        watch: What is watched.
+        skipped: Names of folders that are not looked into.
+    """
+    marks: dict[str, FileMark] = {}
+    for top in watch.folders:
+        for folder, names, files in os.walk(top):
+            names[:] = [name for name in names if name not in skipped]
+            for path in (os.path.join(folder, name) for name in files):
+                if is_watched(path, watch):
+                    with contextlib.suppress(OSError):  # it is gone by now
+                        now = os.stat(path)
+                        marks[path] = (now.st_mtime_ns, now.st_size, now.st_ino)
+    return marks
+
+
+def find_changed(
+    before: Mapping[str, FileMark], after: Mapping[str, FileMark]
+) -> set[str]:
+    """Return which files are new, gone or others."""
+    return {path for path, _ in before.items() ^ after.items()}
 
 
 def choose_polling(watch: FileWatch, mounts: Mapping[str, str]) -> FileWatch:

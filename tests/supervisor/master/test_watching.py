@@ -1,3 +1,5 @@
+import asyncio
+import os
 from pathlib import Path
 
 import pytest
@@ -6,9 +8,12 @@ from msgspec.structs import replace
 from blazeio_supervisor.config.settings import FileWatch
 from blazeio_supervisor.master.watching import (
     choose_polling,
+    find_changed,
     is_watched,
     list_mounts,
+    mark_files,
     name_files,
+    watch_files,
 )
 
 WATCH = FileWatch(("/srv/app",))
@@ -25,6 +30,62 @@ WATCH = FileWatch(("/srv/app",))
 )
 def test_code_counts(path: str, is_code: bool) -> None:
     assert is_watched(path, WATCH) is is_code
+
+
+def look(folder: Path) -> dict[str, tuple[int, int, int]]:
+    return mark_files(FileWatch((str(folder),), excludes=("draft_*",)), {".git"})
+
+
+def test_a_file_that_is_saved_twice_within_a_second_has_changed(tmp_path: Path) -> None:
+    code = tmp_path / "app.py"
+    code.write_text("a = 1")
+    os.utime(code, ns=(10**18, 10**18))
+    before = look(tmp_path)
+    os.utime(code, ns=(10**18, 10**18 + 1))
+    assert find_changed(before, look(tmp_path)) == {str(code)}
+
+
+def test_a_file_that_took_the_place_of_another_has_changed(tmp_path: Path) -> None:
+    code, draft = tmp_path / "app.py", tmp_path / "draft_app.py"
+    for path in (code, draft):
+        path.write_text("a = 1")
+        os.utime(path, ns=(10**18, 10**18))
+    before = look(tmp_path)
+    draft.rename(code)
+    assert find_changed(before, look(tmp_path)) == {str(code)}
+
+
+def test_what_is_new_or_gone_has_changed_and_what_is_left_out_has_not(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "gone.py").write_text("")
+    (tmp_path / "same.py").write_text("")
+    before = look(tmp_path)
+    (tmp_path / "gone.py").unlink()
+    (tmp_path / "new.py").write_text("")
+    (tmp_path / "draft_new.py").write_text("")
+    (tmp_path / ".git").mkdir()
+    (tmp_path / ".git" / "hook.py").write_text("")
+    changed = find_changed(before, look(tmp_path))
+    assert changed == {str(tmp_path / "gone.py"), str(tmp_path / "new.py")}
+
+
+async def test_files_that_are_looked_at_are_told_by_name(tmp_path: Path) -> None:
+    told: list[str] = []
+    watch = FileWatch((str(tmp_path),), polls=True)
+    watching = asyncio.create_task(watch_files(watch, told.append))
+    number = 0
+
+    async def change_on() -> None:  # until it has looked once
+        nonlocal number
+        number += 1
+        (tmp_path / "app.py").write_text(f"a = {number}")
+
+    while not told:
+        await change_on()
+        await asyncio.sleep(0.05)
+    watching.cancel()
+    assert told[0].endswith("app.py")
 
 
 def test_what_is_included_counts_too() -> None:
