@@ -214,7 +214,7 @@ def serve(**words: Any) -> int:
 
     path = live_settings.settings.log_path
     log_file = None if path is None else open_log_file(path)
-    # After that: standard error, which the interpreter inherits, is the log from now on.
+    # After that: standard error, which the interpreter inherits, may be the log now.
     with _start_early(live_settings.settings) as early:
         return _run_master(live_settings, sources, log_file, early)
 
