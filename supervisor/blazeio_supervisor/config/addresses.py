@@ -123,6 +123,8 @@ class Addresses(Section):
             if place in seen and not is_free:
                 raise SettingError("binds", f"{format_address(place)} is given twice")
             seen.add(place)
+        # Whether it listens is seen when it is taken over; here it is only told apart
+        # from a number that was typed wrong.
         for fd in self.fds:
             _check_socket(fd)
         if self.no_control and self.control is not None:

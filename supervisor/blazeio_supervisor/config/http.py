@@ -103,8 +103,8 @@ class WorkerLimits(Section):
     )
     progress_bytes_per_s: Bound = bound(
         "progress_bytes_per_s",
-        "A client that sends or reads slower than this, over --progress-window, is di "
-        "sconnected.",
+        "A client that sends or reads slower than this, over --progress-window, is "
+        "disconnected.",
     )
     progress_window_s: Bound = bound(
         "progress_window_s", "The time over which --progress-bytes-per-s is measured."
