@@ -40,7 +40,7 @@ from blazeio.app.route import (
     make_named,
     make_route_options,
 )
-from blazeio.app.router import HandlerT, MethodRoutes, RouteTable
+from blazeio.app.router import HandlerT, MethodRoutes, RouteTable, route_files
 from blazeio.app.runner import (
     AppRunner,
     check_address,
@@ -314,6 +314,8 @@ class App(Hooks, Generic[StateT]):
         below = parse_prefix(prefix)
         scope = Scope(below, app._middlewares, app.strict_slashes, name)
         self.routes.mount(scope, app.routes)
+        # The hooks follow the routes: a mount that is refused for a collision must not
+        # leave the other app's hooks and tasks running within this one.
         app._outer = self
         self._lifespan.include(app._lifespan)
         if app._request_class is not BlazeioServerProtocol:
@@ -344,18 +346,7 @@ class App(Hooks, Generic[StateT]):
             ConfigurationError: There is no such folder, or a route collides.
         """
         static = StaticServer(prefix, folder, **options)
-        prefix = prefix.rstrip("/")
-
-        async def serve_file(r: BlazeioServerProtocol, path: str) -> None:
-            await static.serve(r, f"/{path}")
-
-        async def serve_folder(r: BlazeioServerProtocol) -> None:
-            await static.serve(r, "")
-
-        serve_file.__name__ = "static"
-        self.routes.add(serve_file, prefix + "/{path:path}", "GET", name=name)
-        if prefix:
-            self.routes.add(serve_folder, prefix, "GET")
+        route_files(self.routes, static, prefix, name)
         return static
 
     def url_for(self, name: str, /, **params: Any) -> str:
@@ -372,6 +363,9 @@ class App(Hooks, Generic[StateT]):
             LocalProtocolError: The caller's fault: there is no such route, or several;
                 a parameter is missing or not of its kind.
         """
+        # The prefix that a proxy removes is known to the app that is served itself. It
+        # may not be the one that was declared: ``--root-path`` of a supervisor wins,
+        # and is known from ``make_server`` on.
         outermost: App[Any] = self
         while outermost._outer is not None:
             outermost = outermost._outer
@@ -550,6 +544,9 @@ class App(Hooks, Generic[StateT]):
     async def _run(self, *, tunes_gc: bool) -> None:
         if self._service is not None:
             raise ConfigurationError(f"{self!r} is already served")
+        # The address is bound before any hook runs. So one that is taken is told before
+        # a hook opens connections, and a signal that comes while a slow hook runs is
+        # not lost: its event is kept until ``serve`` waits for it.
         service = self._service = AppRunner(
             self.host, self.port, self.read_certificates()
         )
@@ -559,6 +556,9 @@ class App(Hooks, Generic[StateT]):
                 await service.serve(self.make_server, self.drain_hooks)
         finally:
             try:
+                # The hooks run even if ``init`` has failed half-way, since the first of
+                # them may have opened something. ``close`` comes last, and always:
+                # ``exit`` waits for it, and has promised that the hooks are over.
                 await self.stop_hooks()
             finally:
                 self._service = None

@@ -51,6 +51,9 @@ class AsgiApp:
         loop = asyncio.get_running_loop()
         server = self._servers.get((loop, root_path))
         if server is None:
+            # Mostly there is one. But ``Mount("/{tenant}")`` of Starlette puts what the
+            # client has sent into ``root_path``, so without a bound a client could fill
+            # the memory.
             if len(self._servers) >= ROOT_PATHS:
                 self._close()
             # The server around says these.
@@ -75,6 +78,9 @@ class AsgiApp:
             return
         await send({"type": "lifespan.startup.complete"})
         await receive()
+        # ASGI has no message for "begin to drain": the server around has closed its
+        # connections by now. The hooks run all the same, since an app may clean up
+        # there.
         await self._app.drain_hooks()
         await self._app.stop_hooks()
         self._close()

@@ -22,7 +22,7 @@ from blazeio.loggers import get_logger
 log = get_logger("blazeio.app")
 
 MESSAGE_BYTES = 32 * 1024
-"""Of one message, as it is sent."""
+"""The longest message, as it is sent."""
 INBOX_COUNT = 1_000
 """Messages that wait for the handlers of one process."""
 
@@ -87,6 +87,9 @@ class Broadcasts:
         """
         home = self._home
         try:
+            # Encoded even where there is no other process: what passes in a test or on
+            # a developer's machine passes under a supervisor too, and no handler gets
+            # the sender's own object.
             octets = msgspec.msgpack.encode(message)
         except (TypeError, OverflowError, UnicodeEncodeError) as error:
             text = f"broadcast({message!r:.60}): {error}"
@@ -113,6 +116,8 @@ class Broadcasts:
         """Take a message, in the loop's thread; the handlers get it in a turn of it."""
         if not self._handlers:
             return
+        # A private function, since ``get_running_loop`` raises where none runs, and the
+        # question is asked for each message.
         loop = asyncio._get_running_loop()
         if loop is None or len(self._inbox) >= INBOX_COUNT:
             self.dropped += 1  # an app that is imported handles nothing yet
@@ -128,6 +133,9 @@ class Broadcasts:
                 for handler in self._handlers:
                     await _call(handler, octets)
         finally:
+            # No message is left behind: nothing is awaited between the last look at the
+            # inbox and here. A task that was cancelled is followed by another one at
+            # the next message.
             self._task = None
 
 

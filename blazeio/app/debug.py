@@ -176,6 +176,8 @@ def _find_both_answers(error: BaseException) -> str:
         if not _is_ours(frame, "blazeio."):
             code, names = frame.f_code, frame.f_globals
             second = _name(code, names, traceback.tb_lineno)
+            # ``tb_lasti`` is the instruction that has raised: in this call of the
+            # function nothing after it has run, apart from a loop.
             lines = sorted(_lines_that_answer(code, traceback.tb_lasti))
             places += [_name(code, names, line) for line in lines]
         traceback = traceback.tb_next
@@ -347,6 +349,8 @@ def _is_bare_end(coroutine: "Unawaited") -> bool:
 TYPES = {"text/plain": TEXT, "application/json": JSON, "text/html": HTML}
 HEADERS = {
     "Cache-Control": "no-store",
+    # The page shows what a client has sent. It is escaped; should an escape be missing,
+    # nothing of it can run or be loaded.
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'",
     "X-Content-Type-Options": "nosniff",
 }
@@ -406,6 +410,7 @@ def _page(
     yield from _told(told)
     yield "<h2>Request</h2>\n<table>\n"
     for name, value in r.headers.items():
+        # A screenshot of the page, or its text in a bug report, must not let others in.
         shown = "(not shown)" if name.lower() in SECRET else value
         yield f"<tr><th>{escape(name)}<td><code>{escape(shown)}</code>\n"
     yield "</table>\n<p>Shown because of <code>App(debug=True)</code>.</p>\n</html>\n"

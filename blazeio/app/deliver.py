@@ -60,9 +60,14 @@ def serialize_event(
     for name, value in (("event", event), ("id", event_id)):
         if value is None:
             continue
+        # A line end would begin a field of its own: whoever chooses the value could
+        # forge events. An id with NUL is ignored by the client (WHATWG HTML, section
+        # 9.2.6), which then would ask for the wrong events when it comes back.
         if "\n" in value or "\r" in value or (name == "id" and "\0" in value):
             raise LocalProtocolError(f"{name} {value!r}: it cannot hold line ends")
         lines.append(f"{name}: {value}\n")
+    # The three line ends of the format (section 9.2.5), and no others: ``splitlines``
+    # would also split at a form feed or U+2028, and change the data.
     text = data.replace("\r\n", "\n").replace("\r", "\n")
     lines += [f"data: {line}\n" for line in text.split("\n")]
     return "".join([*lines, "\n"]).encode()
@@ -129,6 +134,8 @@ class EventStream:
         """End it; a client that went away is not an error."""
         if self._timer is not None:
             self._timer.cancel()
+        # Only where the client has really left: a ClientDisconnected of another
+        # request, to which this handler passes events on, is the caller's to see.
         is_lost = not self.r.is_alive or self.r.transport.is_closing()
         return is_lost and is_disconnect(error)
 
@@ -168,6 +175,9 @@ class EventStream:
         is_free = (
             gate.is_open and not gate.is_taken
         )  # else a large event is being written
+        # The timer looks whether anything was sent since it looked last. To set it anew
+        # at each event would cost every event a ``call_later``; so a silence lasts less
+        # than twice the span.
         if answer.content_bytes == self._sent_bytes and is_free:
             answer.send(_COMMENT, is_last=False)
         self._sent_bytes = answer.content_bytes
@@ -408,6 +418,7 @@ class Deliver:
         async with closed_at_end(events, r):
             check_pieces(events)
             async with EventStream(r) as stream:
+                # A response to HEAD has no content, and the events may never end.
                 if r.method == "HEAD":
                     return
                 if isinstance(events, AsyncIterable):

@@ -106,11 +106,16 @@ class Fallback:
 
     async def __call__(self, r: BlazeioServerProtocol) -> None:
         """Answer with 405 or OPTIONS, redirect, run the fallbacks; else 404."""
+        # The order matters: a path that is served with another method exists, so its
+        # 405 comes before the fallbacks. A fallback is often the index page of a
+        # single-page app, and would answer a POST with 200.
         if r.path == "*":  # OPTIONS of the server itself, RFC 9110 section 9.3.7
             self._tell_methods(r, self._routes.methods_of_all())
         elif methods := self._routes.methods_of(r.path):
             self._answer_other_method(r, methods)
         elif self._redirects and (path := self._other_slash(r)):
+            # 308 keeps the method and the content. After a 301 a client may send GET
+            # instead of POST (RFC 9110 sections 15.4.2 and 15.4.9).
             place = _with_query(quote(r.root_path + path, _SAFE), r)
             r.reply(b"", 308, b"", {"Location": place})
         elif self._fallbacks:
@@ -181,6 +186,9 @@ def compose_dispatch(
         """Put the middlewares of sub-apps around a handler, the innermost first."""
         within = [middlewares, *(each.middlewares for each in scopes)]
         while len(within) > 1:
+            # The outermost app is never popped, since its middlewares are put around
+            # the whole dispatch. But its error handlers are asked last for what fails
+            # in here: the "after" middlewares of a sub-app have to see the status.
             errors = [each.errors for each in reversed(within) if each.errors]
             handler = _enclose(within.pop(), handler, fail, errors)
         return handler
@@ -203,6 +211,9 @@ def compose_dispatch(
 # does: a call of it would cost more than its two lookups.
 
 
+# BaseException is caught in all of them: ``sys.exit()`` in a handler is a bug of one
+# request, and must not end a process that serves others. What has to end the task, a
+# cancellation or ^C, is raised again by ``fail``.
 def _compose_plain(routes: RouteTable, choose_other: Choose, fail: Fail) -> Dispatch:
     by_method, any_method = routes.by_method, routes.any_method
 
@@ -254,6 +265,8 @@ def _compose_all(
 
 
 def _compose_around(middlewares: Middlewares, handler: Handler) -> Handler:
+    # "before" runs within "around": a timer or a transaction that is around the request
+    # includes it.
     handler = _compose_chain([*middlewares.before, handler])
     for each in reversed(middlewares.around):
         handler = _put_around(each, handler)

@@ -68,6 +68,7 @@ def _check_parameters(
     given = ", ".join(called_with)
     taken = {name: None for name in names if name in behind_r}
     try:
+        # Binding says what a call would say, in Python's own words, and calls nothing.
         signature.bind(*[None] * len(called_with), **taken)
     except TypeError as error:
         name = describe(function)
@@ -151,6 +152,8 @@ def find_endpoints(instance: object) -> Iterator[tuple[str, Handler]]:
     for name in dir(owner):
         if not _names_endpoint(name, owner):
             continue
+        # The class is searched, and its attribute is looked at statically: ``getattr``
+        # of the instance would run the app's properties while the app is put together.
         attribute = inspect.getattr_static(owner, name)
         if isinstance(attribute, staticmethod | classmethod):
             attribute = attribute.__func__

@@ -81,6 +81,9 @@ def _answer_or_raise(
     if r.handler_task.is_ended_by(error):
         raise error
     meant = find_answer(error)
+    # An Abort that one task of a TaskGroup raises is the response, even if another task
+    # failed by a bug at the same time. That bug would never be seen if it was not
+    # reported here.
     if meant is not error and not _has_no_bug(error):
         report(r, error)  # the other exceptions of the group are bugs
     if isinstance(meant, _UPSTREAM):
@@ -174,6 +177,8 @@ def _answer(r: BlazeioServerProtocol, error: BaseException) -> None:
         _send(r, "Gateway Timeout" if status == 504 else "Bad Gateway", status)
         return
     if isinstance(error, RemoteProtocolError):
+        # Where the framing is broken, nobody knows where the next request begins: to
+        # read on would be request smuggling (RFC 9112 section 11.2).
         _send(r, str(error), error.status_hint, {"Connection": "close"})
         return
     if isinstance(error, Abort):
@@ -185,6 +190,8 @@ def _answer(r: BlazeioServerProtocol, error: BaseException) -> None:
                 r.reply(content, error.status, JSON, error.headers)
             return
         except Exception as malformed:  # its status, headers or JSON
+            # The traceback is that of the Abort, so that the log names the line of the
+            # app that has made it, and not ours that could not send it.
             malformed.__cause__ = error
             report(r, malformed.with_traceback(error.__traceback__))
     _send_bug(r)
@@ -208,6 +215,8 @@ def _send(
     if names_field(fields, "content-type"):  # then the message is sent as it is
         r.reply(message.encode(errors="replace"), status, b"", fields)
         return
+    # The form was chosen by Accept, and a 404 may be cached without any further field
+    # (RFC 9110 sections 12.5.5 and 15.1).
     fields.append(("Vary", "Accept"))
     if choose_media_type(r.headers.get("accept"), _TYPES) == "application/json":
         content = msgspec.json.encode({"error": _encodable(message)})
@@ -277,6 +286,7 @@ async def answer_by_handlers(
         fail(r, error)  # App(debug=True) shows a bug
         return
     if r.response.is_held():
+        # The handler answers, and a response must not have begun then.
         r.response.take_back()
     if isinstance(meant, RemoteProtocolError):
         r.response.give_up_connection()  # the rest of the connection cannot be read

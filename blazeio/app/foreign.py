@@ -56,6 +56,8 @@ class ForeignApp(App[Any]):
         self._prefixes: list[str] = []
         self._part = GatewayPart(app, interface, name)
         self._part.configure(served_with)
+        # Requests become ``GatewayProtocol``, which has the slots that the gateways
+        # need; those of an ``App`` do without them.
         note_foreign(self)
         self._lifespan.include(self._part)
 
@@ -117,6 +119,8 @@ class ForeignApp(App[Any]):
         root_path = self.root_path if root_path is None else root_path
         self._part.gateway.root_path = root_path
         server = super().make_server(loop, **options)
+        # The route table is empty, and would give the usual options: a disconnect would
+        # cancel the app's coroutine, whereas ASGI tells it by ``http.disconnect``.
         server.context.find_options = _find_options
         server.context.name_handler = self._name_handler
         return server

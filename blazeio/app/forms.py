@@ -207,6 +207,8 @@ class Pieces:
             LocalProtocolError: The request is over, and ``r`` serves another.
         """
         content = self._content
+        # ``r`` serves all requests of an HTTP/1.1 connection: an upload that outlives
+        # its request, in a task, would read the content of the next request.
         if self._r.content is not content:
             raise LocalProtocolError("the request of this content is over")
         if self._has_collected:
@@ -304,9 +306,10 @@ URLENCODED = "application/x-www-form-urlencoded"
 
 PARTS_STEP_BYTES = 8 * 1024
 """How much of a form is decoded before the loop serves others: 2 ms of work, where it
-is small fields with many lines ..."""
+is small fields with many lines."""
 FILE_STEP_BYTES = 64 * 1024
-"""... and how much within a file."""
+"""How much of a file is decoded before the loop serves others: less work for more
+octets."""
 OFF_LOOP_BYTES = 64 * 1024
 """A larger urlencoded form is decoded in a thread."""
 
@@ -423,6 +426,8 @@ class FormReader:
             LocalProtocolError: The next file was asked for already.
         """
         if upload is not self._upload:
+            # There is one stream for all files: to return octets here would give the
+            # caller those of another file.
             raise LocalProtocolError("this file was left: the next one has begun")
         self._is_taken = True
         if self._is_whole:
@@ -458,6 +463,8 @@ class FormReader:
             if self._is_over:
                 return OVER
             if self._unread:
+                # Between two steps only: a small form is decoded in the turn in which
+                # it arrives.
                 await asyncio.sleep(0)
             else:
                 self._unread = await self._pieces.next()
@@ -513,6 +520,8 @@ async def read_urlencoded(r: BlazeioServerProtocol) -> Form:
 
 
 def _decode_urlencoded(content: bytes, most: int) -> list[tuple[str, str]]:
+    # Octets that are no UTF-8 become U+FFFD, as the WHATWG URL standard has it (section
+    # 5.1): they are no error.
     return parse_urlencoded(content.decode(errors="replace"), most).pairs
 
 
@@ -526,6 +535,8 @@ def find_uploads(r: BlazeioServerProtocol) -> UploadSource:
     reader = r.content.reader
     if not isinstance(reader, WholeContent):
         reader = WholeContent(r)
+        # NO_CONTENT is one object that all requests without content share, so nothing
+        # can be kept with it.
         if has_content(r):
             r.content.reader = reader
     return reader

@@ -60,6 +60,8 @@ class Lifespan:
 
     def include(self, inner: "Lifespan") -> None:
         """Run the hooks and tasks of another app too, within those of this one."""
+        # An app may be mounted below two prefixes. It is one app all the same, with one
+        # pool of connections, so its hooks run once.
         if inner not in self._inner:
             self.metrics.include(inner.metrics)
             self.once.include(inner.once)
@@ -97,6 +99,8 @@ class Lifespan:
             self.once.start()
 
     async def _start(self) -> None:
+        # Set before the hooks run: if the third one fails, ``stop`` still has to close
+        # what the first two have opened.
         self._is_started = True
         self.broadcasts.start()
         for hook in self.start_hooks:
@@ -104,6 +108,8 @@ class Lifespan:
         for inner in self._inner:
             if not inner._is_started:
                 await inner._start()
+        # From here on ``add_task`` starts a task at once. The metrics are closed after
+        # the hooks, which may still declare some.
         self._is_running = True
         self.metrics.table.is_open = False
         for background in self._backgrounds:
@@ -133,6 +139,9 @@ class Lifespan:
             return
         self._is_started = self._is_running = False
         self.metrics.table.is_open = True
+        # The tasks end first, since they use what the stop hooks close. Each level runs
+        # in the reverse order of the start: an inner app may use what the outer one has
+        # opened.
         await self._end_tasks()
         for inner in reversed(self._inner):
             await inner.stop()
@@ -153,6 +162,8 @@ class Lifespan:
                 task.cancel()
         if not tasks:
             return
+        # ``wait`` cancels nothing at its end, unlike ``wait_for``: a task that is in
+        # the middle of its clean-up is not hit a second time.
         _, late = await asyncio.wait(tasks, timeout=TASK_END_S)
         for task in late:
             log.warning(

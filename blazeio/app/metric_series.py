@@ -28,11 +28,11 @@ SERIES_COUNT = 100
 LABEL_COUNT = 10
 """Labels of one metric."""
 VALUE_CHARS = 200
-"""Of one label value."""
+"""The longest label value."""
 HELP_CHARS = 500
-"""Of a help text."""
+"""The longest help text."""
 NAME_CHARS = 120
-"""Of the name of a metric or label."""
+"""The longest name of a metric or label."""
 BOUND_COUNT = 60
 """Bounds of one histogram."""
 DEFAULT_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -111,7 +111,7 @@ class LocalCells:
         self._used = 0
 
     def add(self, family: MetricFamily, values: tuple[str, ...]) -> int:
-        """Take cells, as of ``CellStore``."""
+        """Take cells for one more series: see ``CellStore.add``."""
         if not self.cells:  # most apps have no metric
             self.cells = memoryview(array("d", bytes(8 * CELL_COUNT)))
         first, self._used = self._used, self._used + family.cell_count
@@ -254,9 +254,13 @@ class BucketCounter(Series):
         Raises:
             ValueError: It is no number.
         """
+        # NaN is less than no bound and greater than none: it would be counted in the
+        # first bucket, and the sum would be NaN for ever.
         if value != value:
             message = "observe(nan): it belongs to no bucket"
             raise ValueError(message)
+        # ``bisect_left``: a value that equals a bound belongs to its bucket, since
+        # ``le`` of Prometheus means "less or equal".
         place = self._first + bisect_left(self._bounds, value)
         cells = self._cells
         cells[place] += 1.0
@@ -293,10 +297,12 @@ def check_family(family: MetricFamily) -> None:
     """Check all that a declaration says.
 
     Raises:
-        ConfigurationError: Something of it is not possible; says what.
+        ConfigurationError: A part of it is not possible; says which.
     """
     name, labels = family.name, family.label_names
     shown = f"metric {name!r:.80}"
+    # ``le`` and ``quantile`` are the labels by which the text format tells buckets and
+    # quantiles apart; ``slot`` is added by the supervisor.
     reserved = {"le", "quantile", "slot" if family.combine == "slot" else "le"}
     reserved &= set(labels)
     wrong = [each for each in labels if not _is_name(each, _LABEL)]

@@ -56,6 +56,8 @@ class Labelled(Generic[SeriesT]):
             ConfigurationError: The values do not fit the labels, one was not declared,
                 or there are as many series as the metric may have.
         """
+        # The common way is one lookup. The keys are tuples of str: other values never
+        # hit, and are made text on the slow way below.
         if not named:
             found = self._series.get(values)
             if found is not None:
@@ -362,6 +364,9 @@ class AppMetrics:
         )
         check_family(family)
         if len(allowed) == len(names):
+            # All values are declared, so their number is the bound, whatever
+            # ``series_count`` says; a gauge without labels has one, the product of
+            # nothing.
             series_count = math.prod(map(len, allowed.values()))
         declared = self.table.add(family, allowed, series_count)
         return Labelled(declared) if names else declared.series[()]

@@ -96,6 +96,9 @@ class ErrorHandlers:
             bug; None: there is none.
         """
         for kind in type(error).__mro__:
+            # The classes are searched from the error's own to ``Exception``. There an
+            # Abort stops: it is a response that the app wants, and a handler for bugs
+            # must not replace it.
             if kind in ANY_BUG and isinstance(error, _ANSWERED):
                 break
             if kind in _OWN and status in self._by_status:
@@ -171,6 +174,8 @@ class Middlewares:
         self.errors.seal()
 
 
+# Origins are compared as they are. Browsers write them in lower case and without a
+# slash at the end (RFC 6454 section 6.2), so another spelling would never match.
 _ORIGIN = re.compile(r"null|[a-z][a-z0-9+.-]*://[^/?#\s*,A-Z]+")
 
 MAX_AGE_S = 600
@@ -215,6 +220,8 @@ class Cors:
         self._origins = frozenset(origins)
         if not self._is_open:
             _check_origins(origins)
+        # "null" is the origin of every sandboxed frame and of every local file: with it
+        # the cookies would be open to any page, as they would be with ``*``.
         if credentials and (self._is_open or "null" in origins):
             reason = "with credentials, name each origin: https://app.example.com"
             raise ConfigurationError(f"Cors({', '.join(origins)}): {reason}")
@@ -239,6 +246,8 @@ class Cors:
         if (
             r.method == "OPTIONS"
             and origin is not None
+            # These three are what makes a request a preflight (Fetch, section 3.3). Any
+            # other OPTIONS belongs to the routes.
             and "access-control-request-method" in r.headers
         ):
             self._answer_preflight(r, is_allowed=is_allowed)

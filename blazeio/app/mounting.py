@@ -180,6 +180,9 @@ def mount_foreign(
         await serve_mounted(gateway, cast(GatewayProtocol, r), r.path)
 
     async def serve_below(r: BlazeioServerProtocol, path: str) -> None:
+        # The prefix as the client has sent it, and not the pattern: it may have
+        # parameters, and the app makes its own links of it (``root_path``,
+        # SCRIPT_NAME).
         above = r.path.removesuffix(path).removesuffix("/")
         await serve_mounted(gateway, cast(GatewayProtocol, r), above)
 
@@ -187,6 +190,8 @@ def mount_foreign(
     web.routes.add(serve, prefix, None, FINISHES)
     web.routes.add(serve_below, prefix + "/{path:path}", None, FINISHES)
     if part.asgi_lifespan is not None:
+        # A stop hook that fails is logged, since other apps end here as well.
+        # ``ForeignApp`` is alone, and lets the error out: then the process fails.
         part.stop_hooks.append(part.asgi_lifespan.stop)
     web._lifespan.include(part)
     note_foreign(web)

@@ -23,9 +23,9 @@ from blazeio.loggers import get_logger
 log = get_logger("blazeio.app")
 
 TASK_COUNT = 64
-"""Of one app."""
+"""The most tasks of one app."""
 NAME_CHARS = 100
-"""Of the name of one."""
+"""The longest name of a task."""
 LOOK_EVERY_S = 60.0
 """A clock that was set, or a machine that slept, is noticed so soon."""
 
@@ -70,7 +70,7 @@ class OnceTasks:
 
     @property
     def tasks(self) -> list[OnceTask]:
-        """All of them; of a mounted app, none: they are the outer one's."""
+        """All tasks; a mounted app has none, since they are the outer app's."""
         return list(self._tasks.values())
 
     @property
@@ -127,6 +127,9 @@ class OnceTasks:
             for task in self._running:
                 if not task.cancelling():  # a second time would cut its clean-up
                     task.cancel()
+            # Without a limit: the lease passes to another process when this returns,
+            # and the task must not run in two at once. A supervisor kills a process
+            # that does not end at all.
             await asyncio.wait(self._running)
 
     async def _run(self, task: OnceTask, last: float) -> None:
@@ -135,8 +138,14 @@ class OnceTasks:
             return
         while True:
             due_at = task.schedule.next_after(last)
+            # asyncio sleeps by CLOCK_MONOTONIC, which neither notices that the clock
+            # was set nor counts the time that the machine was suspended (man 2
+            # clock_gettime).
             while (wait_s := due_at - time.time()) > 0:  # noqa: ASYNC110 - of a clock
                 await asyncio.sleep(min(wait_s, LOOK_EVERY_S))
+            # Counted from when it really begins: runs that were missed are not made up
+            # for. Not less than due: if the clock was just set back, the run would come
+            # twice.
             last = max(time.time(), due_at)
             await self._run_once(task)
 

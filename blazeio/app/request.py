@@ -203,6 +203,8 @@ def _name_wrong_value(values: Values, expected: Any, description: _Description) 
         try:
             msgspec.convert([value], list[_value_type(expected)], strict=False)  # type: ignore[misc]
         except msgspec.ValidationError as error:
+            # msgspec names a value of a dict only as ``$[...]``, so each is converted
+            # alone, to find the one that is meant.
             text = str(error).replace("$[0]", f"$.{name}", 1)
             raise Abort(_explain(text, {name: value}, description), 422) from error
 
@@ -271,6 +273,8 @@ def decode_json(content: bytes, expected: Any = None) -> Any:
     except msgspec.ValidationError as error:
         message = f"The content is not what is expected here: {error}"
         raise Abort(message, 422) from error
+    # RecursionError: arrays within arrays, deeper than Python's stack. The client has
+    # chosen that, so it is no bug of ours.
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         message = f"The content is not valid JSON: {error}"
         raise Abort(message, 400) from error

@@ -25,8 +25,10 @@ from blazeio.app.route import (
     pick,
 )
 from blazeio.errors import ConfigurationError, LocalProtocolError, find_near
+from blazeio.files.static_server import StaticServer
 from blazeio.protocol.context import Handler
 from blazeio.protocol.options import DEFAULT_OPTIONS, RouteOptions, RouteOptionValues
+from blazeio.protocol.request import BlazeioServerProtocol
 
 # Routes with parameters
 
@@ -460,6 +462,42 @@ def _check_collisions(routes: ByMethod, route: Route) -> None:
                     f"{describe(first.handler)} ({other} {first.pattern.text!r})"
                 )
                 raise ConfigurationError(message)
+
+
+# The routes of a folder of files
+
+
+def route_files(
+    table: RouteTable, static: StaticServer, prefix: str, name: str | None
+) -> None:
+    """Add the routes of the files below a prefix.
+
+    Args:
+        table: Gets the routes.
+        static: Serves the files.
+        prefix: With ``/assets`` its file ``a/b.css`` is ``/assets/a/b.css``.
+        name: For ``url_for``; None: "static".
+
+    Raises:
+        ConfigurationError: A route collides.
+    """
+    # A prefix of "/" becomes "": the pattern below begins with a slash of its own, and
+    # the root needs no route that redirects to it.
+    prefix = prefix.rstrip("/")
+
+    async def serve_file(r: BlazeioServerProtocol, path: str) -> None:
+        await static.serve(r, f"/{path}")
+
+    async def serve_folder(r: BlazeioServerProtocol) -> None:
+        await static.serve(r, "")
+
+    serve_file.__name__ = "static"
+    table.add(serve_file, prefix + "/{path:path}", "GET", name=name)
+    if prefix:
+        # ``/assets`` without its slash is redirected to ``/assets/``. Else the browser
+        # would resolve the relative links of an index page against the folder above
+        # (RFC 3986 section 5.2.3).
+        table.add(serve_folder, prefix, "GET")
 
 
 # Decorators that name a method: ``web.route.get("/path")``

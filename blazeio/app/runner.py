@@ -100,6 +100,8 @@ class AppRunner:
             server.close()
 
     async def _drain(self, server: Server) -> None:
+        # Connections that the kernel has completed, and nobody has accepted, would be
+        # reset by the ``close`` below. They are taken first, and answered.
         server.stop_accepting(take_queue=True)
         self._listener.close()  # else clients would wait in its queue for ever
         server.start_draining(DRAIN_IDLE_S)
@@ -164,6 +166,8 @@ def run_until_signalled(
     except asyncio.CancelledError:
         if not seen:
             raise
+        # As a shell reports a process that a signal has ended: a service manager sees
+        # that it was not a clean end.
         raise SystemExit(128 + seen[0]) from None
     finally:
         if os.getpid() == pid:  # a forked process shares our epoll instance
@@ -186,6 +190,8 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 def _watch_signals(
     loop: asyncio.AbstractEventLoop, note: Callable[[signal.Signals], None]
 ) -> None:
+    # Only the main thread may set the wakeup descriptor that the loop uses
+    # (``signal.set_wakeup_fd``). In another thread whoever started it ends it.
     if threading.current_thread() is threading.main_thread():
         for number in _SIGNALS:
             loop.add_signal_handler(number, note, number)

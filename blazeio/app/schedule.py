@@ -46,6 +46,8 @@ class Schedule(Struct, frozen=True):
         hour, minute = self.at or (0, 0)
         day = datetime.fromtimestamp(last)
         due = day.replace(hour=hour, minute=minute, second=0, microsecond=0, fold=0)
+        # Days are added to the local date and hour, and not seconds to the time: a day
+        # on which the clocks change has 23 or 25 hours.
         while due.timestamp() <= last:
             due += timedelta(days=1)
         return due.timestamp()

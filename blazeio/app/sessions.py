@@ -113,6 +113,8 @@ class CookieSessions:
             raise ConfigurationError(message)
         self._signer = itsdangerous.TimestampSigner(
             listed[::-1],  # itsdangerous signs with the last one
+            # The name of the cookie is part of the key: a value that was signed for one
+            # cookie is not valid in another one of the same secret.
             salt=f"blazeio.session.{cookie}",
             key_derivation="hmac",
             digest_method=hashlib.sha256,
@@ -130,6 +132,8 @@ class CookieSessions:
         }
         self._open: dict[BlazeioServerProtocol, _Slot] = {}
         try:
+            # Written once for nothing: a name or a domain that no cookie can have is
+            # told when the app starts, and not at the first login.
             self._write("", 0)
         except LocalProtocolError as error:
             raise ConfigurationError(f"CookieSessions: {error}") from None
@@ -187,6 +191,8 @@ class CookieSessions:
         if found is None:
             return None  # the session was not used
         text = found.told = _dump(found.values)
+        # Renewed at half of its time, and not with each response: a page with twenty
+        # requests would set twenty cookies.
         is_old = time.time() - found.signed_at > self._max_age_s / 2
         fields = [
             ("Vary", "Cookie")

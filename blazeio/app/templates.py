@@ -52,6 +52,9 @@ class Templates:
                 )
         self.environment: jinja2.Environment = jinja2.Environment(
             loader=jinja2.FileSystemLoader(places),
+            # For every template, and not by the ending of its name, as
+            # ``select_autoescape`` of Jinja2 has it: ``page.j2`` would be open to
+            # scripts.
             autoescape=True,
             enable_async=True,
             auto_reload=auto_reload,
@@ -101,6 +104,8 @@ class Templates:
             jinja2.TemplateError: The caller's fault: there is no such template, or it
             fails.
         """
+        # Jinja2 has a cache too, but it can only be asked by ``get_template``, which
+        # may read a file and so runs in a thread.
         template = self._known.get(name)
         if template is None:  # reading and compiling takes 1 to 50 ms
             template = await asyncio.to_thread(self.environment.get_template, name)

@@ -76,6 +76,8 @@ class Tracing:
             context=self._propagate.extract(r.headers),
             kind=trace.SpanKind.SERVER,
             attributes=self._describe(r, method, route),
+            # An Abort, or a client that has left, is no exception of the service. What
+            # is one is recorded below, by the status that it leads to.
             record_exception=False,
             set_status_on_exception=False,
         ) as span:
@@ -161,6 +163,8 @@ class SentSpan:
         if isinstance(outcome, int):
             if outcome:  # else the caller writes content now, and reads later
                 span.set_attribute("http.response.status_code", outcome)
+            # Not as for a server: the conventions want a 4xx to be an error of the span
+            # that has sent the request.
             kind = str(outcome) if outcome >= 400 else None
         else:
             kind = type(outcome).__qualname__
