@@ -104,6 +104,8 @@ class AsgiGateway(Gateway):
         Raises:
             BaseException: The same, where it is meant to end the task.
         """
+        # An app that runs on after its response is no handler of this connection any
+        # more: what ``handler_task`` knows is of the next request by then.
         if exchange.end_background is None and r.handler_task.is_ended_by(error):
             raise error
         return self.end(exchange, f"{head.method} {head.target}", error)
@@ -142,11 +144,15 @@ class AsgiGateway(Gateway):
         began_at = loop.time()
         for place, exchange in enumerate(open_ones):
             due_s = exchange.delay_farewell(place, len(open_ones))
+            # Counted from the beginning, so that what each farewell costs does not add
+            # up to more than the span that the drain has.
             await asyncio.sleep(began_at + due_s - loop.time())
             exchange.restart()
 
     def _find_extensions(self, r: GatewayProtocol) -> dict[str, Any]:
         extensions: dict[str, Any]
+        # HTTP/1.0 has no interim responses (RFC 9110 section 15.2) and no chunks that
+        # trailers could follow: what is not announced, a framework does not send.
         if r.response.head.minor:
             extensions = {
                 "http.response.zerocopysend": {},

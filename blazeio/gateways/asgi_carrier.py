@@ -211,6 +211,8 @@ class AsgiCarrier:
         if self.request.is_alive:
             self._lose(None)
         if task.task is not None:
+            # Once this returns, the server around takes the request as over, and may
+            # end the lifespan: no handler may still be running then.
             await asyncio.wait((task.task,))
 
     async def _receive_all(self) -> None:
@@ -239,6 +241,8 @@ class AsgiCarrier:
         if content.ends_by_close:
             content.end()
         elif not content.is_whole:
+            # Servers check this by themselves; a test client that builds messages by
+            # hand may not, and the handler would wait for ever.
             content.fail(RemoteProtocolError("the content is shorter than declared"))
 
     def _lose(self, error: Exception | None) -> None:
@@ -371,6 +375,8 @@ class AsgiCarrier:
             self._messages.clear()
             self.is_over = True
             self._changed.set()
+            # In a turn of its own, as a transport does it: whoever has called ``abort``
+            # is in the middle of something that ``connection_lost`` would change.
             self._context.loop.call_soon(self.request.connection_lost, None)
 
     def _end(self) -> None:
@@ -400,6 +406,9 @@ class AsgiCarrier:
 
     def _put(self, message: Message) -> None:
         if self._is_denied and "http" in message["type"]:
+            # Without the extension, a handshake can only be refused by a close before
+            # the accept; the server makes it a 403, whatever our status was (ASGI,
+            # "websocket.close").
             extensions = self._scope.get("extensions") or {}
             if "websocket.http.response" not in extensions:
                 if message["type"].endswith("start"):
@@ -411,6 +420,8 @@ class AsgiCarrier:
         self._changed.set()
 
     def _count(self, size: int) -> None:
+        # Only the crossing of the bound is told. A transport would tell the same, by
+        # ``pause_writing`` and ``resume_writing``.
         before = self.waiting_bytes
         self.waiting_bytes += size
         most = self._context.limits.high_water_bytes
@@ -439,6 +450,8 @@ class AsgiCarrier:
             self._put(
                 {
                     "type": "websocket.close",
+                    # 1005 and 1006 say that there was no code, and must not be sent
+                    # (RFC 6455 section 7.4.1).
                     "code": 1000 if code in (None, 1005, 1006) else code,
                     "reason": client.close_reason or "",
                 }
@@ -450,10 +463,14 @@ class AsgiCarrier:
         client, feed = self._client, self._feed_octets
         answers = b"" if client is None else client.take_octets()
         if answers and feed is not None:
+            # Not at once: our end is in the middle of writing here, and must not
+            # receive within that.
             self._context.loop.call_soon(feed, answers)
 
     async def _receive_messages(self) -> None:
         while True:
+            # Not to ask for the next message is the only brake that ASGI has: the
+            # server stops reading from its client in turn.
             await self.read_control.opened.wait()
             message = await self._receive()
             client, feed = self._client, self._feed_octets

@@ -86,6 +86,8 @@ def end_in_time(
     Returns:
         To be called instead.
     """
+    # A timer of its own: the deadline of ``handler_task`` is that of the connection's
+    # next request from now on.
     left_s = max(ends_at - context.wheel.now(), 0.0)
     timer = context.loop.call_later(left_s, task.cancel)
 

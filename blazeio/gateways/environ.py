@@ -31,6 +31,8 @@ def make_environ(facts: RequestFacts, root_path: str) -> dict[str, Any]:
     path, target = facts.path, facts.target
     environ = {
         "REQUEST_METHOD": facts.method,
+        # Every text of an environ stands for octets, one by one as latin-1 (PEP 3333,
+        # "Unicode Issues"). The framework decodes them as UTF-8.
         "SCRIPT_NAME": root_path and root_path.encode().decode("latin-1"),
         "PATH_INFO": (
             path

@@ -25,6 +25,8 @@ def is_disconnect_fault(error: BaseException | None) -> bool:
     context of theirs.
     """
     seen: set[int] = set()
+    # A chain can be a ring: ``raise first from second``, where the second was raised
+    # while the first was handled.
     while error is not None and id(error) not in seen:
         seen.add(id(error))
         if isinstance(error, BaseExceptionGroup):

@@ -126,6 +126,9 @@ def write_fields(pairs: Iterable[Any]) -> ResponseFields:
     try:
         for name, value in pairs:
             start, kind = recent.get(name) or _read_name(name)
+            # ``isdigit`` of bytes is ASCII alone, whereas ``int`` would take "+5",
+            # "1_0" and blanks. What is not so plain is read by the strict rules, as is
+            # a second one.
             if kind == LENGTH and length is None and value.isdigit() and len(value) < 9:
                 length = int(value)
                 continue
@@ -167,6 +170,9 @@ def _read_name(name: object) -> tuple[bytes, int]:
 
 
 _KINDS: Final = {
+    # The framing is ours: a Transfer-Encoding of the app beside it could make the
+    # client see another end of the response (RFC 9112 section 6.1). PEP 3333 forbids an
+    # app to set these.
     **dict.fromkeys(CONNECTION_SPECIFIC - {"trailer"}, DROPPED),
     "connection": CONNECTION,
     "content-length": LENGTH,

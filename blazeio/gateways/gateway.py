@@ -27,6 +27,9 @@ class Gateway:
     def __init__(self, name: str) -> None:
         self._name = name
         self._answered: list[HttpExchange] = []
+        # To detach an app may begin the next request of its connection, whose task
+        # would inherit the context variables of whichever request has scheduled the
+        # look.
         self._apart = contextvars.copy_context()
         self.root_path = ""
 

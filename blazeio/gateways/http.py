@@ -415,6 +415,8 @@ class HttpExchange:
             answer.flush_head(message)
         finally:
             if not message.is_begun:
+                # The declared length was not kept, and nothing has left: the 500 can
+                # still be sent.
                 answer.take_back()
         self._start = None
         self._trailers = b"" if start.has_trailers else None
@@ -454,6 +456,8 @@ class HttpExchange:
             self._end()
 
     async def _send_path(self, path: str) -> None:
+        # In a thread: to open a file on a network file system may take as long as the
+        # network does.
         file = await asyncio.to_thread(os.open, path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             await self._send_file_part(FilePart(file, 0, None), is_last=True)
@@ -478,6 +482,8 @@ class HttpExchange:
                 reason = "zerocopysend: the file ends before the count of octets"
                 raise LocalProtocolError(reason)
         if part.offset is None:
+            # sendfile(2) with an offset leaves the position of the file as it is;
+            # without an offset in the message, the next one goes on behind this part.
             os.lseek(part.file, first + size, os.SEEK_SET)
         if is_last:
             self.write(b"", is_last=True)
@@ -503,6 +509,8 @@ class HttpExchange:
     @property
     def is_due(self) -> bool:
         """Something of the response is still to come, and somebody is there for it."""
+        # An app that was told of the disconnect, and then begins no response, has made
+        # no mistake.
         is_lost = self._is_lost or (self._is_told and not self.has_begun)
         return not self.is_over and not is_lost and self._r.is_alive
 
@@ -526,6 +534,8 @@ class HttpExchange:
         """Answer in the place of the app, or cut what it has begun."""
         r = self._r
         if self.has_begun:
+            # The head has left, so no status can say any more that it has failed. A
+            # response that is cut is seen to be incomplete (RFC 9112 section 8).
             r.carrier.abort()
         elif status == 500:
             r.reply(text.encode(), status)
@@ -559,6 +569,7 @@ def _find_part(part: FilePart) -> tuple[int, int]:
         LocalProtocolError: It is no regular file.
     """
     status = os.fstat(part.file)
+    # A pipe or a device has no size, which the framing needs, and no position.
     if not stat.S_ISREG(status.st_mode):
         raise LocalProtocolError("a file that is sent has to be a regular file")
     first = part.offset

@@ -1,9 +1,6 @@
 """``wsgi.input`` of a body that has not arrived yet: a file that waits for it."""
 
 from collections.abc import Callable, Iterator
-from typing import Final
-
-LINE_STEP_BYTES: Final = 64 * 1024
 
 
 class BodyReader:
@@ -48,6 +45,8 @@ class BodyReader:
             searched_bytes = len(self._held) - self._at
             if not self._fill():
                 return self._take(searched_bytes)
+            # What was searched once is not searched again: else a line that arrives in
+            # many pieces would take the square of their number.
             searched = self._at + searched_bytes
 
     def readlines(self, hint: int | None = -1, /) -> list[bytes]:

@@ -96,6 +96,7 @@ def _is_async(found: Callable[..., Any]) -> bool:
     """Tell whether a call of it returns a coroutine."""
     while isinstance(found, functools.partial):
         found = found.func
+    # Its ``__init__`` is called, whatever ``__call__`` of its instances is.
     if inspect.isclass(found):
         return False  # it gives an instance
     call = getattr(type(found), "__call__", None)  # noqa: B004 - looked at, not asked

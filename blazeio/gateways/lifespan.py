@@ -110,6 +110,8 @@ class Lifespan:
             await asyncio.wait((self._task,), timeout=FAILURE_END_S)
             raise
         if self._failure is not None:
+            # Starlette says "failed" first and raises afterwards: the exception is
+            # worth waiting for, since it becomes the cause of ours.
             await asyncio.wait((self._task,), timeout=FAILURE_END_S)
             raise self._failure from self._error
         if self._step == STARTED:
@@ -149,6 +151,8 @@ class Lifespan:
         assert self._task is not None  # start has made it
         word = asyncio.ensure_future(self._told.wait())
         try:
+            # Both, since an app that knows nothing of a lifespan says nothing: it
+            # raises, or returns.
             await asyncio.wait((word, self._task), return_when=asyncio.FIRST_COMPLETED)
         finally:
             word.cancel()
@@ -159,6 +163,8 @@ class Lifespan:
             await self._app(scope, self._receive, self._send)
         except asyncio.CancelledError as error:
             task = asyncio.current_task()
+            # Cancelled by us, at a stop. Else the app has let out a cancellation of its
+            # own, which is its failure and must not pass for ours.
             if task is not None and task.cancelling():
                 raise
             self._note_error(error)

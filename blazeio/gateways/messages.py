@@ -263,6 +263,8 @@ def read_data(message: Message) -> str | bytes:
 
 def is_close_code(code: int) -> bool:
     """Tell whether a close frame may carry it (RFC 6455 section 7.4)."""
+    # 1004 is reserved, 1005 and 1006 are never sent; nor is 1015, which is beyond the
+    # range below (RFC 6455 section 7.4.1).
     if code in (1004, 1005, 1006):
         return False
     return 1000 <= code <= 1014 or 3000 <= code <= 4999

@@ -44,6 +44,8 @@ async def serve_mounted(gateway: Gateway, r: GatewayProtocol, prefix: str) -> No
     try:
         await asyncio.wait((task, exchange.over), return_when="FIRST_COMPLETED")
     except asyncio.CancelledError:
+        # Waited for, too: the app uses ``r``, which serves another request once this
+        # returns.
         task.cancel()
         await asyncio.wait((task,))
         raise

@@ -71,6 +71,8 @@ def make_http_scope(
     else:
         raw_path = find_raw_path(target, path)
     if root_path and not is_below(path, root_path):
+        # ``path`` includes ``root_path``, although the proxy has taken it away: as
+        # uvicorn has it, and as Starlette's routing expects it.
         path = root_path + path
         raw_path = quote(root_path, safe=_UNQUOTED).encode("ascii") + raw_path
     return {

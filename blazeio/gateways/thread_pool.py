@@ -62,6 +62,8 @@ class ThreadPool:
         self.is_forked = False
         _pools.add(self)
         self._queue: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        # A SimpleQueue gives nothing back: what is withdrawn stays in it, is no longer
+        # in here, and is passed over by the thread that takes it.
         self._waiting: set[Job] = set()
         self._posted: deque[Work] = deque()
         self._is_woken = False
@@ -98,6 +100,8 @@ class ThreadPool:
         if self.is_forked:
             end_forked(RuntimeError("a process that is forked must end by itself"))
         self._posted.append(call)
+        # Two threads may find it False at once. Then the loop is woken twice, and the
+        # second time it finds nothing: a lock would cost every result more than that.
         if not self._is_woken:
             self._is_woken = True
             try:
@@ -109,6 +113,8 @@ class ThreadPool:
         # First: what is appended from here on wakes the loop again.
         self._is_woken = False
         posted = self._posted
+        # As many as there are now: what they post themselves waits for the next turn,
+        # or busy threads would keep the loop from its sockets.
         for _ in range(len(posted)):
             posted.popleft()()
         if posted and not self._is_woken:
@@ -142,6 +148,8 @@ class ThreadPool:
 
     def find_stack(self, job: Job) -> str:
         """Find where the thread is that runs a job; "" where none does."""
+        # A copy, made in one step of the interpreter: threads change it meanwhile, and
+        # a dict that changes cannot be iterated over.
         for ident, running in self._running.copy().items():
             if running is job:
                 return _find_stack(ident)
@@ -162,6 +170,8 @@ class ThreadPool:
         while any(thread.is_alive() for thread in self._threads):
             if self._loop.time() >= ends_at:
                 break
+            # ``Thread.join`` would block the loop, and the threads need it to come to
+            # their end.
             await asyncio.sleep(min(JOIN_S, max(ends_at - self._loop.time(), 0)))
         self._threads.clear()
         left = self._running.copy().items()
@@ -191,6 +201,9 @@ def end_forked(error: BaseException) -> NoReturn:
         sys.stdout.flush()
         sys.stderr.flush()
     finally:
+        # Not ``sys.exit``, which in a thread ends nothing else and gives no status. The
+        # exit handlers, the loop and its epoll instance are the parent's. A status has
+        # eight bits (man 3 exit).
         os._exit((code or 0) & 0xFF if isinstance(code, int | None) else 1)
 
 

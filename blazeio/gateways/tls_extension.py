@@ -33,6 +33,8 @@ def describe_tls(tls: ssl.SSLObject) -> dict[str, Any]:
     subject = tls.getpeercert() or {}
     return {
         "server_cert": None,
+        # The client's own certificate alone: ``ssl`` tells neither the rest of the
+        # chain before Python 3.13, nor the certificate that we have shown.
         "client_cert_chain": _list_chain(certificate),
         "client_cert_name": write_name(subject) if certificate else None,
         "client_cert_error": None,
@@ -49,6 +51,8 @@ def _find_suite(tls: ssl.SSLObject) -> int | None:
     agreed = tls.cipher()
     if agreed is None:
         return None
+    # The connection tells the suite by its name alone; the number is found among those
+    # that the context has.
     for suite in tls.context.get_ciphers():
         if suite["name"] == agreed[0]:
             return int(suite["id"]) & _SUITE_BITS

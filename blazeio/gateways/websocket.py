@@ -110,6 +110,9 @@ class Socket(WebSocket):
         """Close without awaiting the client's word; who receives sees the end."""
         endpoint = self._opened()
         if endpoint.is_open:
+            # The client's own close is not awaited: it may take as long as it likes,
+            # and the drain has an end. 1012 tells it to come back (IANA's registry of
+            # close codes).
             endpoint.close(SERVICE_RESTART, RESTART_REASON)
             self._flush(endpoint)
         self._leave()
@@ -330,6 +333,8 @@ class WebSocketExchange:
             self._refuse(500)
         elif self.state == OPEN and not self._socket.is_over:
             self.state = CLOSED
+            # 1011: the server met a condition that it did not expect (RFC 6455 section
+            # 7.4.1).
             await self._socket.close(1000 if error is None else 1011)
         self._socket.abandon()
 

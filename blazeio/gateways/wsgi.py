@@ -147,6 +147,8 @@ class WsgiGateway(Gateway):
             "wsgi.multithread": self.threads > 1,
             "wsgi.multiprocess": self.is_multiprocess,
             "wsgi.run_once": False,
+            # Not of PEP 3333: an empty read is the end of the body, whatever its
+            # framing. Without it Werkzeug takes a body without Content-Length as empty.
             "wsgi.input_terminated": True,
             "wsgi.file_wrapper": FileWrapper,
         }
@@ -197,6 +199,9 @@ class WsgiGateway(Gateway):
         try:
             left = await call.attend()
         except BaseException as error:
+            # In this order: a thread that takes the call in this very moment cannot be
+            # stopped by ``withdraw`` any more, but sees before it begins that the call
+            # was abandoned.
             call.abandon()
             pool.withdraw(call)
             if r.handler_task.is_late:
@@ -205,6 +210,8 @@ class WsgiGateway(Gateway):
                 raise
             return self.end(exchange, f"{method} {target}", error)
         finally:
+            # ``r`` serves the next request of the connection, whose loss is not this
+            # call's.
             r.when_lost = None
         if left is None and exchange.has_ended_well():
             return None
@@ -225,6 +232,8 @@ def _log_stuck(text: str, stack: str) -> None:
 
 def _may_collect(r: GatewayProtocol, content: ContentStream) -> bool:
     """Tell whether a body is small, and its client does not wait for a 100."""
+    # A client that expects a 100 gets it when the app reads, and may be told a final
+    # status instead (RFC 9110 section 10.1.1).
     if content.is_whole or r.headers.get("expect") is not None:
         return False
     return 0 <= content.due_bytes <= COLLECTED_BYTES and r.content_length is not None
@@ -280,6 +289,8 @@ class WsgiCall:
         self._waiter: asyncio.Future[None] | None = None
         self._whole: tuple[ResponseStart, bytes] | None = None
         self._is_abandoned = False
+        # What the request's task has set, such as the span of a middleware, holds in
+        # the thread that runs the app, too.
         self.context = contextvars.copy_context()
 
     def describe(self) -> str:
@@ -314,6 +325,8 @@ class WsgiCall:
     def _run(self) -> None:
         parts = self._gateway.app(self.environ, self._response)
         try:
+            # One part is the whole of it, so its length is known (PEP 3333, "Handling
+            # the Content-Length Header"): no chunks, and no waiting for the loop.
             if isinstance(parts, list | tuple) and len(parts) == 1:
                 # A list has no close(): the end goes with it, in one wake-up.
                 self._send_whole(parts[0], is_end=parts.__class__ is list)
@@ -322,6 +335,8 @@ class WsgiCall:
             else:
                 self._send_parts(parts)
         finally:
+            # Whatever has happened, also when not all of it was iterated over (PEP
+            # 3333): a framework gives its database connection back here.
             close = getattr(parts, "close", None)
             if close is not None:
                 close()
@@ -487,6 +502,8 @@ class WsgiCall:
         except (BlazeioError, OSError) as error:
             answer = error
         except BaseException:
+            # The loop's side is cancelled. Without an answer the thread would sleep for
+            # ever, and be missing in the pool.
             answers.put(ClientLost("the request is over"))
             raise
         answers.put(answer)
