@@ -120,7 +120,7 @@ class ServerContext:
         bounds_requests: ``limits`` say how long a handler may take, or how many run.
         in_flight: Requests begun and not yet over.
         request_count: Requests begun, ever.
-        http2_count: Of them, those that came by HTTP/2.
+        http2_count: How many of them came by HTTP/2.
         is_draining: Each response has ``Connection: close``.
         renewals: So many of the next ones have it, too: their clients shall connect
             anew.

@@ -29,8 +29,8 @@ LEAST_CUT = 4
 """No write is cut into pieces smaller than the high watermark divided by this."""
 
 LARGEST_STEP = 4
-"""Of a large write, so many times the high watermark leave at once where nothing
-waits: 256 KiB. Pieces of 64 KiB take 1.15 times the CPU of the sender; a mark of
+"""So many times the high watermark of a large write leave at once where nothing waits:
+256 KiB. Pieces of 64 KiB take 1.15 times the CPU of the sender; a mark of
 256 KiB gives no more than this, and lets small writes pile up."""
 
 AT_ONCE_BYTES = 16 * 1024

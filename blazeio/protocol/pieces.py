@@ -23,7 +23,7 @@ from blazeio.errors import LocalProtocolError
 Content = str | bytes | bytearray | memoryview
 CONTENT = (str, bytes, bytearray, memoryview)
 Pieces = AsyncIterable[Any] | Iterable[Any]
-"""Each of them Content."""
+"""Each piece is ``Content``."""
 
 
 class Cleaning(Protocol):

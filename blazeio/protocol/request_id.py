@@ -12,7 +12,7 @@ FIELD = "x-request-id"
 REQUEST_ID_CHARS = 128
 """Longer ids are replaced by one of our own; a UUID has 36 characters."""
 REQUEST_ID_BYTES = 16
-"""Of randomness in an id of our own, as in a UUID; written as hexadecimal digits."""
+"""The randomness in an id of our own, as in a UUID; written as hexadecimal digits."""
 
 _ACCEPTED = re.compile(rf"[A-Za-z0-9._:/+=@-]{{1,{REQUEST_ID_CHARS}}}")
 """What UUIDs, ULIDs, W3C trace ids, base64 and proxies' own forms consist of. No

@@ -304,7 +304,7 @@ class Server:
 
     @property
     def http2_count(self) -> int:
-        """Of these, the requests that came by HTTP/2."""
+        """How many of the requests came by HTTP/2."""
         return self.context.http2_count
 
     @property
