@@ -1,4 +1,4 @@
-"""How much the code says of its reasons, by room; not collected.
+"""How much the code says of its reasons, by room.
 
     python -m tests.architecture.comment_density
 
@@ -64,18 +64,28 @@ def count_reasons(text: str) -> int:
     return count
 
 
-def main() -> None:
+def measure_rooms() -> dict[str, Counter[str]]:
+    """The lines of each room; the modules beside the rooms are one of their own."""
     rooms: dict[str, Counter[str]] = {}
     for module in iterate_modules():
-        room = ".".join(module.name.split(".")[:2])
-        if (module.path.parent.name) in ("blazeio", "blazeio_supervisor"):
-            room = f"{module.name.split('.')[0]} itself"
+        package, *below = module.name.split(".")
+        is_beside = module.path.parent.name == package
+        room = package if is_beside else f"{package}.{below[0]}"
         rooms.setdefault(room, Counter()).update(count_lines(module))
-    for room, counts in sorted(rooms.items()):
-        share = 100 * (counts["comments"] + counts["docstrings"]) / counts["code"]
+    return rooms
+
+
+def find_share(counts: Counter[str]) -> float:
+    """Lines that say why, for each 100 lines of code."""
+    return 100 * (counts["comments"] + counts["docstrings"]) / counts["code"]
+
+
+def main() -> None:
+    for room, counts in sorted(measure_rooms().items()):
         print(
-            f"{room:32} {share:5.1f}   of {counts['code']:5} lines of code: "
-            f"{counts['comments']} of comments, {counts['docstrings']} of docstrings"
+            f"{room:32} {find_share(counts):5.1f}   of {counts['code']:5} lines of "
+            f"code: {counts['comments']} of comments, {counts['docstrings']} of "
+            "docstrings"
         )
 
 
