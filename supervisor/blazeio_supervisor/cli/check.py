@@ -148,6 +148,8 @@ class _Importer:
                 case None:
                     raise self._explain_end()
                 case Importing():
+                    # From here on its end is the doing of the app; before, it would be
+                    # a fault of ours.
                     self._is_importing = True
                 case _:
                     return said
@@ -206,6 +208,7 @@ def _load(settings: Settings) -> Iterator[_Importer]:
 def _end(pid: int) -> None:
     """Wait for the end of a process, and kill it when that takes too long."""
     poller = select.poll()
+    # waitpid(2) knows no timeout, so the end is awaited at a pidfd (pidfd_open(2)).
     pidfd = os.pidfd_open(pid)
     poller.register(pidfd, select.POLLIN)
     if not poller.poll(_END_S * 1000):

@@ -457,6 +457,8 @@ def _find_called(services: _FoundServices, word: str) -> list[_FoundService]:
     named = [
         each for each in services.here if each.service and each.service.name == word
     ]
+    # The names that services have now come first. A word is taken as the name that only
+    # a container knows where no service here is called so; else it would stand for two.
     called = named or [each for each in services.here if each.is_called(word)]
     everybody = [*services.here, *services.elsewhere]
     living = called or [each for each in everybody if each.has_pid(word)]

@@ -98,6 +98,8 @@ async def _serve(client: ControlClient, token: str, listener: socket.socket) -> 
     server = app.make_server(loop)
     server.accept_from(listener)
     await is_over.wait()
+    # Without a drain: what is in flight is a look at the service, which the page
+    # repeats anyway.
     server.close()
 
 

@@ -143,6 +143,7 @@ def _examine_both(client: "ControlClient") -> DoctorReport:
         pid=status.pid,
         findings=[
             *examine_service(status, config),
+            # A service of another version may not have told this setting.
             *examine_machine(int(settings.get("backlog") or BACKLOG), ports, loop),
             *examine_bounds(
                 # The bounds of a worker count: it holds the connections, and runs
