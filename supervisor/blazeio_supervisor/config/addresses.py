@@ -47,10 +47,10 @@ class Addresses(Section):
 
     binds: tuple[Address, ...] = option(
         Many(Parsed(parse_address, "ADDRESS", format_address)),
-        "Where to listen: host:port, [v6]:port, :port (everywhere) or unix:/path; "
-        "https:// or http:// in front says what is spoken there, else it is https "
-        "where there is a certificate. May be given several times. Port 0 picks a "
-        "free one and prints it.",
+        "Where to listen: host:port, [v6]:port, :port (everywhere; 0.0.0.0:port is "
+        "IPv4 alone, [::]:port IPv6 alone) or unix:/path; https:// or http:// in front "
+        "says what is spoken there, else it is https where there is a certificate. "
+        "May be given several times. Port 0 picks a free one and prints it.",
         default=(),
         default_text="the App's own host and port",
         change=Change.RESTART,

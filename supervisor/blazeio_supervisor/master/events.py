@@ -139,6 +139,10 @@ def measure(event: EventRecord) -> int:
 
 _FIRST = 1
 _SCHEMES = {False: "http", True: "https"}
+_ALONE = {
+    "0.0.0.0": "0.0.0.0 is IPv4 alone, `--bind :PORT` is both",
+    "::": "[::] is IPv6 alone, `--bind :PORT` is both",
+}
 
 
 class Banner:
@@ -200,5 +204,14 @@ class Banner:
         note(
             "listening",
             f"{settings.app.text} on {where}: {settings.describe_workers()}, "
-            f"{self._listeners.mode}, {settings.usual_loop}, pid {os.getpid()}",
+            f"{self._listeners.mode}, {settings.usual_loop}, pid {os.getpid()}"
+            f"{self._describe_family()}",
         )
+
+    def _describe_family(self) -> str:
+        """Say which family "everywhere" leaves out: a browser may come by the other."""
+        hosts = {group.endpoint.host for group in self._listeners.groups}
+        for host, text in _ALONE.items():
+            if host in hosts and hosts.isdisjoint(_ALONE.keys() - {host}):
+                return f"; {text}"
+        return ""

@@ -1,3 +1,5 @@
+import os
+import socket
 from dataclasses import replace
 from typing import Any
 
@@ -110,3 +112,35 @@ def test_one_that_changes_nothing_says_nothing(
     banner.take(3, SETTINGS)  # whose words are not known
     assert not caplog.text
     assert listeners.scheme == "http"
+
+
+@pytest.mark.parametrize(
+    ("hosts", "said"),
+    [
+        (["0.0.0.0"], "; 0.0.0.0 is IPv4 alone, `--bind :PORT` is both"),
+        (["::"], "; [::] is IPv6 alone, `--bind :PORT` is both"),
+        (["0.0.0.0", "::"], ""),
+        (["127.0.0.1"], ""),
+    ],
+)
+def test_it_says_which_family_is_left_out(
+    listeners: Listeners,
+    caplog: pytest.LogCaptureFixture,
+    hosts: list[str],
+    said: str,
+) -> None:
+    banner = make_banner(listeners)
+    for host in hosts:
+        listeners.open(TcpAddress(host, 0))
+    banner.note_bound()
+    banner.note_scheme(1, is_tls=False)
+    assert caplog.text.rstrip().endswith(f"pid {os.getpid()}{said}")
+    listeners.shut()
+
+
+def test_everywhere_is_both_families(listeners: Listeners) -> None:
+    """``:PORT``, as docs/reference/settings.md has it."""
+    listeners.open(TcpAddress("", 0))
+    hosts = {group.endpoint.host for group in listeners.groups}
+    assert hosts == ({"0.0.0.0", "::"} if socket.has_dualstack_ipv6() else {"0.0.0.0"})
+    listeners.shut()
