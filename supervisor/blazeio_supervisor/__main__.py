@@ -107,6 +107,16 @@ def run_program(words: list[str]) -> int:
     return _run(words)
 
 
+def _suggest_spelling(error: click.NoSuchOption) -> click.NoSuchOption:
+    """Return one whose message names the option that is meant by ``--WORKERS``, say."""
+    meant = error.option_name.lower().replace("_", "-")
+    params = error.ctx.command.params if error.ctx else []
+    if any(meant in each.opts for each in params):
+        text = f"No such option {error.option_name!r}. Did you mean {meant!r}?"
+        return click.NoSuchOption(error.option_name, text, None, error.ctx)
+    return error
+
+
 def _run(words: list[str]) -> int:
     if asked := os.environ.get("_BLAZEIO_SUPERVISOR_COMPLETE"):
         from blazeio_supervisor.cli.completion import complete
@@ -120,6 +130,8 @@ def _run(words: list[str]) -> int:
     except click.ClickException as error:
         context = getattr(error, "ctx", None)
         path = context.command_path if context else PROGRAM
+        if isinstance(error, click.NoSuchOption):
+            error = _suggest_spelling(error)
         _say(f"{error.format_message()} (see {path} --help)")
         return ExitCode.USAGE
     except OutputError as error:

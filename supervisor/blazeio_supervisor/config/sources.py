@@ -195,7 +195,7 @@ def _parse(path: str, *, is_judged: bool = True) -> dict[str, Any]:
 
 
 def _suggest(key: str, known: Iterable[str]) -> str:
-    plain = key.replace("-", "_")
+    plain = key.replace("-", "_").lower()
     from difflib import get_close_matches
 
     near = [plain] if plain in known else get_close_matches(plain, known, 1)

@@ -176,7 +176,7 @@ def describe_failure(
     A crash may be our own fault: its traceback is whole.
     """
     where = _find_app_frame(error.__traceback__)
-    reason = f"{what}: {_describe_error(error)}{where}"
+    reason = f"{what}: {_describe_error(error)}{where}{_hint(error)}"
     if code is ExitCode.CRASHED:
         frames = "".join(traceback.format_exception(error))
     else:
@@ -226,6 +226,24 @@ def _import(path: AppPath) -> object:
 def _describe_import(error: BaseException, path: AppPath) -> LoadError:
     what = f"{path.module} failed to import"
     return describe_failure(error, what, ExitCode.NOT_IMPORTABLE)
+
+
+def _hint(error: BaseException) -> str:
+    """Return what to do about an error that many meet; "" for others."""
+    if isinstance(error, ModuleNotFoundError) and error.name is not None:
+        top, _, rest = error.name.partition(".")
+        if not rest or top not in sys.modules:
+            return f"; is it installed in {sys.prefix}?"
+    if isinstance(error, KeyError) and _is_raised_by(error, os.environ.__getitem__):
+        return "; no such variable is set: --env NAME=VALUE, or a file by --env-file"
+    return ""
+
+
+def _is_raised_by(error: BaseException, function: Callable[..., object]) -> bool:
+    last = error.__traceback__
+    while last is not None and last.tb_next is not None:
+        last = last.tb_next
+    return last is not None and last.tb_frame.f_code is function.__code__
 
 
 def _is_prefix(name: str, module: str) -> bool:
