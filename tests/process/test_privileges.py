@@ -1,5 +1,6 @@
 import os
 import pwd
+import socket
 from pathlib import Path
 
 import psutil
@@ -16,6 +17,7 @@ from tests.support.clock import block_until
 from tests.support.live import LiveServers, resolve, run_to_exit
 from tests.support.namespaces import let_everybody_read_python
 from tests.support.peer import BlockingPeer
+from tests.support.tls_peer import Certificates
 from tests.support.users import need_root
 
 pytestmark = pytest.mark.slow
@@ -97,6 +99,28 @@ def test_workers_of_another_user_notice_that_the_master_is_gone(
     psutil.Process(service.server.pid).kill()
     service.server.wait_exit()
     block_until(lambda: not any(each.is_running() for each in group), 5)
+
+
+@pytest.mark.long
+def test_a_key_that_only_root_reads_is_read_before_and_at_each_reload(
+    live_server: LiveServers, open_folder: Path, tmp_path: Path
+) -> None:
+    user = pwd.getpwnam("daemon")
+    os.chown(open_folder, user.pw_uid, user.pw_gid)
+    certificates = Certificates(tmp_path)  # which is closed to others
+    options = ["--user", "daemon", "--certfile", str(certificates.issue("localhost"))]
+    service = start_as(live_server, open_folder, *options)
+    for generation in (1, 2):
+        (worker, *_) = service.server.children("blazeio: worker")
+        assert worker.uids().real == user.pw_uid
+        context = certificates.client_context()
+        with (
+            socket.create_connection(("127.0.0.1", service.server.port)) as sock,
+            context.wrap_socket(sock, server_hostname="localhost") as secure,
+        ):
+            assert secure.version() == "TLSv1.3"
+        if generation == 1:
+            service.reload(2)
 
 
 def test_an_installation_that_the_user_may_not_read_is_told(open_folder: Path) -> None:
