@@ -76,7 +76,7 @@ def test_the_proxy_is_believed_and_has_time_to_look_elsewhere(
     shop: dict[str, Any],
 ) -> None:
     files = load("compose.yaml"), load("compose.traefik.yaml")
-    environ = {}
+    environ: dict[str, str] = {}
     for each in files:
         environ |= each["services"]["shop"]["environment"]
     settings = read_settings(environ=environ)
