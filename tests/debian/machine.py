@@ -62,6 +62,12 @@ mount -t sysfs none "$root/sys"
 mount --rbind /sys/fs/cgroup "$root/sys/fs/cgroup"
 hostname debian
 ip link set lo up
+# Not only a chroot: the paths of open files would begin outside of it.
+cd "$root"
+mkdir old
+pivot_root . old
+umount --lazy old
+rmdir old
 echo up
 exec sleep infinity
 """
@@ -188,14 +194,15 @@ class Machine:
         root, layer = self._folder / "root", self._folder / "layer"
         for each in (root, layer / "upper", layer / "work"):
             each.mkdir(parents=True)
-        self._root = str(root)
         clone = ["git", "clone", "--quiet", "--bare", str(REPOSITORY)]
         subprocess.run([*clone, f"{layer}/upper{CLONE}"], check=True)
         own = ["--mount", "--propagation", "private", "--net", "--pid", "--uts"]
         own.append("--mount-proc")
         command = ["unshare", *own, "--fork", "--kill-child", "sh", "-ec", _BOOT, "sh"]
         self._process = subprocess.Popen(
-            [*command, self._root, str(layer), str(base)], stdout=subprocess.PIPE
+            [*command, str(root), str(layer), str(base)],
+            env={"PATH": _PATH},
+            stdout=subprocess.PIPE,
         )
         assert self._process.stdout is not None
         assert self._process.stdout.readline() == b"up\n"
@@ -232,7 +239,7 @@ class Machine:
             "PIP_FIND_LINKS": "/wheels",
         }
         words = [f"{name}={value}" for name, value in environ.items()]
-        return [*enter, "chroot", self._root, *switch, "env", "-i", *words, *command]
+        return [*enter, *switch, "env", "-i", *words, *command]
 
     def command(self, typed: str, *, has_terminal: bool = False) -> list[str]:
         """What types something into a shell of the user, in the home folder."""
