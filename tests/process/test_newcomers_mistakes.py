@@ -229,7 +229,7 @@ MISTAKES = {
     "an address of another machine": Mistake(
         "app:web --bind 192.0.2.1:8000",
         CANNOT_BIND,
-        ("cannot bind http://192.0.2.1:8000", "no interface of this machine"),
+        ("cannot bind http://", "192.0.2.1:8000: ", "no interface of this"),
     ),
     "a port in use": Mistake(
         "app:web --bind 127.0.0.1:{taken}",
