@@ -85,8 +85,7 @@ class App(Hooks, Generic[StateT]):
     """Routes, middlewares and hooks, and a way to serve them.
 
     Args:
-        host: Where ``run`` and ``runner`` listen, an address or a name; ``0.0.0.0`` is
-            every address of IPv4 alone, ``::`` of IPv6 alone.
+        host: Listened at, an address or a name; ``0.0.0.0`` is IPv4 alone, ``::`` IPv6.
         port: 0 to 65535; 0 takes a free one.
         tls: The settings of HTTPS; None: plain HTTP.
         forwarded_allow_ips: Proxies whose X-Forwarded-* or Forwarded fields are
