@@ -6,13 +6,14 @@ VENV ?= $(if $(filter python3,$(PYTHON)),.venv,.venv-$(notdir $(PYTHON)))
 BIND ?= 127.0.0.1:8000
 WORKERS ?= 8
 ARGS ?=
+COMPILED ?=
 SECONDS ?= 60
 PYTHON27 ?= python2.7
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
-.PHONY: help run test test-long test-browser test-systemd test-debian test-podman check format wheel docs docs-site bench bench-all simulate soak fuzz mutants ranges autobahn h2spec clean
+.PHONY: help run test test-long test-browser test-systemd test-debian test-podman test-compiled check format wheel docs docs-site bench bench-all simulate soak fuzz mutants ranges autobahn h2spec clean
 
 help:
 	@echo "make run           serve examples/hello.py with $(WORKERS) workers on $(BIND)"
@@ -22,9 +23,10 @@ help:
 	@echo "make test-systemd  those that need a systemd"
 	@echo "make test-debian   README and tutorial in a fresh Debian 12"
 	@echo "make test-podman   the image of deploy/, built and run"
+	@echo "make test-compiled the tests of wire/ and of servers, compiled"
 	@echo "make check         format, lint, types, contracts, spelling"
 	@echo "make format        put the code into its format"
-	@echo "make wheel         build dist/*.whl, to install elsewhere"
+	@echo "make wheel         build dist/*.whl, to install elsewhere (COMPILED=1: faster)"
 	@echo "make docs          write what documents have from the code"
 	@echo "make docs-site     build them into build/site, for browsers"
 	@echo "make bench         compare with other servers (ARGS='--only uvicorn')"
@@ -55,6 +57,9 @@ test-debian: PARALLEL := -n 2 --dist loadgroup -o faulthandler_timeout=600  # a 
 test-long test-browser test-systemd test-debian test-podman: $(VENV)/.stamp-dev
 	@$(BIN)/python -m pytest $(PARALLEL) -m $(@:test-%=%) $(ARGS)
 
+test-compiled: $(VENV)/.stamp-dev
+	@$(BIN)/python -m pytest -m long tests/test_compiled_wheel.py $(ARGS)
+
 check: $(VENV)/.stamp-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -67,7 +72,7 @@ format: $(VENV)/.stamp-dev
 	$(BIN)/ruff check --fix .
 
 wheel: $(VENV)/.stamp-venv
-	@$(PIP) wheel --no-deps --wheel-dir dist .
+	@$(if $(COMPILED),BLAZEIO_COMPILE=1) $(PIP) wheel --no-deps --wheel-dir dist .
 	@ls dist/blazeio_supervisor-*.whl
 
 docs-site: $(VENV)/.stamp-dev

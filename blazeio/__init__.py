@@ -10,7 +10,9 @@ the supervisor's master needs neither the client nor WebSockets (15 ms of CPU).
 """
 
 import importlib
+import importlib.machinery as machinery
 import os
+import sys
 import typing
 
 
@@ -36,7 +38,21 @@ def _refuse_another(folder: str) -> None:
             )
 
 
+def _prefer_source(folder: str) -> None:
+    """Import the modules of a folder from their source, also where they are compiled.
+
+    A wheel may have ``blazeio.wire`` compiled as well. Python then takes that, unless
+    its finder for the folder knows of sources only.
+    """
+    finder = machinery.FileFinder(
+        folder, (machinery.SourceFileLoader, machinery.SOURCE_SUFFIXES)
+    )
+    sys.path_importer_cache[folder] = finder
+
+
 _refuse_another(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+if os.environ.get("BLAZEIO_PURE") == "1":
+    _prefer_source(os.path.join(__path__[0], "wire"))
 
 if typing.TYPE_CHECKING:
     import asyncio

@@ -1,49 +1,22 @@
 """The wheel: built, installed elsewhere, beside a project that is called like it."""
 
 import re
-import subprocess
+import shutil
 import sys
-import sysconfig
 import tomllib
-import venv
 import zipfile
+from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
 import pytest
 
+from tests.support.elsewhere import Elsewhere, run
 from tests.support.live import LiveServers
 from tests.support.response import parse_response
 from tests.support.tree import REPOSITORY, iterate_texts
 
 REMEDY = "pip uninstall blazeio && pip install --force-reinstall PATH"
 BUILD = "import sys, hatchling.build as b; b.build_wheel(sys.argv[1])"
-
-
-def run(*command: str | Path, code: int = 0, cwd: Path = REPOSITORY) -> str:
-    """Run a program; return what it printed."""
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=50)
-    assert done.returncode == code, done.stdout + done.stderr
-    return done.stdout + done.stderr
-
-
-class Elsewhere:
-    """A virtual environment that has the dependencies, and nothing of the clone."""
-
-    def __init__(self, folder: Path) -> None:
-        venv.create(folder, symlinks=True)
-        self.bin = folder / "bin"
-        self.python = self.bin / "python"
-        site = run(
-            self.python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"
-        )
-        # Its .pth files, such as that of an editable installation, count for nothing.
-        dependencies = Path(site.strip()) / "dependencies.pth"
-        dependencies.write_text(sysconfig.get_path("purelib") + "\n")
-
-    def pip(self, *words: str | Path) -> None:
-        verb, *rest = words
-        own = ("--no-index", "--no-deps") if verb == "install" else ()
-        run(sys.executable, "-m", "pip", "--python", self.python, verb, *own, *rest)
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +50,7 @@ def make_stranger(folder: Path) -> Path:
 def test_an_installed_wheel_serves(
     wheel: Path, tmp_path: Path, live_server: LiveServers
 ) -> None:
+    assert wheel.name.endswith("-py3-none-any.whl")
     there = Elsewhere(tmp_path / "venv")
     there.pip("install", wheel)
     manual = there.bin.parent / "share/man/man1/blazeio-supervisor.1"
@@ -116,6 +90,18 @@ def test_beside_a_project_of_the_same_name_it_says_how_to_mend_it(
     there.pip("install", "--force-reinstall", wheel)
     assert "version" in run(program, "--version", cwd=tmp_path)
     run(there.python, "-c", "import blazeio; blazeio.App", cwd=tmp_path)
+
+
+def test_the_environment_chooses_the_source_of_what_is_compiled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "blazeio"
+    shutil.copytree(REPOSITORY / "blazeio", package)
+    (package / f"wire/grammar{EXTENSION_SUFFIXES[0]}").touch()  # not a library
+    words = [sys.executable, "-c", "import blazeio.wire as w; print(w.IS_COMPILED)"]
+    assert "ImportError" in run(*words, cwd=tmp_path, code=1)
+    monkeypatch.setenv("BLAZEIO_PURE", "1")
+    assert run(*words, cwd=tmp_path) == "False\n"
 
 
 def test_the_extra_all_has_every_other_one() -> None:

@@ -184,9 +184,11 @@ WIRE: tuple[Explained, ...] = (
     ),
     Explained(
         "what is kept is not looked up, and made again",
-        f"{_WIRE}/headers.py",
-        "*",
-        ("index = None", "known = None", "is_plain = None"),
+        *(f"{_WIRE}/headers.py", "*", ("index = None",)),
+    ),
+    Explained(
+        "what is kept is not looked up, and made again",
+        *(f"{_WIRE}/field_lines.py", "*", ("known = None", "is_plain = None")),
     ),
     Explained(
         "what is kept is not looked up, and made again",

@@ -14,6 +14,7 @@ from typing import Literal
 
 import msgspec
 
+from blazeio.wire import IS_COMPILED
 from blazeio_supervisor.cli.output import format_bytes
 from blazeio_supervisor.config.control_groups import (
     ControlGroup,
@@ -87,6 +88,7 @@ def examine_machine(
     yield examine_huge_pages(root)
     yield examine_clock(root)
     yield examine_python(loop)
+    yield describe_parser()
 
 
 def examine_backlog(root: Path, backlog: int) -> Finding:
@@ -254,6 +256,11 @@ def examine_python(loop: str) -> Finding:
             "--loop uvloop, unless the app needs the other one",
         )
     return ok(name, seen)
+
+
+def describe_parser() -> Finding:
+    """Report whether HTTP is parsed by compiled code; both are as strict."""
+    return ok("HTTP parser", "compiled" if IS_COMPILED else "Python")
 
 
 def _is_set(variable: str) -> bool:

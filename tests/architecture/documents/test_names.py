@@ -75,7 +75,12 @@ OTHERS_OPTIONS = {
 }
 IN_WORDS = {"Python's", "in certfile"}
 """Defaults that are told by where they come from."""
-OTHERS_VARIABLES = {"BLAZEIO_TEST_TIME_SCALE", "BLAZEIO_TEST_NO_SKIP"}
+OTHERS_VARIABLES = {
+    "BLAZEIO_TEST_TIME_SCALE",
+    "BLAZEIO_TEST_NO_SKIP",
+    "BLAZEIO_COMPILE",
+    "BLAZEIO_PURE",
+}
 
 of_each = pytest.mark.parametrize(
     "path", NOW, ids=lambda path: str(path.relative_to(REPOSITORY))

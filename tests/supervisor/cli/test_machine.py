@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from blazeio.wire import IS_COMPILED
 from blazeio_supervisor.cli import doctor_machine as machine
 from blazeio_supervisor.cli.doctor_machine import (
+    describe_parser,
     examine_backlog,
     examine_clock,
     examine_huge_pages,
@@ -118,6 +120,12 @@ def test_python_and_its_loop_are_named() -> None:
     assert examine_python("asyncio").verdict == "warn"
 
 
+def test_it_is_told_whether_the_parser_is_compiled() -> None:
+    finding = describe_parser()
+    assert (finding.name, finding.verdict) == ("HTTP parser", "ok")
+    assert finding.seen == ("compiled" if IS_COMPILED else "Python")
+
+
 def test_a_debug_mode_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONASYNCIODEBUG", "1")
     assert "PYTHONASYNCIODEBUG set" in examine_python("uvloop").seen
@@ -135,4 +143,4 @@ def test_this_machine_can_be_looked_at() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         names = [each.name for each in examine_machine(2048, [port], "uvloop")]
-    assert len(set(names)) == len(names) == 8
+    assert len(set(names)) == len(names) == 9
