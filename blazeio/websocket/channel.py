@@ -275,7 +275,7 @@ class Channel:
         """
         # Hot: runs once per message.
         while not self._messages:
-            endpoint = self._opened()
+            endpoint = self._endpoint or self._opened()
             if endpoint.is_over:
                 self._leave()
                 await self._yield_to_loop()
