@@ -22,6 +22,7 @@ class Gateway:
 
     Attributes:
         root_path: What a proxy takes away in front of each path.
+        apart: The contextvars of what is done at the end of a turn, for all requests.
     """
 
     def __init__(self, name: str) -> None:
@@ -30,7 +31,7 @@ class Gateway:
         # To detach an app may begin the next request of its connection, whose task
         # would inherit the context variables of whichever request has scheduled the
         # look.
-        self._apart = contextvars.copy_context()
+        self.apart = contextvars.copy_context()
         self.root_path = ""
 
     async def call(
@@ -58,7 +59,7 @@ class Gateway:
         # Hot: runs once per request.
         answered = self._answered
         if not answered:
-            exchange.loop.call_soon(self._detach_running, context=self._apart)
+            exchange.loop.call_soon(self._detach_running, context=self.apart)
         answered.append(exchange)
 
     def _detach_running(self) -> None:

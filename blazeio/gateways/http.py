@@ -20,6 +20,7 @@ from blazeio.errors import (
     LocalProtocolError,
     RemoteProtocolError,
 )
+from blazeio.gateways.chunks import ChunkWriter
 from blazeio.gateways.connection import GatewayProtocol
 from blazeio.gateways.faults import ClientLost
 from blazeio.gateways.messages import (
@@ -63,9 +64,6 @@ SMALL_BODY_BYTES: Final = 64 * 1024
 SEND_BYTES: Final = CALL_BYTES // 4
 """Each piece counts for so many octets of what a task may give before the loop turns
 for the others: so 64 of them are a turn's share."""
-
-_CHUNK_STARTS: Final = tuple(b"%x\r\n" % size for size in range(512))
-"""By the size of a chunk that is small, how it begins (RFC 9112 section 7.1)."""
 
 _NO_CONTENT_LENGTH: Final = (204, 304)
 """RFC 9110 section 8.6: never in 204; in 304 it would be that of the 200."""
@@ -113,7 +111,7 @@ class HttpExchange:
         self._gateway = gateway
         self._content: ContentStream = r.content
         self._gate = r.response.gate
-        self._chunks: OutgoingMessage | None = None
+        self._chunks: ChunkWriter | None = None
         self._start: ResponseStart | None = None
         self._trailers: bytes | None = None
         self.has_given_body = False
@@ -240,19 +238,14 @@ class HttpExchange:
             and message["type"] == "http.response.body"
             and not transport.is_closing()
         ):
-            # A piece of a stream, as ``write`` sends it: 0.6x of it.
+            # A piece of a stream, after the first one.
             body = message.get("body", b"")
             if body.__class__ is not bytes:
                 body = read_body(message)
-            size = len(body)
             if not message.get("more_body"):
                 self._end_chunks(chunks, body)
             else:
-                if 0 < size < len(_CHUNK_STARTS):  # 0.6x of the other
-                    transport.write(_CHUNK_STARTS[size] + body + b"\r\n")
-                elif size:
-                    transport.write(b"%x\r\n%b\r\n" % (size, body))
-                chunks.content_bytes += size
+                chunks.write(body)
                 gate.spent_bytes = spent_bytes = gate.spent_bytes + SEND_BYTES
                 if spent_bytes >= TURN_BYTES:
                     gate.spent_bytes = 0
@@ -338,6 +331,7 @@ class HttpExchange:
             self._begin(start, body, is_last=is_last and not waits)
         if waits:
             self.state = TRAILERS
+            self._chunks = None
         elif is_last:
             self._end()
 
@@ -374,21 +368,25 @@ class HttpExchange:
         if fields.content_length is not None:
             return False
         answer = self._r.response
-        self._chunks = answer.begin_chunks(body, start.status, fields.lines)
-        if self._chunks is None:
+        chunks = answer.begin_chunks(body, start.status, fields.lines)
+        if chunks is None:
             return False
+        self._keep_chunks(chunks)
         self._start = None
         self.has_begun = True
         return True
 
-    def _end_chunks(self, chunks: OutgoingMessage, body: bytes) -> None:
+    def _keep_chunks(self, message: OutgoingMessage) -> None:
+        self._chunks = ChunkWriter(self._r, message, self._gateway.apart)
+
+    def _end_chunks(self, chunks: ChunkWriter, body: bytes) -> None:
         """Send the last piece of a stream, and its end."""
         if self._trailers is None:
-            self._r.response.end_chunks(chunks, body)
+            chunks.end(body)
             self._end()
         else:
+            chunks.flush()
             self._write(body, is_last=True)
-            self._chunks = None  # trailers are due
 
     def _is_usual(self, start: ResponseStart) -> bool:
         """Whether the head needs none of the rules for unusual ones."""
@@ -420,7 +418,8 @@ class HttpExchange:
                 answer.take_back()
         self._start = None
         self._trailers = b"" if start.has_trailers else None
-        self._chunks = message if message.is_chunked else None
+        if message.is_chunked:
+            self._keep_chunks(message)
         self.has_begun = True
 
     def _end(self) -> None:
@@ -436,6 +435,8 @@ class HttpExchange:
 
     async def _send_other(self, kind: str, message: Message) -> None:
         """Take a message of an extension."""
+        if self._chunks is not None:
+            self._chunks.flush()
         if kind == "http.response.early_hint":
             lines = write_early_hint(message)
             self._r.carrier.send_interim(103, lines)
@@ -534,6 +535,8 @@ class HttpExchange:
         """Answer in the place of the app, or cut what it has begun."""
         r = self._r
         if self.has_begun:
+            if self._chunks is not None:
+                self._chunks.flush()
             # The head has left, so no status can say any more that it has failed. A
             # response that is cut is seen to be incomplete (RFC 9112 section 8).
             r.carrier.abort()
