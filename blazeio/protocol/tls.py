@@ -140,7 +140,6 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
         "_config",
         "_context",
         "_facts",
-        "_gathers",
         "_has_peer_ended",
         "_incoming",
         "_is_mid_record",
@@ -296,10 +295,8 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
         for start in range(0, len(view), SLICE_BYTES):
             self._tls.write(view[start : start + SLICE_BYTES])
             records.append(self._outgoing.read())
-        if self._gathers:  # spares a copy of all
-            self._raw.writelines(records)
-        else:
-            self._raw.write(b"".join(records))
+        # Not writelines: asyncio's of Python 3.12.1 never pauses its writers.
+        self._raw.write(b"".join(records))
 
     def writelines(
         self, list_of_data: Iterable[bytes | bytearray | memoryview]
@@ -326,8 +323,6 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client has connected; its handshake comes next."""
         self._raw = cast(asyncio.Transport, transport)
-        # Not asyncio's: that of Python 3.12.1 never pauses its writers.
-        self._gathers = type(transport).__module__.startswith("uvloop")
         self._context.handshakes.add(self)
         self._end_in(self._config.handshake_timeout_s)
 
