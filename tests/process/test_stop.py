@@ -236,3 +236,26 @@ def test_a_key_in_the_terminal_stops_the_master_and_hits_no_worker(
         assert "Traceback" not in terminal.said
     finally:
         terminal.close()
+
+
+@pytest.mark.long
+def test_at_the_end_new_clients_are_refused_and_none_is_left_waiting(
+    service: Service,
+) -> None:
+    """A first packet that is dropped is sent again after a second."""
+    place = ("127.0.0.1", service.server.port)
+    waits, answered = [], 0
+    with service.server.connect() as peer:
+        peer.send(serialize_get("/slow"))
+        block_until(lambda: count_accepted(service) >= 1)
+        service.server.signal(signal.SIGTERM)
+        while service.server.is_running():
+            began_at = time.monotonic()
+            with socket.socket() as sock:
+                sock.settimeout(scaled(10))
+                answered += sock.connect_ex(place) == 0
+            waits.append(time.monotonic() - began_at)
+        assert peer.read_response().body == b"late"
+    assert answered < len(waits)
+    late = [each for each in waits if each > 0.95]
+    assert not late, late
