@@ -81,7 +81,7 @@ NOT_RUN = (
         NotRun(f"docs/coming-from/{name}.md", f"{name} ", _THEIRS)
         for name in ("gunicorn", "uvicorn", "granian", "hypercorn")
     ),
-    NotRun("README.md", "blazeio-supervisor main:app", _README),
+    NotRun("README.md", "blazeio-supervisor main:app --workers 8", _README),
     NotRun("README.md", "python app.py", _README),
     NotRun("README.md", "python3 -m venv", _INSTALLS),
     NotRun("README.md", ". .venv/bin/activate", _INSTALLS),
