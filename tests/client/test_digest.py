@@ -81,6 +81,10 @@ def test_the_best_algorithm_is_chosen() -> None:
 FIELDS = {
     'Digest realm="r", nonce="n"': DigestChallenge("r", "n", qop=""),
     "digest REALM=r,Nonce=n,qop=auth": DigestChallenge("r", "n"),
+    'Digest realm="r", nonce="n", qop="auth-int, auth"': DigestChallenge("r", "n"),
+    'Digest realm="r", nonce="n", userhash=TRUE': DigestChallenge(
+        "r", "n", qop="", hides_username=True
+    ),
     'Digest realm="a, \\"b\\"", nonce="n=", qop=auth-int': DigestChallenge(
         'a, "b"', "n=", qop="auth-int"
     ),
@@ -127,6 +131,8 @@ def test_what_cannot_be_answered_is_none(field: str) -> None:
         ('Digest realm="r", nonce="n", qop=other', "qop 'other' is not known"),
         ('Digest nonce="n"', "it has no realm"),
         ('Digest realm="r"', "it has no nonce"),
+        (f'Digest realm="{"r" * 4097}", nonce="n"', "its realm has more than 4096"),
+        (f'Digest realm="{"r" * 4096}", nonce="{"n" * 4096}"', None),
         (f'Digest realm="r", nonce="{"n" * 5000}"', "its nonce has more than 4096"),
         (f'Digest realm="r", nonce="n", opaque="{"o" * 5000}"', "its opaque has more"),
         ('Basic realm="x", Digest realm="r"', "it has no nonce"),
@@ -175,14 +181,35 @@ def test_content_is_hashed_where_the_server_wants_it() -> None:
     assert len(told) == 2
 
 
+def respond(secret: str, proved: str, asked: str) -> str:
+    """The response of RFC 7616 section 3.4.1, by MD5."""
+    text = ":".join([md5(secret.encode()).hexdigest(), proved, ""])
+    return md5(f"{text}{md5(asked.encode()).hexdigest()}".encode()).hexdigest()
+
+
+def test_a_request_without_content_has_the_hash_of_none() -> None:
+    challenge = DigestChallenge("r", "n", qop="auth-int")
+    told = challenge.answer("u", "p", "GET", "/x", cnonce="c")
+    asked = f"GET:/x:{md5(b'').hexdigest()}"
+    assert f'response="{respond("u:r:p", "n:00000001:c:auth-int", asked)}"' in told
+
+
+@pytest.mark.parametrize("algorithm", ["MD5-sess", "md5-SESS"])
+def test_the_secret_of_a_session_has_its_nonces(algorithm: str) -> None:
+    challenge = DigestChallenge("r", "n", algorithm)
+    told = challenge.answer("u", "p", "GET", "/x", cnonce="c")
+    secret = f"{md5(b'u:r:p').hexdigest()}:n:c"
+    assert f'response="{respond(secret, "n:00000001:c:auth", "GET:/x")}"' in told
+
+
 def test_each_request_of_a_nonce_has_its_number() -> None:
     told = DigestChallenge("r", "n").answer("u", "p", "GET", "/", cnonce="c", count=255)
     assert "nc=000000ff" in told
 
 
 def test_a_name_that_is_not_ascii_is_encoded() -> None:
-    told = DigestChallenge("r", "n").answer("ü", "p", "GET", "/", cnonce="c")
-    assert told.startswith("Digest username*=UTF-8''%C3%BC, ")
+    told = DigestChallenge("r", "n").answer("ü/'X", "p", "GET", "/", cnonce="c")
+    assert told.startswith("Digest username*=UTF-8''%C3%BC%2F%27X, ")
 
 
 @given(st.text(alphabet='aA=",\\ \t'))
