@@ -21,6 +21,12 @@ WIRE: tuple[Explained, ...] = (
         ("following = None",),
     ),
     Explained(
+        "a slice of all octets is those octets",
+        f"{_WIRE}/chunked.py",
+        "ChunkDecoder._decode_data",
+        ("pieces.append(octets[at:] if (at) or True else octets)",),
+    ),
+    Explained(
         "the name is dropped",
         f"{_WIRE}/chunked.py",
         "ChunkDecoder._take_trailer",
