@@ -17,7 +17,8 @@ import libcst
 from tests.mutants.making import Mutant
 from tests.support.tree import REPOSITORY
 
-_ERROR = re.compile(r"^([^:]+\.py):(\d+): error: ", re.MULTILINE)
+# A changed ``__init__`` declares the attributes once more: that is no error of its own.
+_ERROR = re.compile(r"^([^:]+\.py):(\d+): error: (?!.*\[no-redef\]$)", re.MULTILINE)
 
 
 def find_wrongly_typed(mutants: Iterable[Mutant]) -> set[Mutant]:
