@@ -140,6 +140,15 @@ CONTENT: tuple[Explained, ...] = (
         ("ranges = (media_type, f\"{media_type.rpartition('/')[0]}/*\", *)",),
     ),
     Explained(
+        "it is set before it is read: by the beginning of a part",
+        f"{_CONTENT}/multipart.py",
+        "MultipartDecoder.__init__",
+        (
+            'self._segment: MultipartSegment | None = ""',
+            "self._is_file = True",
+        ),
+    ),
+    Explained(
         "a suffix has a whole number of octets",
         f"{_CONTENT}/multipart.py",
         "_shortened",

@@ -384,6 +384,28 @@ WIRE: tuple[Explained, ...] = (
         ("_refuse_target(str(octets[target_start:], ), limits)",),
     ),
     Explained(
+        "it is set before it is read: by each read, and by whoever is told of a stream",
+        *(
+            f"{_WIRE}/http2_*.py",
+            "*.__init__",
+            ("self._now = 1.0", "self.user: Any = *"),
+        ),
+    ),
+    Explained(
+        "the first flush comes one octet earlier",
+        f"{_WIRE}/http2_sending.py",
+        "Sending.__init__",
+        ("self._out_bytes = 1",),
+    ),
+    Explained(
+        "no block is this text",
+        *(
+            f"{_WIRE}/http2_request.py",
+            "HeadReader.__init__",
+            ('self._last = b"XXXX"',),
+        ),
+    ),
+    Explained(
         "numbers in a bounded cache: one more, one less, or some hundreds more",
         f"{_WIRE}/http2_connection.py",
         "Multiplexer.*",
