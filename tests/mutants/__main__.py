@@ -38,7 +38,7 @@ class Room:
 
     Attributes:
         places: Files and folders.
-        tests: The folders whose tests should notice.
+        tests: The folders and files whose tests should notice.
     """
 
     places: tuple[str, ...]
@@ -46,7 +46,6 @@ class Room:
 
 
 SUPERVISOR = "supervisor/blazeio_supervisor"
-TOTAL = "tests/architecture/test_tables_are_total.py"
 ROOMS = {
     "wire": Room(
         ("blazeio/wire",),
@@ -60,8 +59,14 @@ ROOMS = {
         ),
         ("tests/client",),
     ),
-    "states": Room(("blazeio/protocol/states.py",), ("tests/protocol", TOTAL)),
-    "client states": Room(("blazeio/client/states.py",), ("tests/client", TOTAL)),
+    "states": Room(
+        ("blazeio/protocol/states.py", "blazeio/client/states.py"),
+        (
+            "tests/protocol/test_states.py",
+            "tests/client/test_states.py",
+            "tests/architecture/test_tables_are_total.py",
+        ),
+    ),
     "fleet": Room((f"{SUPERVISOR}/fleet",), ("tests/supervisor/fleet",)),
     "sockets": Room((f"{SUPERVISOR}/sockets",), ("tests/supervisor/sockets",)),
 }
