@@ -175,10 +175,10 @@ def _read_ipv4(name: str) -> str | None:
 
 
 def _read_number(part: str) -> int:
-    """Read one part of an address; -1 where it is not a number."""
+    """Read one part of an address, in lower case; -1 where it is not a number."""
     if not _NUMBER.fullmatch(part):
         return -1
-    if part[:2] in ("0x", "0X"):
+    if part[:2] == "0x":
         return int(part[2:] or "0", 16)
     try:
         return int(part, 8 if len(part) > 1 and part[0] == "0" else 10)

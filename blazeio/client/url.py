@@ -214,7 +214,7 @@ def _parse(text: str) -> Url:
         # With an "@" anywhere, what looks like the host may be half a password.
         why = "it has no host that can be" if "@" in text else str(error)
         raise InvalidUrl(f"URL {show_url(text)!r}: {why}") from None
-    target = quote(path, safe=_SAFE.replace("?", "")) or "/"
+    target = quote(path, safe=_SAFE) or "/"
     if query:
         target += f"?{quote(query, safe=_SAFE)}"
     origin = Origin(scheme, host, _DEFAULT_PORTS[scheme] if port is None else port)

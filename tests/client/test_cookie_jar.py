@@ -348,10 +348,38 @@ def test_what_is_sent_has_a_bound_whatever_was_set() -> None:
 NOBODY = "a..b/"
 
 
+def test_what_is_sent_may_be_as_long_as_the_bound() -> None:
+    jar = CookieJar()
+    for name, length in (("a", 4000), ("b", MOST_SENT_BYTES - 4000 - len("; "))):
+        jar.add(Cookie(name, "x" * (length - 2), "a.example"), NOW)
+    field = jar.field_for("http://a.example/", NOW)
+    assert field is not None
+    assert len(field) == MOST_SENT_BYTES
+
+
+def test_what_does_not_fit_keeps_nothing_else_away() -> None:
+    jar = CookieJar()
+    for name, length in (
+        ("a", 4000),
+        ("b", MOST_SENT_BYTES - 4000 - len("; ") + 1),
+        ("c", 10),
+    ):
+        jar.add(Cookie(name, "x" * (length - 2), "a.example"), NOW)
+    field = jar.field_for("http://a.example/", NOW)
+    assert field is not None
+    assert [each[0] for each in field.split("; ")] == ["a", "c"]
+
+
+def test_websockets_over_tls_are_secure() -> None:
+    assert len(filled("c=1; Secure", url="wss://a.example/")) == 1
+    assert len(filled("c=1; Secure", url="ws://a.example/")) == 0
+
+
 def test_a_url_that_names_no_host_has_no_cookies() -> None:
     jar = filled("c=1", url="https://" + NOBODY)
     assert len(jar) == 0
     assert filled("c=1; Path=/").field_for("https://" + NOBODY, NOW) is None
+    assert len(filled("c=1", url="https:///x")) == 0
 
 
 @settings(max_examples=25)

@@ -12,6 +12,7 @@ from blazeio.client.proxy import (
     bracketed,
     read_host,
     read_host_port,
+    strip_zone,
 )
 
 HOSTS = {
@@ -41,7 +42,14 @@ HOSTS = {
     "0x7f.1": "127.0.0.1",
     "0177.0.0.1": "127.0.0.1",
     "\uff11\uff12\uff17.0.0.1": "127.0.0.1",
+    "1.2.3.4": "1.2.3.4",
+    "10.0": "10.0.0.0",
+    "0": "0.0.0.0",
+    "0x": "0.0.0.0",
+    "0X7F.1": "127.0.0.1",
     "1.2.3.4.example": "1.2.3.4.example",
+    "x" * 63: "x" * 63,
+    "x." * 126 + "x": "x." * 126 + "x",
     "::1": "::1",
     "[::1]": "::1",
     "[0:0::0:1]": "::1",
@@ -79,6 +87,7 @@ def test_a_host_has_one_form(text: str, host: str) -> None:
         "a%40b",
         "a%3a1",
         "a%00",
+        "a%2541",
         "%ff",
         "%zz",
         "a\\b",
@@ -92,6 +101,9 @@ def test_a_host_has_one_form(text: str, host: str) -> None:
         "\u0627a.example",
         "1.2.3.256",
         "1.2.3.4.5",
+        "1.2.3.4.0",
+        "256.0.0.1",
+        "1.256.1",
         "1.2.3.08",
         "a.1",
         "4294967296",
@@ -114,10 +126,67 @@ def test_what_is_no_host(text: str) -> None:
         read_host(text)
 
 
-@pytest.mark.parametrize("text", ["", ":80", "a:x", "a:65536", "a:123456", "a:1:2"])
-def test_what_is_no_place(text: str) -> None:
-    with pytest.raises(ValueError, match=r"."):
+SHOWN = "1:" * 32
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "it has no host"),
+        (":80", "it has no host"),
+        ("a:x", "its port is not a number from 0 to 65535"),
+        ("a:65536", "Port out of range 0-65535"),
+        ("a:123456", "Port out of range 0-65535"),
+        ("a:000080", "Port out of range 0-65535"),
+        ("a:1:2", "'a:1:2' is not a host"),
+        ("a:[x", "'a:[x' is not a host"),
+        ("a:x]", "'a:x]' is not a host"),
+        (f"{SHOWN}1:2", f"{SHOWN!r} is not a host"),
+    ],
+)
+def test_what_is_no_place(text: str, said: str) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(said)}$"):
         read_host_port(text)
+
+
+def test_a_port_has_five_digits() -> None:
+    assert read_host_port("a:00080") == ("a", 80)
+    assert read_host_port("a:65535") == ("a", 65_535)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[", "'[' does not appear to be an IPv4 or IPv6 address"),
+        ("a b" * 30, f"{('a b' * 30)[:64]!r} is not a host"),
+        ("x" * 1025, f"{'x' * 64!r} is not a host"),
+        ("x" * 1024, "a host of 1024 octets: at most 253"),
+        ("x" * 70, f"{'x' * 64!r} is not a host: a label of more than 63 octets"),
+        ("." * 70, f"{'.' * 64!r} is not a host: a label of it is empty"),
+        (
+            "1." * 60 + "1",
+            f"{'1.' * 32!r} ends in a number, and is not an address of IPv4",
+        ),
+        ("fe80::1%" + "/" * 70, f"{'fe80::1%' + '/' * 56!r} has no zone that can be"),
+        ("1:" * 40, f"{SHOWN!r} does not appear to be an IPv4 or IPv6 address"),
+    ],
+)
+def test_it_is_said_why_and_no_more_than_64_characters_are_shown(
+    text: str, said: str
+) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(said)}$"):
+        read_host(text)
+
+
+def test_so_it_is_where_the_tables_of_names_refuse_it() -> None:
+    with pytest.raises(ValueError, match=r"^'\u2603{64}' is not a host: "):
+        read_host("\u2603" * 70)
+
+
+def test_a_zone_is_for_this_machine_alone() -> None:
+    assert strip_zone("fe80::1%eth0") == "fe80::1"
+    assert bracketed("fe80::1%eth0") == "[fe80::1%25eth0]"
+    assert bracketed("a.example") == "a.example"
 
 
 @given(st.text(max_size=20) | st.text("a.0x%[]:\xdf\u3002", max_size=20))

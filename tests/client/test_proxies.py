@@ -1,9 +1,15 @@
 import pytest
 
-from blazeio.client.proxy import Proxy, parse_proxy, read_proxy_rules
-from blazeio.errors import ConfigurationError
+from blazeio.client.proxy import (
+    Proxy,
+    basic_credentials,
+    parse_proxy,
+    read_proxy_rules,
+)
+from blazeio.errors import ConfigurationError, LocalProtocolError
 
 PROXY = "http://proxy.example:3128"
+SAID = r":port, scheme of http, https, socks5, socks5h$"
 
 
 @pytest.mark.parametrize(
@@ -45,7 +51,7 @@ def test_a_proxy_is_read_as_people_write_it(url: str, proxy: Proxy) -> None:
     ],
 )
 def test_what_is_no_proxy_is_an_error_that_tells_no_password(url: str) -> None:
-    with pytest.raises(ConfigurationError, match="a proxy is scheme://") as caught:
+    with pytest.raises(ConfigurationError, match=SAID) as caught:
         parse_proxy(url)
     assert "secret" not in str(caught.value)
 
@@ -55,6 +61,34 @@ def test_credentials_are_basic_and_never_shown() -> None:
     assert proxy.authorization == "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="
     assert "sesame" not in repr(proxy)
     assert parse_proxy("http://a.example").authorization is None
+
+
+@pytest.mark.parametrize(
+    ("name", "password", "said"),
+    [
+        ("a:b", "", "^the name before a password cannot hold a colon .RFC 7617.$"),
+        ("a", "\ud800", "^a name or password that UTF-8 cannot say$"),
+    ],
+)
+def test_what_no_header_can_say_is_an_error(
+    name: str, password: str, said: str
+) -> None:
+    with pytest.raises(LocalProtocolError, match=said):
+        basic_credentials(name, password)
+
+
+@pytest.mark.parametrize(
+    ("url", "is_http", "is_tls"),
+    [
+        ("http://a:1", True, False),
+        ("https://a:1", True, True),
+        ("socks5://a:1", False, False),
+        ("socks5h://[::1]:1", False, False),
+    ],
+)
+def test_what_is_spoken_to_a_proxy(url: str, is_http: bool, is_tls: bool) -> None:
+    proxy = parse_proxy(url)
+    assert (proxy.is_http, proxy.is_tls, str(proxy)) == (is_http, is_tls, url)
 
 
 def choose(environment: dict[str, str], url: str) -> str | None:
@@ -122,6 +156,12 @@ def test_hosts_that_are_reached_directly(
     assert [choose(environment, f"http://{each}") for each in proxied] == [
         "proxy.example" for _ in proxied
     ]
+
+
+@pytest.mark.parametrize("words", [None, "", ",", ".", "*.", "a:b:c"])
+def test_nobody_is_reached_directly_who_is_not_named(words: str | None) -> None:
+    variables = {} if words is None else {"no_proxy": words}
+    assert read_proxy_rules(variables).direct_names == ()
 
 
 def test_a_bad_variable_is_named() -> None:

@@ -70,7 +70,9 @@ def test_content_is_sent_again_where_the_method_stays() -> None:
 
 
 def test_a_stream_cannot_be_sent_again() -> None:
-    with pytest.raises(RedirectError, match=r"308 to .* can be sent once only"):
+    with pytest.raises(
+        RedirectError, match=r"308 to .* again, and a stream can be sent once only$"
+    ):
         decide(308, method="POST", can_replay=False)
 
 
@@ -118,6 +120,7 @@ LOCATIONS = {
     "": "https://a.example/dir/page?q#part",
     "//b.example/x": "https://b.example/x#part",
     "https://b.example": "https://b.example#part",
+    "https://B/x": "https://b/x#part",
     "HTTPS://b.example:8443/x#y": "https://b.example:8443/x#y",
     "https://[::1]:8443/": "https://[::1]:8443/#part",
     "/a b": "https://a.example/a%20b#part",
@@ -159,8 +162,8 @@ def test_a_location_that_leads_nowhere_is_an_error(location: str) -> None:
 
 def test_a_location_that_leads_nowhere_is_shown_without_credentials() -> None:
     with pytest.raises(RedirectError) as caught:
-        decide(location="http://user:secret@[bad/")
-    assert "secret" not in str(caught.value)
+        decide(location="http://user:secret@x@[bad/")
+    assert str(caught.value).startswith("Location '...@[bad/' is not a URL")
     with pytest.raises(RedirectError, match=r"^Location 'http://\[bad/' is not a URL"):
         decide(location="http://[bad/")
 

@@ -2,27 +2,117 @@
 
 from tests.mutants.explanation import Explained
 
+_CLIENT = "blazeio/client"
 CLIENT: tuple[Explained, ...] = (
     Explained(
+        "what is not there is no value that counts, and neither is XXXX",
+        f"{_CLIENT}/cookies.py",
+        "parse_set_cookie",
+        (
+            'max_age = attributes.get("max-age", "XXXX")',
+            'path = attributes.get("path", "XXXX")',
+            'parse_cookie_date(attributes.get("expires", "XXXX")),',
+        ),
+    ),
+    Explained(
+        "the three letters of each month are in the text once, at a place of a month",
+        *(f"{_CLIENT}/cookies.py", "_month_of", ("place = _MONTHS.rfind(*",)),
+    ),
+    Explained(
+        "ordinals say which came first",
+        *(f"{_CLIENT}/cookies.py", "CookieJar.*", ("self._ordinal += 2",)),
+    ),
+    Explained(
+        "a suffix that is the host itself is for that host alone either way",
+        *(f"{_CLIENT}/cookies.py", "CookieJar._accept", ("domain = None",)),
+    ),
+    Explained(
+        "when the heap is made anew changes only what that costs",
+        f"{_CLIENT}/cookies.py",
+        "CookieJar._evict_of_all",
+        ("if not queue or len(queue) *",),
+    ),
+    Explained(
+        "neither ends in a dot",
+        f"{_CLIENT}/cookies.py",
+        "_read_domain",
+        ('*not (parts.hostname or "XXXX").endswith(".")*',),
+    ),
+    Explained(
         "only where no other than FIPS algorithms are allowed MD5 would be refused",
-        "blazeio/client/digest.py",
+        f"{_CLIENT}/digest.py",
         "DigestChallenge._hash",
         ("return hashlib.new(name, octets, *",),
     ),
     Explained(
         "an X needs no escape",
-        "blazeio/client/digest.py",
+        f"{_CLIENT}/digest.py",
         "DigestChallenge._name",
         ("*percent_encode(username, safe='XXXX')*",),
     ),
     Explained(
         "no challenge is found at the end",
-        *("blazeio/client/digest.py", "_parse_digests", ("while at <= len(field):",)),
+        *(f"{_CLIENT}/digest.py", "_parse_digests", ("while at <= len(field):",)),
     ),
     Explained(
         "neither is true",
-        "blazeio/client/digest.py",
+        f"{_CLIENT}/digest.py",
         "_read",
         ('parameters.get("userhash", "XXXX").lower() == "true",',),
+    ),
+    Explained(
+        "no two tickets have one number, and which came first is all that it says",
+        f"{_CLIENT}/pool.py",
+        "*",
+        (
+            "if last is None or last.number <= ticket.number:",
+            "*(lambda each: each.number <= ticket.number, waiting))",
+            "self._asked_count += 2",
+            "if first is None or oldest.number <= first.number:",
+        ),
+    ),
+    Explained(
+        "nothing is opened any more",
+        *(f"{_CLIENT}/pool.py", "Pool.close_all", ("self._opening_count = 1",)),
+    ),
+    Explained(
+        "where there is room, nobody who could have it waits for it",
+        *(f"{_CLIENT}/pool.py", "Pool._place", ("starved = * or True else None",)),
+    ),
+    Explained(
+        "an origin with a connection is among those of the pool",
+        f"{_CLIENT}/pool.py",
+        "Pool._forget",
+        ("self._by_origin.pop(of_origin.origin, )",),
+    ),
+    Explained(
+        "it is Python's own default",
+        *(f"{_CLIENT}/proxy.py", "read_host", ("name = unquote(name, )",)),
+    ),
+    Explained(
+        "a name of ASCII comes out the same, by tables that take 10 ms to import",
+        f"{_CLIENT}/proxy.py",
+        "read_host",
+        ("name = name.lower() if (name.isascii()) and False else _to_ascii(name)",),
+    ),
+    Explained(
+        "any number below 0 is none",
+        f"{_CLIENT}/proxy.py",
+        "_read_*",
+        ("* if len(parts) < 5 else [-2]", "return -2*"),
+    ),
+    Explained(
+        "0 is 0 as an octal number",
+        f"{_CLIENT}/proxy.py",
+        "_read_number",
+        ('return int(part, 8 if len(part) >= 1 and part[0] == "0" else 10)',),
+    ),
+    Explained(
+        "both that are compared are written so",
+        *(f"{_CLIENT}/proxy.py", "_canonical", ("host = host.upper()",)),
+    ),
+    Explained(
+        "the first part is the same, whatever the rest is split into",
+        *(f"{_CLIENT}/url.py", "show_url", ('port = re.split(r"[/?#]", rest, *',)),
     ),
 )
