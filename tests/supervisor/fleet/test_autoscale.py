@@ -100,6 +100,92 @@ def test_connections_that_wait_are_a_load_too() -> None:
     )
 
 
+def decide(
+    now: float,
+    shares: list[float],
+    queued: int = 0,
+    *,
+    busy_since: float | None = None,
+    idle_since: float | None = None,
+    moved_at: float = 0.0,
+) -> int:
+    """The number that one reading asks for."""
+    scaler = LoadScaler(busy_since=busy_since, idle_since=idle_since, moved_at=moved_at)
+    return scaler.decide(now, shares, queued, POLICY)[0]
+
+
+def test_as_many_as_may_be_are_within_the_bounds() -> None:
+    assert LoadScaler().decide(9.0, [0.6] * 16, 0, POLICY) == (16, "")
+    assert LoadScaler().decide(9.0, [0.6] * 2, 0, POLICY) == (2, "")
+
+
+def test_after_a_move_nothing_is_looked_at_for_a_while() -> None:
+    scaler = LoadScaler(moved_at=10.0)
+    assert scaler.decide(12.9, [1.0, 1.0], 0, POLICY) == (2, "")
+    assert scaler.demand is None
+    scaler.decide(13.0, [1.0, 1.0], 0, POLICY)
+    assert scaler.demand == 2.0
+
+
+@pytest.mark.parametrize(
+    ("shares", "queued", "is_busy", "is_idle"),
+    [
+        ([0.75, 0.75], 0, False, False),
+        ([0.76, 0.76], 0, True, False),
+        ([0.5, 0.5], 2, False, False),
+        ([0.5, 0.5], 3, True, False),
+        ([0.25, 0.25], 0, False, False),
+        ([0.2, 0.2], 0, False, True),
+        ([0.2, 0.2], 1, False, False),
+        ([0.0], 0, False, False),
+        ([0.3, 0.3, 0.3], 0, False, True),
+        ([0.34, 0.34, 0.34], 0, False, False),
+    ],
+)
+def test_when_workers_are_busy_and_when_one_is_too_many(
+    shares: list[float], queued: int, is_busy: bool, is_idle: bool
+) -> None:
+    scaler = LoadScaler()
+    scaler.decide(9.0, shares, queued, Policy(least_workers=1, most_workers=16))
+    assert (scaler.busy_since, scaler.idle_since) == (
+        9.0 if is_busy else None,
+        9.0 if is_idle else None,
+    )
+
+
+@pytest.mark.parametrize(
+    ("shares", "queued", "wanted"),
+    [
+        ([0.8] * 4, 0, 6),  # 3.2 / 0.6
+        ([0.76] * 3, 0, 4),  # one more at least
+        ([0.95] * 10, 0, 16),
+        ([0.95] * 4, 0, 7),
+        ([0.96] * 4, 0, 7),
+        ([0.8] * 4, 5, 6),
+        ([0.1] * 4, 5, 6),  # half as many more: what waits cannot be measured
+        ([0.1] * 4, 4, 4),
+        ([1.0] * 2, 0, 4),
+        ([1.0] * 2, 99, 4),  # no more than twice as many
+    ],
+)
+def test_how_many_are_started(shares: list[float], queued: int, wanted: int) -> None:
+    assert decide(9.0, shares, queued, busy_since=7.0) == wanted
+    assert decide(8.9, shares, queued, busy_since=7.0) == len(shares)
+
+
+def test_one_ends_after_a_minute() -> None:
+    assert decide(69.9, [0.1] * 4, idle_since=10.0) == 4
+    assert decide(70.0, [0.1] * 4, idle_since=10.0) == 3
+
+
+def test_a_late_reading_counts_whole_and_an_early_one_in_part() -> None:
+    scaler = LoadScaler(demand=1.0, read_at=10.0)
+    scaler.decide(11.0, [1.0, 1.0], 0, POLICY)
+    assert scaler.demand == pytest.approx(1.5)
+    scaler.decide(21.0, [0.5, 0.5], 0, POLICY)
+    assert scaler.demand == pytest.approx(1.0)
+
+
 def test_a_number_out_of_bounds_is_brought_back() -> None:
     scaler = LoadScaler()
     assert scaler.decide(0, [0.5], 0, POLICY) == (2, "2 to 16 are asked for")
@@ -196,3 +282,4 @@ def test_no_more_are_started_than_there_is_memory_for(
     assert len(limited) == (count == 2)
     if limited:
         assert limited[0].text == "4 workers by load; there is memory for 2"
+        assert limited[0].level == "WARNING"

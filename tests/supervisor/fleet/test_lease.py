@@ -4,7 +4,13 @@ from collections.abc import Sequence
 
 import pytest
 
-from blazeio_supervisor.fleet.actions import Action, GrantLease, Spawn, StopWorker
+from blazeio_supervisor.fleet.actions import (
+    Action,
+    GrantLease,
+    ReportStatus,
+    Spawn,
+    StopWorker,
+)
 from blazeio_supervisor.fleet.facts import (
     Beat,
     ForkserverReady,
@@ -18,7 +24,7 @@ from blazeio_supervisor.fleet.facts import (
     WorkerMisbehaved,
     WorkerReady,
 )
-from tests.supervisor.fleet.driver import Driver, events, one, only
+from tests.supervisor.fleet.driver import Driver, one, only
 
 
 class Tasked(Driver):
@@ -54,7 +60,9 @@ def test_the_first_that_serves_gets_it_and_nobody_else() -> None:
     assert granted(fleet.fork(spawns[1].worker)) == []
     first = fleet.get_ready(spawns[1].worker)
     assert granted(first) == [spawns[1].worker]
-    assert "tasks_leased" in events(first)
+    (report,) = only(ReportStatus, first)[1:]
+    assert (report.event, report.worker) == ("tasks_leased", spawns[1].worker)
+    assert report.text == "it runs the tasks that run once, from now on"
     assert granted(fleet.serve(spawns[0].worker)) == []
     assert granted(fleet.wait(100)) == []
 

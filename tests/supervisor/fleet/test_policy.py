@@ -40,6 +40,12 @@ def test_it_cannot_be_changed() -> None:
         policy.grace_s = 1.0  # type: ignore[misc]
 
 
+def test_either_measure_is_a_budget() -> None:
+    assert not Policy().has_budget
+    assert Policy(rollback_5xx=0.1).has_budget
+    assert Policy(rollback_latency=2.0).has_budget
+
+
 def test_ladder_goes_up() -> None:
     policy = Policy()
     rungs = [policy.beat_every_s, policy.steer_after_s, policy.adopt_after_s]

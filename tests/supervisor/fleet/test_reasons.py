@@ -5,6 +5,8 @@ from blazeio_supervisor.fleet.reasons import (
     count_of,
     decide_exit_code,
     describe_exit,
+    name_exit,
+    was_killed,
 )
 
 
@@ -23,6 +25,30 @@ from blazeio_supervisor.fleet.reasons import (
 )
 def test_exit_is_described(status: int, reason: str, words: str) -> None:
     assert describe_exit(status, reason) == words
+    if not reason:
+        assert describe_exit(status) == words
+
+
+@pytest.mark.parametrize(
+    ("status", "word"),
+    [(0, "exit_0"), (3, "exit_3"), (-9, "SIGKILL"), (-40, "signal_40")],
+)
+def test_an_exit_is_one_of_few_words(status: int, word: str) -> None:
+    assert name_exit(status) == word
+
+
+@pytest.mark.parametrize(
+    ("status", "by_others"),
+    [
+        *((None, False), (0, False), (9, False), (15, False)),
+        *((-1, True), (-2, True), (-3, True), (-9, True), (-15, True)),
+        *((-6, False), (-7, False), (-11, False)),
+    ],
+)
+def test_who_was_killed_did_not_fail_by_itself(
+    status: int | None, by_others: bool
+) -> None:
+    assert was_killed(status) is by_others
 
 
 @pytest.mark.parametrize(
