@@ -5,6 +5,7 @@ from blazeio_supervisor.fleet.actions import (
     CheckHealth,
     ReloadEnded,
     RenewConnections,
+    ReportStatus,
     Spawn,
     StopForkserver,
     StopMode,
@@ -270,3 +271,20 @@ def test_who_asks_for_the_next_reload_does_not_wait_for_a_blocked_worker() -> No
     driver.silent.add(driver.owners[0] or 0)
     driver.wait(3.0)
     assert one(StopForkserver, driver.reload(ticket=2)).generation == 1
+
+
+def test_new_code_that_hangs_in_every_slot_is_taken_back() -> None:
+    driver = fleet(slots=3)
+    driver.reload_until_holding()
+    driver.silent |= set(driver.ready)
+    assert driver.phase == "holding"
+    driver.wait(29.0)
+    assert driver.phase == "holding"
+    driver.wait(1.2)
+    assert driver.phase == "rolling_back"
+    (report,) = [
+        each for each in only(ReportStatus, driver.log) if each.event == "rolling_back"
+    ]
+    assert "the loops of 3 of 3 workers have stood still for 30 s (--timeout)" in (
+        report.text
+    )
