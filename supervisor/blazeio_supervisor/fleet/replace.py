@@ -6,6 +6,7 @@ they drain.
 
 from blazeio_supervisor.fleet.context import Failure, PlanContext
 from blazeio_supervisor.fleet.facts import RecycleAsked
+from blazeio_supervisor.fleet.health import measure_silence_s
 from blazeio_supervisor.fleet.reasons import asked_for, was_killed
 from blazeio_supervisor.fleet.room import awaits_reading, is_vacated, make_room
 from blazeio_supervisor.fleet.roster import Slot, WorkerHandle
@@ -118,7 +119,10 @@ def swap_in_successors(context: PlanContext) -> None:
         successor, owner = slot.successor, slot.owner
         if successor is not None and successor.is_serving and owner is not None:
             slot.owner, slot.successor = successor, None
-            step_worker(context, owner, Event.DRAIN)
+            # One that hangs reads no order to drain, and its clients would wait for
+            # its whole grace period.
+            hangs = measure_silence_s(context, owner) >= context.policy.timeout_s
+            step_worker(context, owner, Event.TERM if hangs else Event.DRAIN)
 
 
 def replace_next(context: PlanContext, *, may_recycle: bool) -> None:

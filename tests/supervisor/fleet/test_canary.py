@@ -288,3 +288,10 @@ def test_new_code_that_hangs_in_every_slot_is_taken_back() -> None:
     assert "the loops of 3 of 3 workers have stood still for 30 s (--timeout)" in (
         report.text
     )
+    hung = driver.owners[0]
+    successor = driver.slot(0).successor
+    assert (hung, successor) != (None, None)
+    assert successor is not None
+    assert hung is not None
+    # It reads no order to drain, and its clients would wait for its grace period.
+    assert StopWorker(hung, StopMode.TERM) in driver.serve(successor.worker)
