@@ -19,6 +19,7 @@ from blazeio_supervisor.fleet.budget import (
     CHANCE,
     Counts,
     ErrorBudget,
+    Lag,
     find_p95_s,
     is_no_chance,
 )
@@ -95,6 +96,59 @@ def test_more_5xx_than_the_budget_allows_are_worse(
     assert judge_errors(new, old, rollback_5xx=None) == ""
 
 
+def test_errors_of_the_old_code_count_in_what_is_added_up() -> None:
+    trial = Trial()
+    trial.say(1, requests=1000, errors=300)
+    trial.judge()
+    trial.say(1, requests=2000, errors=400)  # a tenth, meanwhile
+    trial.say(3, requests=1000, errors=250)
+    assert "25.0% of 1000 answers, 10.0% of 1000 of the old code" in trial.judge()
+
+
+def test_exactly_as_many_as_the_budget_allows_are_not_worse() -> None:
+    assert judge_errors((400, 40), (1000, 0), rollback_5xx=0.1) == ""
+    assert judge_errors((400, 41), (1000, 0), rollback_5xx=0.1) != ""
+
+
+@pytest.mark.parametrize("count", [49, 50, 51])
+def test_who_answered_enough_meanwhile_is_judged_by_that_alone(count: int) -> None:
+    trial = Trial()
+    trial.say(1, requests=1000, errors=900)
+    trial.judge()
+    trial.say(1, requests=1000 + count, errors=900)
+    trial.say(3, requests=100, errors=60)
+    assert bool(trial.judge()) == (count >= 50)
+
+
+def test_only_bounds_that_a_bucket_has_are_judged() -> None:
+    """Above the last edge nobody knows how long an answer took."""
+    slowest = (0,) * (SPANS - 1) + (300,)
+    trial = Trial()
+    trial.say(1)
+    trial.judge()
+    trial.say(1, requests=300, spans=slowest)
+    trial.say(3, requests=300, spans=slowest)
+    assert trial.judge() == ""
+
+
+def test_of_none_there_is_no_p95() -> None:
+    assert find_p95_s((0,) * SPANS) == 0.0
+    assert find_p95_s((95, 5, *(0,) * (SPANS - 2))) == SPAN_EDGES_S[0]
+    assert find_p95_s((94, 6, *(0,) * (SPANS - 2))) == SPAN_EDGES_S[1]
+    assert find_p95_s((1, *(0,) * (SPANS - 1))) == SPAN_EDGES_S[0]
+
+
+def test_the_share_of_none_is_none() -> None:
+    assert Counts().share == 0.0
+    assert Counts(4, 1).share == 0.25
+    assert Lag().mean_s == 0.0
+
+
+def test_as_many_as_expected_are_chance() -> None:
+    assert not is_no_chance(50, 100, 0.5)
+    assert is_no_chance(100, 100, 0.5)
+
+
 def test_the_figures_are_told_in_one_line() -> None:
     assert judge_errors((98, 20), (743, 1)) == (
         "5xx: 20.4% of 98 answers, 0.1% of 743 of the old code (--rollback-5xx 0.05), "
@@ -163,7 +217,10 @@ def test_the_routes_that_fail_are_named_and_how_they_were_before(
 def test_few_routes_are_named() -> None:
     failing = [RouteCounts(each, 0, 10, f"route {each}") for each in range(9)]
     text = name_routes(failing, [RouteCounts(each, 300) for each in range(9)])
-    assert text.count("route ") == 3
+    assert text == (
+        ", most of them by route 0, which the old code answered; also route 1, "
+        "route 2, which the old code answered"
+    )
 
 
 def test_who_answered_too_little_meanwhile_counts_with_its_whole_life() -> None:

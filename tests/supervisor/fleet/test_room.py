@@ -53,6 +53,7 @@ def test_where_it_does_not_the_old_one_ends_first_and_its_queue_is_adopted() -> 
     assert one(StopWorker, actions) == StopWorker(1, StopMode.DRAIN)
     assert one(AdoptQueue, actions) == AdoptQueue(0, 2)
     (report,) = [r for r in only(ReportStatus, actions) if r.event == "making_room"]
+    assert (report.level, report.worker, report.slot) == ("WARNING", 1, 0)
     assert report.text == (
         "113 MiB are free, and a worker has up to 50 MiB of its own: this one ends "
         "before its successor starts"
@@ -88,6 +89,20 @@ def test_where_there_is_room_for_more_than_have_begun_nobody_waits() -> None:
     assert second.slot == 1
     third = one(Spawn, driver.serve(second.worker))
     assert third.slot == 2
+
+
+@pytest.mark.parametrize("wait_s", [0.0, 4.9])
+def test_with_nothing_free_there_is_room_for_nobody(wait_s: float) -> None:
+    driver = fleet(0)
+    driver.wait(wait_s)
+    actions = driver.tell(RecycleAsked(0))
+    assert only(Spawn, actions) == []
+    assert (
+        "0 MiB are free"
+        in one(
+            ReportStatus, [a for a in actions if events([a]) == ["making_room"]]
+        ).text
+    )
 
 
 def test_a_reading_that_is_old_says_nothing() -> None:

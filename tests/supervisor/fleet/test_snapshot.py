@@ -2,11 +2,55 @@ import msgspec
 import pytest
 
 from blazeio_supervisor.fleet.actions import Spawn
-from blazeio_supervisor.fleet.facts import RecycleAsked, ScaleAsked, StopAsked
+from blazeio_supervisor.fleet.facts import (
+    ListenersDead,
+    ParkAsked,
+    RecycleAsked,
+    ScaleAsked,
+    StopAsked,
+)
 from blazeio_supervisor.fleet.planner import Planner
 from blazeio_supervisor.fleet.policy import Policy
 from blazeio_supervisor.fleet.snapshot import FleetState, SlotView, WorkerView
 from tests.supervisor.fleet.driver import Driver, only
+
+
+def test_why_a_service_is_not_ready_is_said_in_few_words() -> None:
+    whole = Driver(slots=2).start().planner.snapshot()
+    for name, said in (
+        ("is_stopping", "it drains"),
+        ("is_leaving", "it will drain soon"),
+        ("is_parked", "it is parked"),
+    ):
+        view = msgspec.structs.replace(whole, **{name: True})
+        assert (view.is_ready, view.why_not_ready) == (False, said)
+    begun = msgspec.structs.replace(whole, has_served=False)
+    assert begun.why_not_ready == "it starts"
+    dead = msgspec.structs.replace(whole, dead_listeners=("a: no", "b: no"))
+    assert dead.why_not_ready == "it does not accept: a: no; b: no"
+
+
+def test_what_was_ordered_and_what_fails_is_shown() -> None:
+    driver = Driver(slots=2).start()
+    driver.tell(ScaleAsked(2), ListenersDead(("a: no",)))
+    view = driver.planner.snapshot()
+    assert view.is_scaled_by_hand
+    assert view.dead_listeners == ("a: no",)
+    assert not view.will_park
+    driver.tell(ParkAsked())
+    assert not driver.planner.snapshot().will_park
+    assert driver.planner.snapshot().is_parked
+    reloading = Driver(slots=2).start()
+    reloading.reload()
+    reloading.tell(ParkAsked())
+    assert reloading.planner.snapshot().will_park
+    assert not reloading.planner.snapshot().is_parked
+
+
+def test_slots_that_were_never_steered_have_no_weight() -> None:
+    driver = Driver(slots=2, steering="off").start()
+    driver.tell(ScaleAsked(3))
+    assert [slot.weight for slot in driver.planner.snapshot().slots][2] == 0
 
 
 def test_slot_shows_its_worker() -> None:
