@@ -76,7 +76,7 @@ def test_a_page_works_as_it_is_written(
     options = "--newcomer --terminal" if has_terminal else "--newcomer"
     machine.type("rm -rf trial")
     python = "cd blazeio && .venv/bin/python -m tests.documents.try"
-    machine.type("cd blazeio && make .venv/.stamp-dev")
+    machine.type("cd blazeio && make .venv/.stamp-run")
     told = machine.type(f"{python} {options} {page}")
     took = re.search(rf"^ok {page} (\d+\.\d) s$", told, re.MULTILINE)
     assert took, told

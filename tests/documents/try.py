@@ -13,7 +13,6 @@ from pathlib import Path
 from tests.documents.blocks import iterate_blocks, name_page
 from tests.documents.not_run import NOT_RUN
 from tests.documents.page_run import Newcomer, PageRun
-from tests.documents.stand_ins import APP, MAIN
 from tests.support.tree import REPOSITORY
 
 
@@ -45,6 +44,9 @@ def follow(path: Path, folder: Path, newcomer: Newcomer | None = None) -> None:
     folder.mkdir(parents=True)
     skipped: tuple[str, ...] = ()
     if newcomer is None:
+        # Not for a newcomer: it imports what only tests have.
+        from tests.documents.stand_ins import APP, MAIN
+
         (folder / "app.py").write_text(APP)
         (folder / "main.py").write_text(MAIN)
         skipped = tuple(each.start for each in NOT_RUN if each.page == name_page(path))
