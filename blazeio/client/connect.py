@@ -273,6 +273,9 @@ async def connect(
     except BlazeioError:
         raise
     except Exception as error:
+        # Python 3.11.2, that of Debian 12, fails while it handles that of TLS in TLS.
+        if isinstance(error.__context__, ssl.SSLError):
+            raise TlsError(f"{origin}: {_explain(error.__context__)}") from error
         message = f"{origin}: no connection: {type(error).__name__}: {error}"
         raise ConnectError(message) from error
 
