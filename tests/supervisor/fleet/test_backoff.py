@@ -36,6 +36,14 @@ def test_jitter_varies_each_wait_within_its_share() -> None:
     assert len(set(found)) > 100
 
 
+def test_jitter_goes_up_where_the_number_drawn_is_high() -> None:
+    class High(Random):
+        def random(self) -> float:
+            return 0.75
+
+    assert waits(2, Policy(backoff_jitter=0.2), High())[1] == pytest.approx(0.275)
+
+
 def test_reset_forgets_everything() -> None:
     backoff = Backoff(failures=4, next_at=50.0)
     backoff.reset()

@@ -17,6 +17,7 @@ from blazeio_supervisor.fleet.facts import (
     ScaleAsked,
     StartAsked,
     StopAsked,
+    WorkerExited,
 )
 from tests.supervisor.fleet.driver import Driver, deeds, events, only
 
@@ -88,6 +89,24 @@ def test_second_quick_stop_kills_at_once() -> None:
         StopWorker(2, StopMode.KILL),
     ]
     assert events(actions) == ["killing"]
+
+
+def test_a_kill_for_lack_of_memory_ends_what_already_leaves_at_once() -> None:
+    driver = leave(slots=2, is_oom_fatal=True)
+    actions = driver.tell(WorkerExited(1, -9, "out of memory", is_oom=True))
+    assert StopWorker(2, StopMode.DRAIN) in actions
+    assert events(actions) == ["stopping"]
+    driver.exit(2)
+    reason = "the kernel has killed a worker: out of memory"
+    assert driver.exit_forkserver(1) == [Exit(1, reason)]
+
+
+def test_a_kill_for_lack_of_memory_says_no_more_once_it_drains() -> None:
+    driver = Driver(slots=2, is_oom_fatal=True).start()
+    driver.tell(GENTLY)
+    assert events(driver.tell(WorkerExited(1, -9, "", is_oom=True))) == []
+    driver.exit(2)
+    assert driver.exit_forkserver(1) == [Exit(0)]
 
 
 def test_second_gentle_stop_changes_nothing() -> None:
