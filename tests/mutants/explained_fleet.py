@@ -2,4 +2,42 @@
 
 from tests.mutants.explanation import Explained
 
-FLEET: tuple[Explained, ...] = ()
+_FLEET = "supervisor/blazeio_supervisor/fleet"
+FLEET: tuple[Explained, ...] = (
+    Explained(
+        "that the bounds differ is known by then",
+        *(f"{_FLEET}/scale.py", "_wanted", ("bound = * if wanted >= asked else *",)),
+    ),
+    Explained(
+        "slots that are active are woken once more, which changes nothing",
+        *(f"{_FLEET}/scale.py", "scale_to", ("for index in range(wanted):",)),
+    ),
+    Explained(
+        "slots that are parked have the highest numbers",
+        *(f"{_FLEET}/scale.py", "_retire_surplus", ("break",)),
+    ),
+    Explained(
+        "nothing follows from any other fact",
+        *(f"{_FLEET}/scale.py", "Parking.take", ("-*case _: -*pass",)),
+    ),
+    Explained(
+        "what it has been asked before its first beat is counted from then on",
+        f"{_FLEET}/canary.py",
+        "Canary._get_clients",
+        (
+            "self.seen_requests = 0 if (beat is None) or True else beat.requests",
+            "self.seen_requests = 1 if beat is None else beat.requests",
+        ),
+    ),
+    Explained(
+        "both have one for each bucket or route",
+        f"{_FLEET}/budget.py",
+        "*",
+        (
+            "tuple(a + b for a, b in zip(self.spans, other.spans, *",
+            "tuple(a - b for a, b in zip(self.spans, other.spans, *",
+            "for route, how in zip(failing[1:], before[1:], *",
+            "for count, edge in zip(spans, SPAN_EDGES_S, *",
+        ),
+    ),
+)

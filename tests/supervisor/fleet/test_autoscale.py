@@ -164,6 +164,8 @@ def test_when_workers_are_busy_and_when_one_is_too_many(
         ([0.8] * 4, 5, 6),
         ([0.1] * 4, 5, 6),  # half as many more: what waits cannot be measured
         ([0.1] * 4, 4, 4),
+        ([0.8] * 2, 2, 3),
+        ([0.95, 0.95], 0, 4),
         ([1.0] * 2, 0, 4),
         ([1.0] * 2, 99, 4),  # no more than twice as many
     ],
@@ -251,6 +253,30 @@ def test_an_order_by_hand_holds_until_the_load_may_decide_again() -> None:
     assert "scaled" in events(driver.work(0.9, 10))
 
 
+def test_readings_of_a_turn_that_came_late_decide_nothing() -> None:
+    driver = scaled()
+    driver.work(1.0, 1)
+    for _ in range(5):
+        for worker in (1, 2):
+            driver.computed[worker] += 3.0
+        driver.now += 3.0
+        facts = [LoadRead(each, driver.computed[each]) for each in (1, 2)]
+        actions = driver.planner.plan(facts, driver.now)
+        assert "scaled" not in events(actions)
+        driver.wait(0.0001)
+
+
+def test_a_share_is_of_the_time_between_two_readings() -> None:
+    driver = scaled(4)
+    for _ in range(8):
+        driver.wait(0.25)
+        for worker in (1, 2, 3, 4):
+            driver.computed[worker] = driver.computed.get(worker, 0.0) + 0.2
+        facts = [LoadRead(each, driver.computed[each]) for each in (1, 2, 3, 4)]
+        driver.tell(MemoryRead(None), *facts)
+    assert driver.planner.state.autoscale.scaler.demand == pytest.approx(3.2, rel=0.05)
+
+
 def test_nothing_is_decided_during_a_reload() -> None:
     driver = scaled()
     driver.reload()
@@ -266,6 +292,17 @@ def test_idle_workers_end_one_after_the_other_the_highest_slot_first() -> None:
     assert [end.worker for end in only(StopWorker, actions)] == [3]
     driver.exit(3)
     assert only(StopWorker, driver.work(0.01, 200)) == []
+
+
+def test_it_is_told_again_once_there_was_memory_meanwhile() -> None:
+    driver = scaled()
+    for worker in (1, 2):
+        driver.ready[worker] = Beat(worker, 0.0, memory_bytes=50 * MIB)
+    driver.work(1.0, 8, (64 + 49) * MIB)
+    assert driver.planner.state.autoscale.is_short
+    driver.work(1.0, 1, (64 + 500) * MIB)
+    driver.work(1.0, 8, (64 + 500) * MIB)
+    assert not driver.planner.state.autoscale.is_short
 
 
 @pytest.mark.parametrize(("free_mib", "count"), [(64 + 49, 2), (64 + 101, 4)])

@@ -201,3 +201,15 @@ def test_with_reload_a_stop_answers_whose_code_is_tried() -> None:
     driver.tell(ReloadAsked(1))
     ended = one(ReloadEnded, driver.tell(StopAsked()))
     assert ended == ReloadEnded((1,), 2, False, "the service is stopping")
+
+
+def test_code_that_changes_while_it_boots_is_booted_anew() -> None:
+    driver = Driver(1, is_development=True)
+    driver.tell(StartAsked())
+    driver.exit_forkserver(1, 4)
+    assert one(StartForkserver, driver.reload(7)).generation == 2
+    actions = driver.reload(8)
+    why = "the code has changed meanwhile"
+    assert one(ReloadEnded, actions) == ReloadEnded((7,), 2, False, why)
+    assert one(StopForkserver, actions).generation == 2
+    assert one(StartForkserver, driver.exit_forkserver(2)).generation == 3

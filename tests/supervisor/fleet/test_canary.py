@@ -1,3 +1,5 @@
+from random import Random
+
 import pytest
 
 from blazeio_supervisor.fleet.actions import (
@@ -11,7 +13,11 @@ from blazeio_supervisor.fleet.actions import (
     StopMode,
     StopWorker,
 )
+from blazeio_supervisor.fleet.canary import is_time, measure_error_share
+from blazeio_supervisor.fleet.context import PlanContext
 from blazeio_supervisor.fleet.facts import Beat, HealthChecked
+from blazeio_supervisor.fleet.policy import Policy
+from blazeio_supervisor.fleet.roster import Roster
 from tests.supervisor.fleet.driver import Driver, deeds, one, only
 
 GATED = {"has_health_check": True}
@@ -295,3 +301,11 @@ def test_new_code_that_hangs_in_every_slot_is_taken_back() -> None:
     assert hung is not None
     # It reads no order to drain, and its clients would wait for its grace period.
     assert StopWorker(hung, StopMode.TERM) in driver.serve(successor.worker)
+
+
+def test_who_has_answered_nothing_has_no_errors() -> None:
+    context = PlanContext(10.0, 10.0, False, Policy(), Roster.with_slots(1), Random(1))
+    assert measure_error_share(context) == 0.0
+    assert is_time(context, 10.0)
+    assert not is_time(context, 10.1)
+    assert context.due_at == 10.1
