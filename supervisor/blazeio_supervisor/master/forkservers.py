@@ -175,6 +175,7 @@ class Forkservers:
 
     Attributes:
         early: The interpreter of the first one, where it was started already.
+        on_first: Called once, when the first worker was ordered.
     """
 
     def __init__(
@@ -189,6 +190,7 @@ class Forkservers:
         self._workers = workers
         self._records = {} if records is None else records
         self.early: EarlyForkserver | None = None
+        self.on_first: Callable[[], object] | None = None
 
     def start(self, generation: int) -> None:
         """Start the interpreter of a new generation."""
@@ -334,6 +336,9 @@ class Forkservers:
         record = self._records.get(spawn.generation)
         if record is not None:
             record.channel.send(order, sockets)
+            if self.on_first is not None:
+                self._child_context.loop.call_soon(self.on_first)
+                self.on_first = None
         # The last ones are the listeners, which stay open in the master for the life of
         # their slot. What waits to be sent has duplicates, so the others may be closed
         # in any case.

@@ -207,8 +207,9 @@ class Master:
             return
         self._components.shutdown.has_begun = True
         self._components.facts.put_fact(StartAsked(self._state.listeners.slot_count))
-        # While the forkserver imports the app, this takes none of the start.
-        self._loop.call_soon(self._components.upgrades.keep_image)
+        # While the first worker boots, this takes none of the start: that one serves
+        # as soon as it can, whether we have read that it is ready or not.
+        self._components.forkservers.on_first = self._components.upgrades.keep_image
 
     # Another image of the master
 

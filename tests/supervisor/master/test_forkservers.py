@@ -130,6 +130,20 @@ async def test_a_generation_loads_and_forks(harness: ForkserversHarness) -> None
     assert isinstance(harness.facts[-2], WorkerForked)  # its pid is known before
 
 
+async def test_what_can_wait_is_done_once_the_first_worker_was_ordered(
+    harness: ForkserversHarness,
+) -> None:
+    called: list[int] = []
+    harness.forkservers.on_first = lambda: called.append(1)
+    harness.forkservers.start(1)
+    await harness.wait_for(ForkserverReady)
+    assert not called
+    for worker in (1, 2):
+        harness.forkservers.fork(Spawn(worker, 0, 1))
+    await harness.wait_for(WorkerReady, 2)
+    assert called == [1]
+
+
 async def test_the_first_one_may_have_been_started_before(
     harness: ForkserversHarness,
 ) -> None:
