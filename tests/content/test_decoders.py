@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blazeio.content.codings import AVAILABLE, br, encode_once, gzip, open_encoder
+from blazeio.content.codings import (
+    AVAILABLE,
+    br,
+    encode_once,
+    find_zstd,
+    gzip,
+    open_encoder,
+)
 from blazeio.content.decoders import (
     ACCEPTED,
     BYTES_OF_MEMBER,
@@ -133,6 +140,31 @@ def test_deflate_without_its_header_is_read_too(cut: int) -> None:
     assert decode("deflate", encoded[:cut], encoded[cut:]) == TEXT
 
 
+def test_deflate_without_its_header_is_told_from_one_with_it() -> None:
+    for number in range(200):
+        content = b"%d" % number
+        compressor = zlib.compressobj(wbits=-15)
+        encoded = compressor.compress(content) + compressor.flush()
+        assert decode("deflate", encoded) == content
+    assert decode("deflate", b"\x03\0") == b""
+    stored = b"\x08" + b"\3\0\xfc\xff" + b"abc"  # its padding is not 0
+    assert decode("deflate", stored + b"\x03\0") == b"abc"
+
+
+def test_a_window_of_more_than_8_mib_is_refused() -> None:
+    zstd = find_zstd()
+    assert zstd is not None
+    for log, is_read in ((23, True), (24, False)):
+        options = {zstd.CompressionParameter.window_log: log}
+        compressor = zstd.ZstdCompressor(options=options)
+        encoded = compressor.compress(TEXT) + compressor.flush()
+        if is_read:
+            assert decode("zstd", encoded) == TEXT
+        else:
+            with pytest.raises(ContentDecodingError, match="the content is not zstd"):
+                decode("zstd", encoded)
+
+
 @pytest.mark.parametrize("coding", CODINGS)
 def test_few_octets_that_stand_for_many_are_given_out_in_pieces(coding: str) -> None:
     encoded = ENCODERS[coding](bytes(20 * PIECE_BYTES))
@@ -163,6 +195,8 @@ def test_an_unknown_coding_is_an_error(field: str) -> None:
 
 
 def test_more_codings_than_anyone_means_are_an_error() -> None:
+    five = ("gzip",) * MOST_CODINGS
+    assert decode(", ".join(five), encode(five, TEXT)) == TEXT
     with pytest.raises(ContentDecodingError, match="more than 5 codings"):
         ContentDecoder(["gzip"] * (MOST_CODINGS + 1))
 
