@@ -151,6 +151,13 @@ def test_deflate_without_its_header_is_told_from_one_with_it() -> None:
     assert decode("deflate", stored + b"\x03\0") == b"abc"
 
 
+def test_what_is_decoded_after_the_last_octet_has_come_is_not_lost() -> None:
+    for more in range(1, 300, 13):
+        compressor = zlib.compressobj(wbits=-15)
+        encoded = compressor.compress(bytes(PIECE_BYTES + more)) + compressor.flush()
+        assert decode("deflate", encoded) == bytes(PIECE_BYTES + more)
+
+
 def test_a_window_of_more_than_8_mib_is_refused() -> None:
     zstd = find_zstd()
     assert zstd is not None

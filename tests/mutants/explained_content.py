@@ -41,6 +41,18 @@ CONTENT: tuple[Explained, ...] = (
         ("if self._members > FREE_MEMBERS + self._taken_bytes / BYTES_OF_MEMBER:",),
     ),
     Explained(
+        "what zlib holds back of its output is far less than a piece",
+        f"{_CONTENT}/decoders.py",
+        "_GzipDecoder._decompress",
+        ('while not stream.eof and (piece := stream.decompress(b"", )):',),
+    ),
+    Explained(
+        "one octet more or less than a bound of 16 MiB",
+        f"{_CONTENT}/decoders.py",
+        "ContentDecoder._count",
+        ("if self._decoded_bytes >= bound:",),
+    ),
+    Explained(
         "nothing is done with another field",
         f"{_CONTENT}/event_stream.py",
         "EventStreamParser._take_field",

@@ -322,6 +322,16 @@ WIRE: tuple[Explained, ...] = (
         ),
     ),
     Explained(
+        "a line right behind the request line leaves a CRLF, with which none begins",
+        f"{_WIRE}/request.py",
+        "_recall_section",
+        (
+            'before = octets[line_end + 2 : at] if (at > line_end) or True else b""',
+            'before = octets[line_end + 2 : at] if at >= line_end else b""',
+            'before = octets[line_end + 2 : at] if at > line_end else b"XXXX"',
+        ),
+    ),
+    Explained(
         "of two such lines the other one is left over, and so nothing is cached",
         *(f"{_WIRE}/request.py", "_parse_around", ("at = rest.rfind(mark)",)),
     ),
