@@ -47,11 +47,10 @@ class Room:
 
 SUPERVISOR = "supervisor/blazeio_supervisor"
 ROOMS = {
-    "wire": Room(
-        ("blazeio/wire",),
-        ("tests/wire", "tests/conformance", "tests/property", "tests/http2"),
-    ),
-    "content": Room(("blazeio/content",), ("tests/content", "tests/property")),
+    # Not tests/http2: those of tests/wire speak HTTP/2 without sockets, in a fraction of
+    # the time, and none of them fails for a deadline.
+    "wire": Room(("blazeio/wire",), ("tests/wire", "tests/conformance")),
+    "content": Room(("blazeio/content",), ("tests/content",)),
     "client": Room(
         tuple(
             f"blazeio/client/{name}.py"

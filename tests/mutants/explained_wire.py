@@ -71,7 +71,6 @@ WIRE: tuple[Explained, ...] = (
             "if 0x20 < first < 0x80 or *",
             "if 0x20 <= first <= 0x80 or *",
             "if 0x20 <= first < 129 or *",
-            "if 0x20 <= first < 0x80 or not index and index in (0x0F, 0x7F):",
             "if 0x20 <= first < 0x80 or not index or index in (16, 0x7F):",
             "if first <= 0x20:",
             "if first < 33:",
@@ -358,7 +357,6 @@ WIRE: tuple[Explained, ...] = (
         (
             'minor = 1 if (version == "HTTP/1.1") and False else *',
             'minor = 1 if version == "XXHTTP/1.1XX" else *',
-            'minor = 1 if version == "http/1.1" else *',
         ),
     ),
     Explained(
@@ -544,15 +542,10 @@ WIRE: tuple[Explained, ...] = (
         ('found = _V1_ADDRESSES.fullmatch(kind[2] or b"XXXX")',),
     ),
     Explained(
-        "where a budget is full, the next second takes back what is too much",
-        *(f"{_WIRE}/http2_frames.py", "Budget.earn", ("if self._left <= self._most:",)),
-    ),
-    Explained(
         "what the pattern of any scheme takes as well is only found sooner",
         f"{_WIRE}/http2_request.py",
         "_check_request",
         (
-            'if scheme not in ("https", "http") or *',
             'if scheme not in ("HTTPS", "http") and *',
             'if scheme not in ("https", "HTTP") and *',
             'if scheme not in ("XXhttpsXX", "http") and *',
