@@ -47,8 +47,8 @@ class Room:
 
 SUPERVISOR = "supervisor/blazeio_supervisor"
 ROOMS = {
-    # Not tests/http2: those of tests/wire speak HTTP/2 without sockets, in a fraction of
-    # the time, and none of them fails for a deadline.
+    # Not tests/http2: tests/wire speaks HTTP/2 without sockets, in a fraction of the
+    # time, and no test of it fails for a deadline.
     "wire": Room(("blazeio/wire",), ("tests/wire", "tests/conformance")),
     "content": Room(("blazeio/content",), ("tests/content",)),
     "client": Room(
