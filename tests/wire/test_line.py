@@ -33,6 +33,10 @@ def test_the_error_says_what_is_wrong(line: bytes, message: str) -> None:
     assert (str(caught.value), caught.value.status_hint) == (message, 400)
 
 
+def test_a_value_may_have_colons() -> None:
+    assert parse_field_line(b"Link: a:b: c") == ("link", "a:b: c")
+
+
 def test_an_error_never_shows_a_value() -> None:
     with pytest.raises(RemoteProtocolError) as caught:
         read_field_line(b"Authorization: Basic c2VjcmV0\x01")
