@@ -52,7 +52,7 @@ test-long: PARALLEL := -n 4 --dist worksteal
 
 test-systemd: PARALLEL := -n 2 --dist loadfile  # a machine for each file
 
-test-debian: PARALLEL := -n 2 --dist loadgroup -o faulthandler_timeout=600  # a machine for each user
+test-debian: PARALLEL := -n 2 --dist loadfile -o faulthandler_timeout=600  # a machine for each user
 
 test-long test-browser test-systemd test-debian test-podman: $(VENV)/.stamp-dev
 	@$(BIN)/python -m pytest $(PARALLEL) -m $(@:test-%=%) $(ARGS)

@@ -1,4 +1,4 @@
-"""A machine for each kind of user; what a user has made stays for the next test."""
+"""A machine for each module; what its user has made stays for the next test."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,16 +17,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(600))
 
 
-USERS = [
-    pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in ("root", "ada")
-]
-
-
-@pytest.fixture(scope="module", params=USERS)
+@pytest.fixture(scope="module")
 def machine(request: pytest.FixtureRequest) -> Iterator[Machine]:
     """Its user has a clone of this repository in the home folder."""
     if why_not():
         pytest.skip(why_not())
-    with Machine(request.param) as made:
+    with Machine(request.module.USER) as made:
         made.type(f"git clone --quiet file://{CLONE} blazeio")
         yield made

@@ -18,7 +18,6 @@ pytestmark = [
     pytest.mark.podman,
     pytest.mark.slow,
     pytest.mark.timeout(400),
-    pytest.mark.xdist_group("podman"),
 ]
 NAME = "shop-1"
 MOST_MIB = 50
