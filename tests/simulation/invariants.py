@@ -273,12 +273,16 @@ def no_slot_is_left_alone(step: Step, policy: Policy) -> None:
 
 
 def weights_are_sane(step: Step, policy: Policy) -> None:
-    """Weights fit the slots, and go to serving owners if there is one."""
+    """Weights fit the slots; who serves gets some, also a canary alone in its slot."""
     weights = step.ledger.weights
     if not weights or step.sleep_s > 0 or step.ledger.stop_at is not None:
         return
     require(len(weights) == step.ledger.slots, f"{weights} for {step.ledger.slots}")
     live = {s.index for s in step.after.slots if s.owner and s.owner.state == "serving"}
+    without = {s.index for s in step.after.slots if not s.owner}
+    live |= {
+        w.slot for w in step.after.workers if w.slot in without and w.state == "serving"
+    }
     given = {index for index, weight in enumerate(weights) if weight > 0}
     require(given <= live, f"{weights} but only {live} serve")
     require(bool(given) == bool(live), f"{weights} though {live} serve")

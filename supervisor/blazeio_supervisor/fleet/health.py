@@ -216,7 +216,8 @@ def _release(context: PlanContext, slot: Slot) -> None:
 
 # Where the kernel sends new connections: one weight for each slot.
 #
-# A slot whose owner does not serve, is late or full gets none, at once. Among
+# A slot whose owner does not serve, is late or full gets none, at once; a canary that
+# is alone in its slot counts as the owner of it. Among
 # the others, by ``steering``, weights follow the load: a step of ten every
 # ``steer_every_s``, between half and one and a half of the even share, so that a
 # burst is not chased and nobody starves; or all have the same.
@@ -278,4 +279,7 @@ class Steering(Struct):
 def _choose_live(context: PlanContext) -> list[WorkerHandle]:
     """Choose who gets connections; when all are late, all of those."""
     serving = list(context.roster.serving())
+    canary = context.roster.lone_canary()
+    if canary is not None:
+        serving.append(canary)  # else nobody asks it, and nothing is known of its code
     return [handle for handle in serving if not handle.health.is_avoided] or serving

@@ -260,6 +260,17 @@ class Roster(Struct):
             if slot.owner is not None and slot.owner.is_serving:
                 yield slot.owner
 
+    def lone_canary(self) -> WorkerHandle | None:
+        """Return the canary that serves a slot alone: its old worker made room."""
+        return next(
+            (
+                handle
+                for handle in self.workers.values()
+                if handle.is_serving and self.slots[handle.slot].owner is None
+            ),
+            None,
+        )
+
     def has_successor(self) -> bool:
         """Whether some slot has a successor on its way, beside its owner."""
         return any(slot.successor is not None for slot in self.slots)

@@ -8,6 +8,7 @@ from blazeio_supervisor.fleet.actions import (
     ReloadEnded,
     ReportStatus,
     Spawn,
+    Steer,
     StopMode,
     StopWorker,
 )
@@ -142,6 +143,17 @@ def test_in_a_reload_the_old_worker_makes_room_for_the_canary() -> None:
     driver.wait(0.1)
     assert driver.generations == [2, 2]
     assert one(ReloadEnded, driver.log).is_ok
+
+
+def test_a_canary_that_is_alone_in_its_slot_is_sent_connections() -> None:
+    driver = fleet(0)
+    driver.reload()
+    driver.tell(ForkserverReady(2))
+    canary = one(Spawn, driver.exit(1))
+    assert only(Steer, driver.log)[-1] == Steer((0, 100))
+    driver.serve(canary.worker)
+    assert driver.owners[0] is None  # it is on trial
+    assert only(Steer, driver.log)[-1] == Steer((100, 100))
 
 
 def test_a_canary_that_fails_in_a_slot_made_free_leaves_it_to_the_old_code() -> None:
