@@ -96,10 +96,7 @@ SOCKETS: tuple[Explained, ...] = (
         "what is detached is detached, whatever the number",
         f"{_SOCKETS}/reuseport.py",
         "*",
-        (
-            "*.setsockopt(socket.SOL_SOCKET, _SO_DETACH_REUSEPORT_BPF, 1)",
-            "*.setsockopt(socket.SOL_SOCKET, _SO_DETACH_FILTER, 1)",
-        ),
+        ("*.setsockopt(socket.SOL_SOCKET, _SO_DETACH_REUSEPORT_BPF, 1)",),
     ),
     Explained(
         "both have one for each queue",
@@ -110,5 +107,15 @@ SOCKETS: tuple[Explained, ...] = (
     Explained(
         "its text is read by nobody: the order is not known then",
         *(f"{_SOCKETS}/reuseport.py", "_count_queued", ("raise OSError(*",)),
+    ),
+    Explained(
+        "a unix socket is one queue, to which none is ever added",
+        f"{_SOCKETS}/listeners.py",
+        "Listeners._open_unix",
+        ("self._take_over(address, stored, is_fixed=True)",),
+    ),
+    Explained(
+        "it was looked at just before",
+        *(f"{_SOCKETS}/repair.py", "_renew_unix", ("remove(path, None)",)),
     ),
 )

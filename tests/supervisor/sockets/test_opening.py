@@ -12,12 +12,14 @@ from blazeio_supervisor.sockets.address import TcpEndpoint, UnixAddress
 from blazeio_supervisor.sockets.bind import (
     AddressInUseError,
     _explain,
+    _find_unix_holder,
     identify_path,
     open_first,
     open_sibling,
     open_unix,
 )
 from blazeio_supervisor.sockets.port_owner import PortOwner
+from blazeio_supervisor.trust import walked
 
 ANY_PORT = TcpEndpoint(socket.AF_INET, "127.0.0.1", 0)
 
@@ -167,6 +169,27 @@ def test_a_living_unix_socket_with_a_full_queue_is_refused(
         with pytest.raises(AddressInUseError, match=said) as caught:
             open_unix(address)
         assert caught.value.pid == 0
+
+
+def test_who_listens_is_asked_by_the_file_that_was_looked_at(
+    address: UnixAddress, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = UnixAddress(f"{address.path}.none")
+    with (
+        open_unix(address),
+        walked(address.path, follows_last=False) as place,
+    ):
+        assert _find_unix_holder(elsewhere, place)[1] == os.getpid()
+        monkeypatch.setattr(os.path, "exists", lambda _: False)  # there is no /proc
+        assert _find_unix_holder(elsewhere, place) == ("", 0)
+        assert _find_unix_holder(address, place)[1] == os.getpid()
+
+
+def test_nobody_is_asked_by_a_link(address: UnixAddress) -> None:
+    link = UnixAddress(f"{address.path}.link")
+    os.symlink(address.path, link.path)
+    with open_unix(address), walked(link.path, follows_last=False) as place:
+        assert _find_unix_holder(link, place) == ("", 0)
 
 
 def test_a_file_that_is_no_socket_is_never_removed(address: UnixAddress) -> None:

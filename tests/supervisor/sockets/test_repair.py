@@ -12,6 +12,7 @@ from blazeio_supervisor.sockets.reuseport import (
     pick_always,
     read_queue,
 )
+from tests.support.users import NOBODY, need_root
 
 BACKLOG = 16
 
@@ -123,11 +124,48 @@ def test_another_unix_socket_takes_the_path(tmp_path: Path) -> None:
     with listeners.unix[0].sock.dup() as sock:
         sock.shutdown(socket.SHUT_RDWR)
     ((dead,), failures) = renew(listeners, BACKLOG)
+    assert find_dead([listeners.unix[0].sock]) == []
     assert (dead.address, dead.slots, failures) == (f"unix:{path}", None, [])
     with socket.socket(socket.AF_UNIX) as client:
         client.connect(path)
     listeners.shut()
     assert not Path(path).exists()
+
+
+def test_it_has_the_owner_and_the_queue_that_were_asked_for(tmp_path: Path) -> None:
+    need_root()
+    path = tmp_path / "socket"
+    listeners = Listeners(1, unix_owner=(NOBODY, NOBODY), backlog=0)
+    listeners.open(UnixAddress(str(path)))
+    for _ in range(2):
+        assert (path.stat().st_uid, path.stat().st_gid) == (NOBODY, NOBODY)
+        with (
+            socket.socket(socket.AF_UNIX) as first,
+            socket.socket(socket.AF_UNIX) as second,
+        ):
+            first.connect(str(path))
+            second.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                second.connect(str(path))
+        with listeners.unix[0].sock.dup() as sock:
+            sock.shutdown(socket.SHUT_RDWR)
+        assert not renew(listeners, 0)[1]
+    listeners.shut()
+
+
+def test_a_unix_path_that_cannot_be_made_again_is_a_failure(tmp_path: Path) -> None:
+    path = tmp_path / "folder" / "socket"
+    path.parent.mkdir()
+    listeners = Listeners(1)
+    listeners.open(UnixAddress(str(path)))
+    with listeners.unix[0].sock.dup() as sock:
+        sock.shutdown(socket.SHUT_RDWR)
+    path.unlink()
+    path.parent.rmdir()
+    renewed, (failure,) = renew(listeners, BACKLOG)
+    assert not renewed
+    assert failure == f"cannot bind unix:{path}: No such file or directory"
+    listeners.shut()
 
 
 def test_a_unix_path_of_somebody_else_is_left_alone(tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ def test_sockets_that_come_in_another_order_are_sorted(count: int) -> None:
 
 def test_nothing_connects_to_a_socket_that_is_alone() -> None:
     with open_first(ANY) as sock:
-        inherit_group(ANY, [sock], is_fixed=True)
+        assert inherit_group(ANY, [sock], is_fixed=True).is_ordered
         queue = read_queue(sock)
         assert queue is not None
         assert queue.length == 0
