@@ -67,12 +67,15 @@ def test_unasked_exit_is_a_failure_and_an_asked_one_is_not() -> None:
     step_worker(it, asked, Event.EXITED, "exit code 0", 0)
     step_worker(it, unasked, Event.EXITED, "exit code 1", 1)
     assert [(f.who, f.status) for f in it.failures] == [(unasked, 1)]
+    assert it.failures[0].reason == "exit code 1"
     assert it.roster.workers == {}
 
 
 def test_canary_is_admitted_once_it_stands_by() -> None:
     it = context()
     handle = spawn(it, it.roster.slots[0], 1, is_canary=True)
+    assert handle.is_canary
+    assert it.actions == [Spawn(1, 0, 1, is_canary=True)]
     step_worker(it, handle, Event.FORKED)
     step_worker(it, handle, Event.STOOD_BY)
     assert handle.ready_at is None
@@ -91,7 +94,27 @@ def test_forkserver_that_exits_takes_its_unanswered_forks_along() -> None:
     step_worker(it, forked, Event.FORKED)
     step_forkserver(it, forkserver, Event.EXITED, "gone", 1)
     assert list(it.roster.workers.values()) == [forked, other]
-    assert [f.who for f in it.failures] == [forkserver, unanswered]
+    assert [(f.who, f.reason, f.status) for f in it.failures] == [
+        (forkserver, "gone", 1),
+        (unanswered, "the process that forks it is gone", None),
+    ]
+
+
+def test_a_forkserver_is_started_for_who_has_asked() -> None:
+    it = context()
+    start_forkserver(it, 2, 7)
+    assert it.actions == [StartForkserver(2, 7)]
+
+
+def test_a_forkserver_waits_for_the_workers_that_it_has_forked() -> None:
+    policy = Policy(grace_s=30.0, kill_after_s=5.0, forkserver_stop_s=2.0)
+    for generation, deadline_at in ((1, 47.0), (2, 12.0)):
+        it = PlanContext(10.0, 10.0, False, policy, Roster.with_slots(1), Random(1))
+        forkserver = start_forkserver(it, 1)
+        step_forkserver(it, forkserver, Event.READY)
+        spawn(it, it.roster.slots[0], generation)
+        step_forkserver(it, forkserver, Event.DRAIN)
+        assert forkserver.deadline_at == deadline_at
 
 
 def test_forkserver_drains_for_its_own_time() -> None:
@@ -118,3 +141,4 @@ def test_stray_is_killed_and_counted_until_it_is_gone() -> None:
     stop_late_fork(it, 5, 77)
     assert it.actions == [StopWorker(5, StopMode.KILL)]
     assert it.roster.workers[5].state is State.KILLING
+    assert it.roster.workers[5].pid == 77
