@@ -15,7 +15,6 @@ CONTENT: tuple[Explained, ...] = (
         f"{_CONTENT}/codings.py",
         "*",
         (
-            "def gzip(data: bytes, level: int = 7) -> bytes:",
             "def br(data: bytes, quality: int = 6) -> bytes:",
             "self._stream = zlib.compressobj(wbits=31)",
         ),
