@@ -239,10 +239,12 @@ class Cors:
         origin = r.headers.get("origin")
         if not self._is_open:
             r.add_header("Vary", "Origin")  # also without an Origin: for caches
-        is_allowed = origin is not None and (self._is_open or origin in self._origins)
-        if is_allowed:
-            assert origin is not None  # for mypy
-            self._allow(r, origin)
+        # Open to all: also without an Origin, since the same stored response may be
+        # given to a page later (Fetch, "CORS protocol and HTTP caches").
+        allowed = "*" if self._is_open else origin
+        is_allowed = self._is_open or origin in self._origins
+        if is_allowed and allowed is not None:
+            self._allow(r, allowed)
         if (
             r.method == "OPTIONS"
             and origin is not None
@@ -256,8 +258,8 @@ class Cors:
             _add_field(r, "Access-Control-Expose-Headers", self._expose)
         await call_next(r)
 
-    def _allow(self, r: BlazeioServerProtocol, origin: str) -> None:
-        _add_field(r, "Access-Control-Allow-Origin", "*" if self._is_open else origin)
+    def _allow(self, r: BlazeioServerProtocol, allowed: str) -> None:
+        _add_field(r, "Access-Control-Allow-Origin", allowed)
         if self._credentials:
             _add_field(r, "Access-Control-Allow-Credentials", "true")
 

@@ -106,6 +106,14 @@ async def test_a_star_is_for_all_and_needs_no_vary() -> None:
     assert vary(answer) == {"accept"}
 
 
+async def test_what_all_may_read_says_so_in_stored_responses_too() -> None:
+    """WHATWG Fetch, "CORS protocol and HTTP caches": without an Origin as with one."""
+    answer = await ask(app_with(Cors("*", expose=["X-Page"])), "GET", "/x")
+    assert answer.field("access-control-allow-origin") == "*"
+    assert answer.field("access-control-expose-headers") == "X-Page"
+    assert vary(answer) == {"accept"}
+
+
 async def test_what_a_handler_passes_on_is_not_doubled() -> None:
     answer = await ask(app_with(Cors(ORIGIN)), "GET", "/proxied", {"Origin": ORIGIN})
     assert answer.field_all("access-control-allow-origin") == ["*"]
