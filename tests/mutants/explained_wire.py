@@ -437,12 +437,6 @@ WIRE: tuple[Explained, ...] = (
         ("if self.streams.pop(stream.stream_id, ) is not None:",),
     ),
     Explained(
-        "the stream is over, and nobody asks any more",
-        f"{_WIRE}/http2_connection.py",
-        "Multiplexer._end_reading",
-        ("stream.is_stopping = True",),
-    ),
-    Explained(
         "what is kept is not looked up, and made again",
         f"{_WIRE}/http2_request.py",
         "_check_*",
