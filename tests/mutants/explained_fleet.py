@@ -30,6 +30,12 @@ FLEET: tuple[Explained, ...] = (
         ),
     ),
     Explained(
+        "whether at the moment itself or in the turn after it",
+        f"{_FLEET}/canary.py",
+        "is_blocked",
+        ("return measure_silence_s(context, handle) > context.policy.dump_after_s",),
+    ),
+    Explained(
         "both have one for each bucket or route",
         f"{_FLEET}/budget.py",
         "*",

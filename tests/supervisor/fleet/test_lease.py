@@ -1,6 +1,7 @@
 """Which worker runs the tasks that run once."""
 
 from collections.abc import Sequence
+from random import Random
 
 import pytest
 
@@ -11,6 +12,7 @@ from blazeio_supervisor.fleet.actions import (
     Spawn,
     StopWorker,
 )
+from blazeio_supervisor.fleet.context import PlanContext
 from blazeio_supervisor.fleet.facts import (
     Beat,
     ForkserverReady,
@@ -24,6 +26,9 @@ from blazeio_supervisor.fleet.facts import (
     WorkerMisbehaved,
     WorkerReady,
 )
+from blazeio_supervisor.fleet.lease import _rank
+from blazeio_supervisor.fleet.policy import Policy
+from blazeio_supervisor.fleet.roster import Roster, WorkerHandle
 from tests.supervisor.fleet.driver import Driver, one, only
 
 
@@ -201,3 +206,14 @@ def test_the_next_image_goes_on_with_it(fleet: Tasked) -> None:
     fleet.planner = Planner(fleet.policy, 3, state=state)
     assert granted(fleet.wait(5)) == []
     assert granted(fleet.exit(1, -9)) == [2]
+
+
+@pytest.mark.parametrize(
+    ("is_late", "is_avoided"), [(True, False), (False, True), (True, True)]
+)
+def test_who_is_late_or_avoided_comes_behind(is_late: bool, is_avoided: bool) -> None:
+    context = PlanContext(10.0, 10.0, False, Policy(), Roster.with_slots(2), Random(1))
+    worse, better = (WorkerHandle(slot + 1, slot, 0, 0.0, None) for slot in (0, 1))
+    assert _rank(context, worse) < _rank(context, better)
+    worse.health.is_late, worse.health.is_avoided = is_late, is_avoided
+    assert _rank(context, better) < _rank(context, worse)
