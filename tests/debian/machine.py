@@ -198,7 +198,9 @@ class Machine:
         subprocess.run([*clone, f"{layer}/upper{CLONE}"], check=True)
         own = ["--mount", "--propagation", "private", "--net", "--pid", "--uts"]
         own.append("--mount-proc")
-        command = ["unshare", *own, "--fork", "--kill-child", "sh", "-ec", _BOOT, "sh"]
+        # Nothing of it outlives this process, however that ends.
+        command = ["setpriv", "--pdeathsig", "KILL", "unshare", *own]
+        command += ["--fork", "--kill-child", "sh", "-ec", _BOOT, "sh"]
         self._process = subprocess.Popen(
             [*command, str(root), str(layer), str(base)],
             env={"PATH": _PATH},
