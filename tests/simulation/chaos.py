@@ -207,7 +207,10 @@ class Chaos:
                 Beat(living.worker, 0.0, 1e9, most, most),
                 Beat(living.worker, self._world.now, most, most, most, True, 0, most),
             ]
-        self._world.tell(self._rng.choice(lies))
+        lie = self._rng.choice(lies)
+        if living is not None and isinstance(lie, Beat) and lie.worker == living.worker:
+            living.vouched_at = lie.at
+        self._world.tell(lie)
 
     # The machine
 

@@ -333,7 +333,7 @@ def nobody_hangs_for_ever(step: Step, policy: Policy) -> None:
         worker = world.workers.get(view.worker)
         if worker is None or view.state != "serving":
             continue
-        since = max(worker.blocked_since, world.now - view.age_s)
+        since = max(worker.blocked_since, worker.vouched_at, world.now - view.age_s)
         is_blocked = worker.is_blocked(world.now)
         hung = is_blocked and world.now - since > bound_s
         require(not hung, f"{view} hangs since {since:.1f}")

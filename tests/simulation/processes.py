@@ -35,6 +35,7 @@ class SimWorker:
     Attributes:
         blocked_since: Its loop turns no more from here,
         blocked_until: to here.
+        vouched_at: When a reading said that it turns, true or not.
         told_at: When its fork is told to the master.
         is_known: The master was told of it.
         is_accepting: From its own slot.
@@ -59,6 +60,7 @@ class SimWorker:
     is_draining: bool = False
     blocked_since: float = 0.0
     blocked_until: float = 0.0
+    vouched_at: float = 0.0
     is_deaf: bool = False
     is_stone: bool = False
     full_until: float = 0.0
