@@ -9,7 +9,7 @@ by what is declared, so nothing that a client sends makes it grow.
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import product
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+from typing import Any, Generic, TypeVar, overload
 
 from blazeio.app.metric_series import (
     DEFAULT_BOUNDS,
@@ -27,11 +27,6 @@ from blazeio.app.metric_series import (
     make_series,
 )
 from blazeio.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from prometheus_client.core import Metric
-
-    from blazeio.app.exposition import ExposedFamily
 
 SeriesT = TypeVar("SeriesT", bound=Series)
 
@@ -371,29 +366,12 @@ class AppMetrics:
         declared = self.table.add(family, allowed, series_count)
         return Labelled(declared) if names else declared.series[()]
 
-    def families(self) -> "list[Metric]":
-        """Return what this process has counted, for ``prometheus_client``.
+    def text(self) -> bytes:
+        """Return what this process has counted, as Prometheus reads it.
 
         Under a supervisor that is one worker of several: ``--metrics-bind`` shows all
         of them.
         """
-        from prometheus_client.core import Metric
+        from blazeio.app.exposition import make_family, write_families
 
-        found = []
-        for family in self._expose():
-            metric = Metric(family.name, family.help, family.kind)
-            for sample in family.samples:
-                metric.add_sample(sample.name, sample.labels, sample.value)
-            found.append(metric)
-        return found
-
-    def text(self) -> bytes:
-        """Return the same as Prometheus reads it."""
-        from blazeio.app.exposition import write_families
-
-        return write_families(self._expose())
-
-    def _expose(self) -> "list[ExposedFamily]":
-        from blazeio.app.exposition import make_family
-
-        return [make_family(*each) for each in self.table.read()]
+        return write_families(make_family(*each) for each in self.table.read())
