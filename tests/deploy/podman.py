@@ -10,6 +10,7 @@ import subprocess
 import sys
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from tests.debian.machine import make_base
@@ -45,7 +46,9 @@ class Podman:
     def __init__(self, folder: Path) -> None:
         self._words = [find_program("podman"), "--runtime", find_program("runc")]
         self._words += ["--root", str(folder / "storage")]
-        self._words += ["--runroot", str(folder / "run"), "--cgroup-manager=cgroupfs"]
+        # podman takes 50 characters at most, and pytest's folders have as many.
+        self._runroot = TemporaryDirectory(prefix="podman-", dir="/tmp")
+        self._words += ["--runroot", self._runroot.name, "--cgroup-manager=cgroupfs"]
         self._folder = folder
         self._base = make_base()
 
@@ -121,3 +124,4 @@ class Podman:
         """Remove all containers and images."""
         self.run("rm", "--all", "--force", "--time", "0", may_fail=True)
         self.run("rmi", "--all", "--force", may_fail=True)
+        self._runroot.cleanup()
