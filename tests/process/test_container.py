@@ -111,7 +111,7 @@ def test_a_user_without_an_entry_or_a_home_needs_none_on_a_read_only_disk(
     def wrap(words: list[str]) -> list[str]:
         command = resolve(["env", "-u", "HOME", *user, *resolve(words)])
         aside = open_folder / "aside"
-        return on_a_read_only_disk(let_everybody_read_python(command, aside))
+        return let_everybody_read_python(on_a_read_only_disk(command), aside)
 
     server = start(live_server, open_folder, wrap(COMMAND))
     service = Service(server, open_folder)
