@@ -113,7 +113,8 @@ def test_every_worker_hears_each_sender_in_order_also_after_a_reload(
 def test_an_app_that_is_no_app_of_ours_tells_all_workers_too(
     live_server: LiveServers, tmp_path: Path, code: str
 ) -> None:
-    service = start_service(live_server, tmp_path, code=code, workers=2)
+    at = ("--bind", "127.0.0.1:0")
+    service = start_service(live_server, tmp_path, *at, code=code)
     sender = json.loads(service.get("/tell").body)["pid"]
     block_until(lambda: all(h == [[sender, 7]] for h in ask_each(service).values()), 20)
 

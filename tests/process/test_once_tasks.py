@@ -125,7 +125,8 @@ def test_it_moves_within_a_second_and_never_runs_twice(
 def test_an_asgi_app_has_them_by_once_and_keeps_their_schedule(
     live_server: LiveServers, tmp_path: Path, journal: Journal
 ) -> None:
-    service = start_service(live_server, tmp_path, "--control", "c.sock", code=ASGI)
+    at = ("--bind", "127.0.0.1:0", "--control", "c.sock")
+    service = start_service(live_server, tmp_path, *at, code=ASGI)
     journal.wait_for(1)
     journal.wait_for(2, "tick")
     service.reload(2)
