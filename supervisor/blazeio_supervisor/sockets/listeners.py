@@ -333,7 +333,7 @@ class Listeners(Struct):
     def stop_handshakes(self) -> None:
         """Let no new TCP connection begin; those under way go on.
 
-        Each worker does so too, when it ends. But some kernels let only root
+        Each worker holds them off too, when it ends. But some kernels let only root
         attach a filter, and the workers may have dropped that.
 
         Raises:

@@ -13,7 +13,7 @@ from msgspec import Struct
 from blazeio.loggers import get_logger
 from blazeio.server.acceptor import ACCEPTS_PER_TURN, Acceptor
 from blazeio.server.server import Server
-from blazeio_supervisor.sockets.reuseport import HANDSHAKE_S, Queue, stop_handshakes
+from blazeio_supervisor.sockets.reuseport import HANDSHAKE_S, Queue, drop_handshakes
 
 log = get_logger("blazeio.worker")
 
@@ -106,13 +106,13 @@ class WorkerListeners:
         What is lent is left as it is: the next start takes what waits there.
         """
         self.close()
-        self._stop_handshakes()
+        self._hold_handshakes()
         self._empty_and_shut()
 
     async def accept_last(self) -> None:
         """Do the same, but wait for handshakes that are under way."""
         self.close()
-        self._stop_handshakes()
+        self._hold_handshakes()
         self._accept_anew()
         if self._ending():
             await asyncio.sleep(HANDSHAKE_S)
@@ -126,10 +126,15 @@ class WorkerListeners:
         """The queues that end with the service."""
         return [q for q in self._queues() if not q.terms.is_kept]
 
-    def _stop_handshakes(self) -> None:
+    def _hold_handshakes(self) -> None:
+        """Hold off new connections, in a way that the master can undo.
+
+        It stops them for good itself when the service ends. A worker that was cut off
+        takes the master for gone, and may be wrong: it may be the one that misbehaves.
+        """
         try:
             for queue in self._ending():
-                stop_handshakes(queue.sock)
+                drop_handshakes(queue.sock)
         except OSError as error:
             log.debug("the kernel refuses to hold off connections: %s", error)
 

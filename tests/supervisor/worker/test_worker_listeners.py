@@ -150,6 +150,15 @@ async def test_the_last_calls_are_answered_and_then_all_are_refused(
             await connect(listener)
 
 
+async def test_a_worker_that_was_cut_off_leaves_what_the_master_can_undo(
+    harness: ServerWithTwoListeners,
+) -> None:
+    """Only root lets go of a device (socket(7)), and a worker may be no root."""
+    harness.entrances.take_all_and_shut()
+    so_bindtoifindex = 62
+    assert not harness.own.getsockopt(socket.SOL_SOCKET, so_bindtoifindex)
+
+
 async def test_all_is_taken_at_once_when_there_is_no_time(
     harness: ServerWithTwoListeners,
 ) -> None:
