@@ -68,7 +68,7 @@ def test_what_waits_for_a_thread_holds_up_neither_status_nor_the_loop(
         block_until(lambda: read_worker(service)["waiting"] == 999)
         worker = read_worker(service)
         assert (worker["threads"], worker["threads_busy"]) == (1, 1)
-        assert not worker["is_late"]
+        block_until(lambda: not read_worker(service)["is_late"])
         assert re.search(r" 1000 +1/1 \+999 ", ask(service, "status"))
         metrics = ask(service, "metrics")
         assert 'blazeio_threads{slot="0",state="busy"} 1.0' in metrics
