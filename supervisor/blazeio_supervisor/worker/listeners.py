@@ -7,13 +7,19 @@ service shuts them.
 
 import asyncio
 import socket
+from collections.abc import Callable
 
 from msgspec import Struct
 
 from blazeio.loggers import get_logger
 from blazeio.server.acceptor import ACCEPTS_PER_TURN, Acceptor
 from blazeio.server.server import Server
-from blazeio_supervisor.sockets.reuseport import HANDSHAKE_S, Queue, drop_handshakes
+from blazeio_supervisor.sockets.reuseport import (
+    HANDSHAKE_S,
+    Queue,
+    drop_handshakes,
+    stop_handshakes,
+)
 
 log = get_logger("blazeio.worker")
 
@@ -44,11 +50,15 @@ class WorkerListeners:
     Args:
         server: Serves the connections.
         own: The queues of the own slot.
+        is_orphan: Tells whether the master is dead.
     """
 
-    def __init__(self, server: Server, own: list[Queue]) -> None:
+    def __init__(
+        self, server: Server, own: list[Queue], is_orphan: Callable[[], bool]
+    ) -> None:
         self._server = server
         self._own = own
+        self._is_orphan = is_orphan
         self._adopted: dict[int, _Adoption] = {}
         self._accepting: list[Acceptor] = []
         self._is_open = False
@@ -127,14 +137,16 @@ class WorkerListeners:
         return [q for q in self._queues() if not q.terms.is_kept]
 
     def _hold_handshakes(self) -> None:
-        """Hold off new connections, in a way that the master can undo.
+        """Hold off new connections: for good, where nobody is left to come after.
 
-        It stops them for good itself when the service ends. A worker that was cut off
-        takes the master for gone, and may be wrong: it may be the one that misbehaves.
+        The end of the channel alone does not say so: the master cuts off a worker that
+        misbehaves, and its listeners are those of the next one. Then, and while the
+        master that ends does it itself, they are held off so that it can be undone.
         """
+        hold = stop_handshakes if self._is_orphan() else drop_handshakes
         try:
             for queue in self._ending():
-                drop_handshakes(queue.sock)
+                hold(queue.sock)
         except OSError as error:
             log.debug("the kernel refuses to hold off connections: %s", error)
 

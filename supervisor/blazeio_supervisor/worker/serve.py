@@ -185,7 +185,7 @@ class WorkerServer:
             self._server.record_responses(RouteCounter(self._row.routes))
         self._server.note_requests(self._namer.note)
         self._dump.watch(self._server, loop)
-        self._listeners = WorkerListeners(self._server, self._queues)
+        self._listeners = WorkerListeners(self._server, self._queues, self._is_orphan)
         self._channel = LoopChannel(
             self._channel_sock, loop, self._handle_message, self._on_master_gone
         )
@@ -455,15 +455,18 @@ class WorkerServer:
             )
         self._ask_to_drain(Drain(self._load.graceful_timeout_s, is_final=True))
 
+    def _is_orphan(self) -> bool:
+        # The kernel gives the children of a process that has died to another one before
+        # it sends them the death signal, so the parent tells which TERM one is.
+        return os.getppid() != self._load.master_pid
+
     def _on_term(self, *_: Any) -> None:
         """Handle SIGTERM, between any two bytecodes, in a blocked loop too.
 
         An orphan takes its whole queue, since nobody else will. Otherwise the
         master says what is to be done: it may have been sent TERM as well.
         """
-        # The kernel gives the children of a process that has died to another one before
-        # it sends them the death signal, so the parent tells which TERM this is.
-        is_orphan = os.getppid() != self._load.master_pid
+        is_orphan = self._is_orphan()
         if is_orphan:
             self._listeners.take_all_and_shut()
             grace_s = self._load.graceful_timeout_s

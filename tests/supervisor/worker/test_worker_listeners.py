@@ -28,7 +28,10 @@ class ServerWithTwoListeners:
         app.add_route(self._answer, "/")
         self.own, self.other = make_listener(), make_listener()
         self.server: Server = app.make_server(asyncio.get_running_loop())
-        self.entrances = WorkerListeners(self.server, [Queue(self.own.dup())])
+        self.is_orphan = False
+        self.entrances = WorkerListeners(
+            self.server, [Queue(self.own.dup())], lambda: self.is_orphan
+        )
 
     async def _answer(self, r: BlazeioServerProtocol) -> None:
         r.reply(b"welcome")
@@ -96,7 +99,7 @@ async def test_from_a_shared_queue_one_is_taken_at_a_time(
             client = stack.enter_context(socket.socket(listener.family))
             client.connect(listener.getsockname())
         terms = ListenerInfo(is_shared=is_shared)
-        entrances = WorkerListeners(server, [Queue(listener, terms)])
+        entrances = WorkerListeners(server, [Queue(listener, terms)], lambda: False)
         entrances.open()
         for _ in range(3):
             await asyncio.sleep(0)
@@ -150,13 +153,16 @@ async def test_the_last_calls_are_answered_and_then_all_are_refused(
             await connect(listener)
 
 
-async def test_a_worker_that_was_cut_off_leaves_what_the_master_can_undo(
-    harness: ServerWithTwoListeners,
+@pytest.mark.parametrize("is_orphan", [True, False])
+async def test_who_is_cut_off_by_a_living_master_leaves_what_that_can_undo(
+    harness: ServerWithTwoListeners, *, is_orphan: bool
 ) -> None:
     """Only root lets go of a device (socket(7)), and a worker may be no root."""
+    harness.is_orphan = is_orphan
     harness.entrances.take_all_and_shut()
     so_bindtoifindex = 62
-    assert not harness.own.getsockopt(socket.SOL_SOCKET, so_bindtoifindex)
+    device = harness.own.getsockopt(socket.SOL_SOCKET, so_bindtoifindex)
+    assert bool(device) is is_orphan
 
 
 async def test_all_is_taken_at_once_when_there_is_no_time(
@@ -176,7 +182,8 @@ async def test_what_is_lent_is_neither_emptied_nor_shut(
     harness: ServerWithTwoListeners,
 ) -> None:
     lent = ListenerInfo(is_kept=True)
-    entrances = WorkerListeners(harness.server, [Queue(harness.own.dup(), lent)])
+    queues = [Queue(harness.own.dup(), lent)]
+    entrances = WorkerListeners(harness.server, queues, lambda: False)
     entrances.open()
     assert await is_served(harness.own)
     await entrances.accept_last()
