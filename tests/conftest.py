@@ -160,6 +160,9 @@ def live_server(
     xprocess: XProcess, request: pytest.FixtureRequest
 ) -> Iterator[LiveServers]:
     """Starts real servers: ``live_server.start(["blazeio-supervisor", ...])``."""
+    if "open_folder" in request.fixturenames:
+        # Made first, so that it is removed when nobody writes into it any more.
+        request.getfixturevalue("open_folder")
     servers = LiveServers(xprocess, request.node.name)
     yield servers
     servers.end_all()
