@@ -6,8 +6,7 @@ from typing import Any
 from blazeio.gateways.connection import GatewayProtocol
 from blazeio.gateways.faults import is_disconnect_fault, report_fault
 from blazeio.gateways.http import HttpExchange
-from blazeio.gateways.scope import RequestFacts
-from blazeio.gateways.tls_extension import describe_tls
+from blazeio.gateways.scope import RequestFacts, describe_tls
 from blazeio.loggers import get_logger
 from blazeio.protocol.handler_task import DETACHED
 

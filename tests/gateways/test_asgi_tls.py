@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from blazeio.gateways.tls_extension import write_name
+from blazeio.gateways.scope import write_name
 from blazeio.server.tls import TlsSettings
 from tests.gateways.apps import GET, Receive, Send, asgi, hello
 from tests.support.tls_peer import Certificates
