@@ -22,13 +22,16 @@ from msgspec.structs import replace
 
 from blazeio.errors import BlazeioError, LocalProtocolError
 from blazeio.gateways.connection import GatewayProtocol
-from blazeio.gateways.environ import make_environ, move_prefix
 from blazeio.gateways.faults import ClientLost
 from blazeio.gateways.gateway import Gateway, find_facts
 from blazeio.gateways.http import HttpExchange
-from blazeio.gateways.input import BodyReader
 from blazeio.gateways.messages import FilePart, ResponseStart
-from blazeio.gateways.start_response import StartResponse
+from blazeio.gateways.pep3333 import (
+    BodyReader,
+    StartResponse,
+    make_environ,
+    move_prefix,
+)
 from blazeio.gateways.thread_pool import ThreadPool, end_forked
 from blazeio.loggers import Lines, get_logger
 from blazeio.protocol.flow import NO_CONTENT, ContentStream

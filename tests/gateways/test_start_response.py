@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from blazeio.errors import LocalProtocolError
-from blazeio.gateways.start_response import StartResponse
+from blazeio.gateways.pep3333 import StartResponse
 
 
 def write(part: bytes) -> None: ...

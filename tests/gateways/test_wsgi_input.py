@@ -2,7 +2,7 @@ import io
 
 import pytest
 
-from blazeio.gateways.input import BodyReader
+from blazeio.gateways.pep3333 import BodyReader
 
 CONTENT = b"one\ntwo\n\nlonger line\nlast"
 SPLITS = [[CONTENT], [bytes([each]) for each in CONTENT], [CONTENT[:5], CONTENT[5:]]]
