@@ -1,5 +1,11 @@
-"""An ASGI or WSGI app with its hooks: alone, or below a path of an ``App``."""
+"""An ASGI or WSGI app with its hooks: alone, or below a path of an ``App``.
 
+Below a path it runs in a task of its own, in the context of the request's task: the
+handler is over when the response is complete, so that middlewares and the connection go
+on, and what the app does after that is counted as in flight until it ends.
+"""
+
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypedDict, cast
@@ -9,15 +15,17 @@ from blazeio.app.patterns import parse_prefix
 from blazeio.app.router import RouteTable
 from blazeio.errors import ConfigurationError
 from blazeio.gateways.asgi import AsgiGateway
-from blazeio.gateways.connection import GatewayProtocol
+from blazeio.gateways.connection import GatewayProtocol, end_in_time
+from blazeio.gateways.gateway import Gateway
+from blazeio.gateways.http import HttpExchange
 from blazeio.gateways.interfaces import Interface, recognise
 from blazeio.gateways.lifespan import Lifespan as AsgiLifespan
 from blazeio.gateways.lifespan import LifespanMode
-from blazeio.gateways.mounted import serve_mounted
 from blazeio.gateways.websocket import USUAL_BOUNDS, SocketBounds
 from blazeio.gateways.wsgi import THREADS, WsgiGateway
 from blazeio.protocol.options import RouteOptions
 from blazeio.protocol.request import BlazeioServerProtocol
+from blazeio.protocol.timeouts import NEVER
 
 FINISHES = RouteOptions(on_disconnect="finish")
 """A disconnect is told to the app, and cancels nothing."""
@@ -177,14 +185,14 @@ def mount_foreign(
     gateway = part.gateway
 
     async def serve(r: BlazeioServerProtocol) -> None:
-        await serve_mounted(gateway, cast(GatewayProtocol, r), r.path)
+        await _serve_mounted(gateway, cast(GatewayProtocol, r), r.path)
 
     async def serve_below(r: BlazeioServerProtocol, path: str) -> None:
         # The prefix as the client has sent it, and not the pattern: it may have
         # parameters, and the app makes its own links of it (``root_path``,
         # SCRIPT_NAME).
         above = r.path.removesuffix(path).removesuffix("/")
-        await serve_mounted(gateway, cast(GatewayProtocol, r), above)
+        await _serve_mounted(gateway, cast(GatewayProtocol, r), above)
 
     serve.__name__ = serve_below.__name__ = called
     web.routes.add(serve, prefix, None, FINISHES)
@@ -221,3 +229,49 @@ def _read_threads(interface: Interface, options: MountOptions) -> int | None:
     if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
         raise ValueError(f"threads={threads!r:.60}, expected a number from 1")
     return threads
+
+
+class MountedExchange(HttpExchange):
+    """A request whose handler waits beside the app for the response."""
+
+    __slots__ = ("over",)
+
+    def __init__(self, r: GatewayProtocol, gateway: Gateway) -> None:
+        super().__init__(r, gateway)
+        self.over: asyncio.Future[None] = self.loop.create_future()
+
+    def detach(self) -> None:
+        """The response is complete: the handler returns, whatever the app does."""
+        if not self.over.done():
+            self.over.set_result(None)
+
+
+async def _serve_mounted(gateway: Gateway, r: GatewayProtocol, prefix: str) -> None:
+    """Serve one request by an app that is mounted below a path.
+
+    Args:
+        gateway: Whose app it is.
+        r: The request, whose path begins with the prefix.
+        prefix: Where the app is mounted.
+    """
+    context = r.context
+    exchange = MountedExchange(r, gateway)
+    root_path = context.root_path
+    work = gateway.call(r, exchange, root_path, prefix)
+    task = context.loop.create_task(work, name="mounted app")
+    try:
+        await asyncio.wait((task, exchange.over), return_when="FIRST_COMPLETED")
+    except asyncio.CancelledError:
+        # Waited for, too: the app uses ``r``, which serves another request once this
+        # returns.
+        task.cancel()
+        await asyncio.wait((task,))
+        raise
+    if task.done():
+        task.result()
+    else:
+        end = context.begin_background(task)
+        ends_at = r.handler_task.deadline_at
+        if ends_at != NEVER:
+            end = end_in_time(task, ends_at, context, end)
+        task.add_done_callback(lambda _: end())
