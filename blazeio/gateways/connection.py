@@ -10,10 +10,15 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+from blazeio.errors import ClientDisconnected
 from blazeio.protocol.context import ServerContext
 from blazeio.protocol.request import BlazeioServerProtocol
 from blazeio.protocol.timeouts import NEVER
 from blazeio.protocol.trust import find_scheme
+
+
+class ClientLost(ClientDisconnected, OSError):  # noqa: N818 - a fact
+    """The client is gone: what ``send`` raises, as ASGI 2.4 wants an ``OSError``."""
 
 
 class GatewayProtocol(BlazeioServerProtocol):

@@ -1,16 +1,23 @@
-"""``Gateway``: what those of ASGI and WSGI share, on the loop's side."""
+"""``Gateway``: what those of ASGI and WSGI share, on the loop's side.
 
+The traceback of a fault starts at the app's own frame and goes where those of handlers
+go.
+"""
+
+import asyncio
 import contextvars
-from typing import Any
+from types import TracebackType
+from typing import Any, Final
 
-from blazeio.gateways.connection import GatewayProtocol
-from blazeio.gateways.faults import is_disconnect_fault, report_fault
+from blazeio.gateways.connection import ClientLost, GatewayProtocol
 from blazeio.gateways.http import HttpExchange
 from blazeio.gateways.scope import RequestFacts, describe_tls
 from blazeio.loggers import get_logger
 from blazeio.protocol.handler_task import DETACHED
 
 log = get_logger("blazeio.app")
+
+_OUR_PACKAGE: Final = "blazeio."
 
 
 class Gateway:
@@ -128,3 +135,61 @@ def find_tls(r: GatewayProtocol) -> dict[str, Any]:
     """Return the extension ``tls`` by its name; nothing where there is no TLS."""
     tls = r.transport.get_extra_info("ssl_object")
     return {} if tls is None else {"tls": describe_tls(tls)}
+
+
+def is_disconnect_fault(error: BaseException | None) -> bool:
+    """Tell whether it says that the client is gone, or follows from that.
+
+    Frameworks catch ``ClientLost`` and raise one of their own; then ours is the
+    context of theirs.
+    """
+    seen: set[int] = set()
+    # A chain can be a ring: ``raise first from second``, where the second was raised
+    # while the first was handled.
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        if isinstance(error, BaseExceptionGroup):
+            return all(is_disconnect_fault(each) for each in error.exceptions)
+        if isinstance(error, ClientLost):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def report_fault(what: str, error: BaseException) -> None:
+    """Log an exception of an app, with its traceback, once.
+
+    Args:
+        what: What has failed, on one line.
+        error: As the app has let it out.
+    """
+    log.error(
+        "%s: %s%s",
+        what,
+        type(error).__name__,
+        _describe(error),
+        exc_info=(type(error), error, _from_app_frame(error.__traceback__)),
+    )
+
+
+def _describe(error: BaseException) -> str:
+    if isinstance(error, asyncio.CancelledError):
+        return ": what it awaited was cancelled, or it cancelled itself"
+    try:
+        line = str(error).strip().partition("\n")[0]
+    except Exception:
+        return ": its text cannot be shown"
+    return f": {line[:300]}" if line else ""
+
+
+def _from_app_frame(traceback: TracebackType | None) -> TracebackType | None:
+    """The part of a traceback that begins with the app; all of it where none does."""
+    first = traceback
+    while first is not None and _is_ours(first):
+        first = first.tb_next
+    return first or traceback
+
+
+def _is_ours(traceback: TracebackType) -> bool:
+    name: str = traceback.tb_frame.f_globals.get("__name__", "")
+    return name.startswith(_OUR_PACKAGE)

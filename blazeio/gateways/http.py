@@ -21,8 +21,7 @@ from blazeio.errors import (
     RemoteProtocolError,
 )
 from blazeio.gateways.chunks import ChunkWriter
-from blazeio.gateways.connection import GatewayProtocol
-from blazeio.gateways.faults import ClientLost
+from blazeio.gateways.connection import ClientLost, GatewayProtocol
 from blazeio.gateways.messages import (
     BODY,
     HTTP_EXPECTED,

@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Any, NoReturn
 
 from blazeio.errors import BlazeioError, LocalProtocolError
-from blazeio.gateways.faults import report_fault
+from blazeio.gateways.gateway import report_fault
 from blazeio.gateways.messages import check_order
 from blazeio.gateways.scope import make_lifespan_scope
 from blazeio.loggers import get_logger
