@@ -20,8 +20,7 @@ from blazeio.errors import (
     LocalProtocolError,
     RemoteProtocolError,
 )
-from blazeio.gateways.chunks import ChunkWriter
-from blazeio.gateways.connection import ClientLost, GatewayProtocol
+from blazeio.gateways.connection import ChunkWriter, ClientLost, GatewayProtocol
 from blazeio.gateways.messages import (
     BODY,
     HTTP_EXPECTED,
