@@ -44,6 +44,7 @@ from blazeio_supervisor.log.setup import (
     configure_other_logs,
     logs_configured,
 )
+from blazeio_supervisor.worker.additions import find_tasks
 from blazeio_supervisor.worker.exit import (
     Printing,
     end_escaped_child,
@@ -75,7 +76,6 @@ from blazeio_supervisor.worker.import_app import (
     enter_folder,
     load_app,
 )
-from blazeio_supervisor.worker.leased_tasks import find_tasks
 from blazeio_supervisor.worker.overrides import (
     make_adopter,
     read_certificates,

@@ -54,6 +54,7 @@ from blazeio_supervisor.ipc.scoreboard import (
     Row,
 )
 from blazeio_supervisor.sockets.reuseport import Queue, pair
+from blazeio_supervisor.worker.additions import LeasedTasks
 from blazeio_supervisor.worker.exit import Printing, end_escaped_task
 from blazeio_supervisor.worker.forks import (
     OwnInstallations,
@@ -63,7 +64,6 @@ from blazeio_supervisor.worker.forks import (
     replace_epolls,
 )
 from blazeio_supervisor.worker.import_app import LoadError, describe_failure
-from blazeio_supervisor.worker.leased_tasks import LeasedTasks
 from blazeio_supervisor.worker.listeners import WorkerListeners
 from blazeio_supervisor.worker.overrides import (
     RequestNamer,

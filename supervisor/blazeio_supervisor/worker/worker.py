@@ -56,7 +56,7 @@ from blazeio_supervisor.ipc.signals import PROFILE_SIGNAL
 from blazeio_supervisor.log.formats import escape_line
 from blazeio_supervisor.log.setup import configure_logs
 from blazeio_supervisor.sockets.reuseport import pair
-from blazeio_supervisor.worker.additions import add_to_app
+from blazeio_supervisor.worker.additions import add_tasks, add_to_app
 from blazeio_supervisor.worker.exit import (
     Printing,
     end_escaped_child,
@@ -72,7 +72,6 @@ from blazeio_supervisor.worker.import_app import (
     load_app,
     run_script,
 )
-from blazeio_supervisor.worker.leased_tasks import add_tasks
 from blazeio_supervisor.worker.overrides import make_adopter
 from blazeio_supervisor.worker.profiler import ProfileOrders
 from blazeio_supervisor.worker.serve import WorkerServer

@@ -16,7 +16,7 @@ from blazeio_supervisor.ipc.messages import (
     parse_from_worker,
     serialize_message,
 )
-from blazeio_supervisor.worker.leased_tasks import LeasedTasks
+from blazeio_supervisor.worker.additions import LeasedTasks
 from tests.support.clock import wait_until
 
 
