@@ -55,6 +55,11 @@ from blazeio_supervisor.ipc.scoreboard import (
 )
 from blazeio_supervisor.sockets.reuseport import Queue, pair
 from blazeio_supervisor.worker.additions import LeasedTasks
+from blazeio_supervisor.worker.connections import (
+    TransferReceiver,
+    TransferSender,
+    WorkerListeners,
+)
 from blazeio_supervisor.worker.exit import Printing, end_escaped_task
 from blazeio_supervisor.worker.forks import (
     OwnInstallations,
@@ -64,7 +69,6 @@ from blazeio_supervisor.worker.forks import (
     replace_epolls,
 )
 from blazeio_supervisor.worker.import_app import LoadError, describe_failure
-from blazeio_supervisor.worker.listeners import WorkerListeners
 from blazeio_supervisor.worker.overrides import (
     RequestNamer,
     ResponseCounter,
@@ -79,7 +83,6 @@ from blazeio_supervisor.worker.overrides import (
 from blazeio_supervisor.worker.prometheus_bridge import find_bridge
 from blazeio_supervisor.worker.route_counter import RouteCounter
 from blazeio_supervisor.worker.stack_dump import StackDump
-from blazeio_supervisor.worker.transfers import TransferReceiver, TransferSender
 
 log = get_logger("blazeio.worker")
 

@@ -10,7 +10,7 @@ import pytest
 
 from blazeio.protocol.transfer import STATE_BYTES, Transfer
 from blazeio_supervisor.ipc.channel import make_pair
-from blazeio_supervisor.worker.transfers import (
+from blazeio_supervisor.worker.connections import (
     TRANSFER_BYTES,
     TransferReceiver,
     TransferSender,

@@ -12,7 +12,7 @@ from blazeio_supervisor.ipc.messages import (
     ListenerInfo,
 )
 from blazeio_supervisor.sockets.reuseport import Queue
-from blazeio_supervisor.worker.listeners import WorkerListeners
+from blazeio_supervisor.worker.connections import WorkerListeners
 from tests.supervisor.worker.lone_generation import make_listener
 from tests.support.clock import wait_until
 from tests.support.peer import RawPeer
