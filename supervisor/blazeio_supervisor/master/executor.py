@@ -42,6 +42,7 @@ from blazeio_supervisor.log.formats import (
     trim_stacks,
 )
 from blazeio_supervisor.log.setup import note, set_level
+from blazeio_supervisor.master.app_services import TaskRuns
 from blazeio_supervisor.master.events import Banner
 from blazeio_supervisor.master.forkservers import Forkservers
 from blazeio_supervisor.master.listeners import Binding, SlotListeners
@@ -49,7 +50,6 @@ from blazeio_supervisor.master.probes import HealthChecks, Probes
 from blazeio_supervisor.master.reloads import Reloads, name_master
 from blazeio_supervisor.master.shutdown import Shutdown
 from blazeio_supervisor.master.systemd import SystemdNotifier
-from blazeio_supervisor.master.task_runs import TaskRuns
 from blazeio_supervisor.master.upgrade.exec_new import Upgrades
 from blazeio_supervisor.master.worker_record import Records, WorkerOrders, WorkerRecord
 

@@ -36,7 +36,7 @@ from blazeio_supervisor.ipc.control_api import (
 from blazeio_supervisor.ipc.scoreboard import STATUS_CLASSES, Histogram, Tally
 from blazeio_supervisor.log.formats import escape_answer, escape_line
 from blazeio_supervisor.log.setup import note
-from blazeio_supervisor.master.broadcasts import BroadcastCounts
+from blazeio_supervisor.master.app_services import BroadcastCounts
 from blazeio_supervisor.master.dashboard import Dashboard, ServiceSource
 from blazeio_supervisor.master.guarded_server import (
     GuardedServer,

@@ -35,12 +35,11 @@ from blazeio_supervisor.ipc.status_api import (
     TaskAnswer,
     WorkerAnswer,
 )
-from blazeio_supervisor.master.broadcasts import BroadcastCounts
+from blazeio_supervisor.master.app_services import BroadcastCounts, TaskRuns
 from blazeio_supervisor.master.events import EventRing
 from blazeio_supervisor.master.forkservers import Forkservers
 from blazeio_supervisor.master.reloads import Reloads
 from blazeio_supervisor.master.service_name import Naming
-from blazeio_supervisor.master.task_runs import TaskRuns
 from blazeio_supervisor.master.upgrade.exec_new import UpgradeOutcome, Upgrades
 from blazeio_supervisor.master.worker_record import WorkerOrders
 from blazeio_supervisor.master.workers import WorkerReadings

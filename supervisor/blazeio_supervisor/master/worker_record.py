@@ -4,6 +4,7 @@ import signal
 import socket
 import time
 from collections.abc import AsyncGenerator, Sequence
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
@@ -49,9 +50,11 @@ from blazeio_supervisor.log.formats import (
 from blazeio_supervisor.log.setup import note
 from blazeio_supervisor.master.children import Reaper
 from blazeio_supervisor.master.memory import Memory
-from blazeio_supervisor.master.task_runs import TaskRuns
 from blazeio_supervisor.sockets.listeners import Listeners
 from blazeio_supervisor.sockets.reuseport import list_sockets, list_terms
+
+if TYPE_CHECKING:
+    from blazeio_supervisor.master.app_services import TaskRuns
 
 MOST_SAID = 8
 """Events that one worker may send in its life; an honest one sends two."""
@@ -319,7 +322,7 @@ class WorkerOrders:
         """Order a worker to have so many of its clients connect anew."""
         self._send(worker, Renew(count))
 
-    def grant_lease(self, worker: int, runs: TaskRuns) -> None:
+    def grant_lease(self, worker: int, runs: "TaskRuns") -> None:
         """Order a worker to run the tasks that run once.
 
         Args:

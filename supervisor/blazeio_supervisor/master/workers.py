@@ -56,7 +56,11 @@ from blazeio_supervisor.ipc.scoreboard import (
 from blazeio_supervisor.ipc.stacks import StackCall
 from blazeio_supervisor.log.formats import LogOrigin
 from blazeio_supervisor.log.setup import note
-from blazeio_supervisor.master.broadcasts import BroadcastCounts, BroadcastRelay
+from blazeio_supervisor.master.app_services import (
+    BroadcastCounts,
+    BroadcastRelay,
+    TaskRuns,
+)
 from blazeio_supervisor.master.children import (
     CLOSED_ITS_CHANNEL,
     MOST_ORPHANS_REAPED,
@@ -67,7 +71,6 @@ from blazeio_supervisor.master.children import (
     name_children_of,
 )
 from blazeio_supervisor.master.memory import AT_REST_EVERY_S, Memory, OomKills
-from blazeio_supervisor.master.task_runs import TaskRuns
 from blazeio_supervisor.master.worker_record import (
     Records,
     WorkerRecord,
