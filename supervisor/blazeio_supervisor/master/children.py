@@ -25,8 +25,8 @@ from blazeio_supervisor.ipc.processes import (
     read_command,
 )
 from blazeio_supervisor.log.setup import FramesPrinter
-from blazeio_supervisor.master.memory import OomKills, watch_own_group
 from blazeio_supervisor.master.output import CapturedOutput
+from blazeio_supervisor.master.resources import OomKills, watch_own_group
 
 Exited = Callable[[int], None]
 

@@ -23,7 +23,6 @@ from blazeio_supervisor.master.control_server import ControlServer
 from blazeio_supervisor.master.events import Banner, EventRing
 from blazeio_supervisor.master.executor import ActionExecutor, StackReports
 from blazeio_supervisor.master.forkservers import Forkservers
-from blazeio_supervisor.master.headroom import LoadWatch
 from blazeio_supervisor.master.listeners import (
     Binding,
     ListenerModes,
@@ -31,11 +30,11 @@ from blazeio_supervisor.master.listeners import (
     SlotListeners,
 )
 from blazeio_supervisor.master.loop import ControlLoop, FactQueue
-from blazeio_supervisor.master.memory import MemorySampler
 from blazeio_supervisor.master.metrics import Exposition, MetricsServer
 from blazeio_supervisor.master.output import CapturedOutput, LogFile, LogReopener
 from blazeio_supervisor.master.probes import HealthChecks, Probes
 from blazeio_supervisor.master.reloads import Reloads
+from blazeio_supervisor.master.resources import LoadWatch, MemorySampler
 from blazeio_supervisor.master.shutdown import LastResort, Shutdown
 from blazeio_supervisor.master.status import ServiceState
 from blazeio_supervisor.master.systemd import FdStore, SystemdNotifier

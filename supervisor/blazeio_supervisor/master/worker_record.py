@@ -49,7 +49,7 @@ from blazeio_supervisor.log.formats import (
 )
 from blazeio_supervisor.log.setup import note
 from blazeio_supervisor.master.children import Reaper
-from blazeio_supervisor.master.memory import Memory
+from blazeio_supervisor.master.resources import Memory
 from blazeio_supervisor.sockets.listeners import Listeners
 from blazeio_supervisor.sockets.reuseport import list_sockets, list_terms
 

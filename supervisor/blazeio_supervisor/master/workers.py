@@ -70,7 +70,7 @@ from blazeio_supervisor.master.children import (
     end_orphans_of,
     name_children_of,
 )
-from blazeio_supervisor.master.memory import AT_REST_EVERY_S, Memory, OomKills
+from blazeio_supervisor.master.resources import AT_REST_EVERY_S, Memory, OomKills
 from blazeio_supervisor.master.worker_record import (
     Records,
     WorkerRecord,

@@ -28,7 +28,7 @@ from blazeio_supervisor.ipc.scoreboard import RowAllocator
 from blazeio_supervisor.log.setup import FramesPrinter
 from blazeio_supervisor.master.children import ChildContext, Reaper
 from blazeio_supervisor.master.forkservers import Forkservers
-from blazeio_supervisor.master.memory import OOM_REASON, OomKills
+from blazeio_supervisor.master.resources import OOM_REASON, OomKills
 from blazeio_supervisor.master.worker_record import WorkerOrders
 from blazeio_supervisor.master.workers import Workers
 from blazeio_supervisor.sockets.address import TcpAddress

@@ -1,6 +1,5 @@
 """What is free: by control groups of both versions, and by the machine."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -8,9 +7,8 @@ import pytest
 from blazeio_supervisor.fleet.facts import Fact, MemoryRead
 from blazeio_supervisor.fleet.planner import Planner
 from blazeio_supervisor.fleet.policy import Policy
-from blazeio_supervisor.master.headroom import (
+from blazeio_supervisor.master.resources import (
     LoadWatch,
-    read_cpu_s,
     read_free_bytes,
 )
 from blazeio_supervisor.sockets.listeners import Listeners
@@ -100,13 +98,6 @@ def test_on_this_machine_something_is_free() -> None:
     free = read_free_bytes()
     assert free is not None
     assert free > 0
-
-
-def test_the_time_of_a_process_is_read_whatever_its_name_is() -> None:
-    before = read_cpu_s(os.getpid())
-    assert before is not None
-    assert 0 < before < os.times().elapsed
-    assert read_cpu_s(2**22 + 1) is None
 
 
 def test_only_what_the_planner_wants_is_read_and_now_and_then() -> None:

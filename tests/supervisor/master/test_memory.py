@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from blazeio_supervisor.master import memory
-from blazeio_supervisor.master.memory import (
+from blazeio_supervisor.master import resources
+from blazeio_supervisor.master.resources import (
     Memory,
     MemorySampler,
     parse_rollup,
@@ -35,8 +35,8 @@ def child() -> Iterator[int]:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "EACH_EVERY_S", 0.01)
-    monkeypatch.setattr(memory, "COST_FACTOR", 0.0)
+    monkeypatch.setattr(resources, "EACH_EVERY_S", 0.01)
+    monkeypatch.setattr(resources, "COST_FACTOR", 0.0)
 
 
 def test_own_memory_is_what_is_private_clean_or_dirty() -> None:
@@ -65,7 +65,7 @@ def test_what_a_process_takes_is_measured() -> None:
 
 
 def test_large_page_tables_are_not_walked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "MOST_TABLE_BYTES", 0)
+    monkeypatch.setattr(resources, "MOST_TABLE_BYTES", 0)
     with mmap.mmap(-1, 20 * MIB, mmap.MAP_SHARED | mmap.MAP_ANONYMOUS) as area:
         area.write(b"x" * (20 * MIB))
         found = read_memory(os.getpid())
@@ -83,7 +83,7 @@ def test_a_reading_that_takes_long_holds_up_no_end(
         begun.set()
         end.wait()
 
-    monkeypatch.setattr(memory, "read_memory", read_slowly)
+    monkeypatch.setattr(resources, "read_memory", read_slowly)
 
     async def serve() -> None:
         sampler = MemorySampler(lambda: {1: 1}, lambda *_: None, is_limited=False)

@@ -13,8 +13,8 @@ from blazeio_supervisor.ipc.scoreboard import (
     first_cell,
 )
 from blazeio_supervisor.master import metrics as module
-from blazeio_supervisor.master.memory import Memory
 from blazeio_supervisor.master.metrics import Exposition
+from blazeio_supervisor.master.resources import Memory
 from blazeio_supervisor.sockets.address import TcpAddress
 from tests.supervisor.cli.master_harness import MasterHarness
 

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from blazeio_supervisor.master.memory import (
+from blazeio_supervisor.master.resources import (
     FORGET_AFTER_S,
     OOM_REASON,
     OomKills,

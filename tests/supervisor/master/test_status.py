@@ -4,7 +4,7 @@ from pathlib import Path
 from blazeio_supervisor.fleet.actions import Spawn
 from blazeio_supervisor.fleet.facts import ScaleAsked, StopAsked, WorkerForked
 from blazeio_supervisor.ipc.scoreboard import ThreadLoad
-from blazeio_supervisor.master.memory import Memory
+from blazeio_supervisor.master.resources import Memory
 from blazeio_supervisor.master.status import (
     describe_progress,
     describe_service,

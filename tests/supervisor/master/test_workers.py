@@ -26,7 +26,7 @@ from blazeio_supervisor.ipc.messages import (
     ReopenLogs,
     ServeConnection,
 )
-from blazeio_supervisor.master.memory import (
+from blazeio_supervisor.master.resources import (
     AT_REST_EVERY_S,
     OOM_REASON,
     Memory,
