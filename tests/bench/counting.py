@@ -10,8 +10,11 @@ import uvloop
 
 from blazeio.server.server import Server
 from blazeio_supervisor.ipc.scoreboard import Row, make_row_memory
-from blazeio_supervisor.worker.overrides import RequestNamer, ResponseCounter
-from blazeio_supervisor.worker.route_counter import RouteCounter
+from blazeio_supervisor.worker.counting import (
+    RequestNamer,
+    ResponseCounter,
+    RouteCounter,
+)
 from tests.bench.access_log import REQUESTS_A_ROUND, ROUNDS, SHORTEST, Load
 
 

@@ -11,7 +11,7 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from time import monotonic  # an app may put another clock into ``time``
 from typing import Any
 
@@ -19,7 +19,6 @@ from blazeio.app.app import App
 from blazeio.app.metric_series import LocalCells
 from blazeio.errors import ConfigurationError
 from blazeio.loggers import Lines, get_logger
-from blazeio.protocol.request import BlazeioServerProtocol
 from blazeio.protocol.tls import TlsConfig
 from blazeio.protocol.transfer import Transfer
 from blazeio.server.collector import CollectorTuning
@@ -48,11 +47,7 @@ from blazeio_supervisor.ipc.messages import (
     TakeConnections,
     WorkerEvent,
 )
-from blazeio_supervisor.ipc.scoreboard import (
-    BEAT_EVERY_S,
-    REST_EVERY_S,
-    Row,
-)
+from blazeio_supervisor.ipc.scoreboard import Row
 from blazeio_supervisor.sockets.reuseport import Queue, pair
 from blazeio_supervisor.worker.additions import LeasedTasks
 from blazeio_supervisor.worker.connections import (
@@ -60,6 +55,7 @@ from blazeio_supervisor.worker.connections import (
     TransferSender,
     WorkerListeners,
 )
+from blazeio_supervisor.worker.counting import Heartbeat, ResponseCounter, RouteCounter
 from blazeio_supervisor.worker.exit import Printing, end_escaped_task
 from blazeio_supervisor.worker.forks import (
     OwnInstallations,
@@ -70,24 +66,16 @@ from blazeio_supervisor.worker.forks import (
 )
 from blazeio_supervisor.worker.import_app import LoadError, describe_failure
 from blazeio_supervisor.worker.overrides import (
-    RequestNamer,
-    ResponseCounter,
     configure_foreign,
-    count_threads,
-    find_longest,
     make_access_log,
     make_server,
-    name_longest,
     working_in,
 )
 from blazeio_supervisor.worker.prometheus_bridge import find_bridge
-from blazeio_supervisor.worker.route_counter import RouteCounter
 from blazeio_supervisor.worker.stack_dump import StackDump
 
 log = get_logger("blazeio.worker")
 
-_REST_AFTER_S = 1.0  # without a request
-_NAME_LONGEST_EVERY_S = 1.0  # it takes a look at every connection
 _HOOKS_MOST_S = 10.0
 _HOOKS_SHARE = 1 / 3
 _CLEANUP_MOST_S = 1.0
@@ -147,12 +135,6 @@ class WorkerServer:
         self._printing = printing
         self._arrivals: set[asyncio.Task[Any]] = set()
         self._heir: TransferSender | None = None
-        self._named_longest_at = 0.0
-        self._namer = RequestNamer(row)
-        self._beat_timer: asyncio.TimerHandle | None = None
-        self._seen_requests = 0
-        self._asked_at = 0.0
-        self._longest: BlazeioServerProtocol | None = None
         self._hurry_at = float("inf")
         self.ends_at = float("inf")
         self.grace_s = load.graceful_timeout_s
@@ -186,7 +168,7 @@ class WorkerServer:
         self._server.record_responses(ResponseCounter(self._row))
         if self._load.counts_routes:
             self._server.record_responses(RouteCounter(self._row.routes))
-        self._server.note_requests(self._namer.note)
+        self._heartbeat = Heartbeat(self._row, self._server, self._gateways, loop)
         self._dump.watch(self._server, loop)
         self._listeners = WorkerListeners(self._server, self._queues, self._is_orphan)
         self._channel = LoopChannel(
@@ -196,22 +178,21 @@ class WorkerServer:
         self._own.undo_in_children(self._close_in_child)
         if not await self._boots():
             return
-        self._collector = CollectorTuning(None, is_wanted=self._app.tune_gc)
-        with self._collector:
-            await self._accept_until_told()
+        collector = CollectorTuning(None, is_wanted=self._app.tune_gc)
+        with collector:
+            await self._accept_until_told(collector.look)
 
-    async def _accept_until_told(self) -> None:
+    async def _accept_until_told(self, on_beat: Callable[[], object]) -> None:
         # Not before: until the hooks have run, a TERM ends the process by its default
         # action, and there is nothing to drain.
         self._own.handle(signal.SIGTERM, self._on_term)
-        self._asked_at = monotonic()
-        self._beat(self._asked_at)
+        self._heartbeat.begin(on_beat)
         if not self._order.is_canary:
             self._listeners.open()
         is_tls = bool(self._tls or self._app.tls)
         self._channel.send(Ready(is_tls, self._leased.describe()))
         await self._end(await self._drain_order)
-        self._count()  # of the last requests no beat has told
+        self._heartbeat.count()  # of the last requests no beat has told
 
     def _place_metrics(self) -> None:
         """Put the metrics of the app where they outlive this worker."""
@@ -356,65 +337,6 @@ class WorkerServer:
         task = self._loop.create_task(arrival)
         self._arrivals.add(task)
         task.add_done_callback(self._arrivals.discard)
-
-    # What the master sees
-
-    def _beat(self, due_at: float) -> None:
-        now = monotonic()
-        self._count()
-        self._row.beat(now, max(0.0, now - due_at))
-        self._collector.look()  # no timer of its own: each wakes an idle process
-        if now >= self._named_longest_at + _NAME_LONGEST_EVERY_S:
-            self._named_longest_at = now
-            self._longest = find_longest(self._server)
-            self._row.name_longest(name_longest(self._longest))
-        elif self._longest is not None and not self._longest.handler_task.is_running:
-            self._longest = None
-            self._row.name_longest(None)
-        self._beat_in(REST_EVERY_S if self._may_rest(now) else BEAT_EVERY_S, now)
-
-    def _beat_in(self, span_s: float, now: float) -> None:
-        timer = self._loop.call_later(span_s, self._beat, now + span_s)
-        self._beat_timer = timer
-
-    def _may_rest(self, now: float) -> bool:
-        """Whether nobody has asked for a while; then the next request wakes it."""
-        server = self._server
-        if server.in_flight or server.request_count != self._seen_requests:
-            self._seen_requests = server.request_count
-            self._asked_at = now
-        rests = now - self._asked_at >= _REST_AFTER_S
-        if rests and self._namer.on_wake is None:
-            # The flag is set after the beat and taken back before the next request
-            # begins, so the master never waits for a beat that will not come.
-            self._row.rest(True)
-            self._namer.on_wake = self._wake
-        return rests
-
-    def _wake(self) -> None:
-        """Beat as ever: a request begins, and may block the loop at once."""
-        now = monotonic()
-        self._namer.on_wake = None
-        self._asked_at = now
-        # Beat first, then take the flag back: in between the master sees a young beat
-        # of a worker that rests, and not an old one of a worker that does not.
-        self._row.beat(now, 0.0)
-        self._row.rest(False)
-        if self._beat_timer is not None:
-            self._beat_timer.cancel()
-        self._beat_in(BEAT_EVERY_S, now)
-
-    def _count(self) -> None:
-        server = self._server
-        self._row.count(
-            server.in_flight,
-            server.connection_count,
-            server.request_count,
-            server.is_full,
-            server.background_count,
-            count_threads(self._gateways),
-            server.http2_count,
-        )
 
     # How it ends
 

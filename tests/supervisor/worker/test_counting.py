@@ -18,8 +18,7 @@ from blazeio_supervisor.ipc.scoreboard import (
     Tally,
     make_row_memory,
 )
-from blazeio_supervisor.worker.overrides import ResponseCounter
-from blazeio_supervisor.worker.route_counter import RouteCounter, generalize
+from blazeio_supervisor.worker.counting import ResponseCounter, RouteCounter, generalize
 from tests.protocol.serving import GET, R, Served, forever, hello, post
 from tests.support.clock import wait_until
 from tests.support.transport import FakeTransport
