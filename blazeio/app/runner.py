@@ -73,6 +73,11 @@ class AppRunner:
         is_v6 = self._listener.family == socket.AF_INET6
         return f"[{host}]:{port}" if is_v6 else f"{host}:{port}"
 
+    @property
+    def _family_note(self) -> str:
+        """Which half of the clients a wildcard leaves out; "" for other addresses."""
+        return _ONE_FAMILY.get(self._listener.getsockname()[0], "")
+
     async def serve(
         self,
         make_server: Callable[[asyncio.AbstractEventLoop], Server],
@@ -90,7 +95,7 @@ class AppRunner:
             scheme = "http" if self._tls is None else "https"
             sys.stderr.write(
                 f"blazeio: serving on {scheme}://{self.address} (pid {os.getpid()}, "
-                f"{type(loop).__module__.partition('.')[0]})\n"
+                f"{type(loop).__module__.partition('.')[0]}){self._family_note}\n"
             )
             await self._stop.wait()
             hooks = loop.create_task(drain_hooks())
@@ -184,6 +189,7 @@ def _require_no_loop() -> None:
     raise ConfigurationError(message)
 
 
+_ONE_FAMILY = {"0.0.0.0": "; 0.0.0.0 is IPv4 alone", "::": "; [::] is IPv6 alone"}
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 

@@ -108,6 +108,25 @@ def test_it_says_where_it_serves_and_with_which_loop(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("host", "note"),
+    [
+        ("0.0.0.0", "0.0.0.0 is IPv4 alone"),
+        ("::", "[::] is IPv6 alone"),
+        ("127.0.0.1", ""),
+    ],
+)
+def test_it_says_which_family_a_wildcard_leaves_out(
+    live_server: LiveServers, tmp_path: Path, host: str, note: str
+) -> None:
+    script = tmp_path / "app.py"
+    script.write_text(f"import blazeio as io\nio.App({host!r}, 0).runner()\n")
+    server = live_server.start(["python", script])
+    (banner,) = server.wait_for_log(r"serving on http://.*\)(.*)$")
+    assert banner[1] == (f"; {note}" if note else "")
+
+
+@pytest.mark.slow
 def test_an_address_in_use_is_one_line_and_status_1(
     live_server: LiveServers, tmp_path: Path, script: Path
 ) -> None:
