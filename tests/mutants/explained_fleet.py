@@ -36,6 +36,10 @@ FLEET: tuple[Explained, ...] = (
         ("return measure_silence_s(context, handle) > context.policy.dump_after_s",),
     ),
     Explained(
+        "where both are equal the distance is 0",
+        *(f"{_FLEET}/budget.py", "is_no_chance", ("if share < expected:",)),
+    ),
+    Explained(
         "both have one for each bucket or route",
         f"{_FLEET}/budget.py",
         "*",

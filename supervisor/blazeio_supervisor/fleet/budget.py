@@ -14,6 +14,7 @@ A p95 is known as a bucket of the histogram only. So of the old one the upper en
 counts, and of the new one the answers that took more than so many times that.
 """
 
+from bisect import bisect_left
 from collections.abc import Iterable
 from itertools import chain
 from math import log
@@ -98,7 +99,7 @@ class ErrorBudget(Struct):
     Attributes:
         generation: The new code.
         since: From when on, steady time.
-        first: Of each old worker what it had answered when it was first seen.
+        first: Of each worker what it had answered when it was first seen.
         last: Of each worker what it has answered so far, also of one that is gone.
         new: The workers of the new code.
         seen: Of each worker when its last beat was.
@@ -126,7 +127,7 @@ class ErrorBudget(Struct):
                 self.new.add(worker)
             if beat.spans:
                 counts = Counts(beat.answered, beat.errors, beat.spans)
-                self.first.setdefault(worker, Counts() if is_new else counts)
+                self.first.setdefault(worker, counts)
                 self.last[worker] = counts
             if beat.routes:
                 self.routes[worker] = beat.routes
@@ -143,13 +144,14 @@ class ErrorBudget(Struct):
         """Return why the new code is worse, with the figures; "" when it is not."""
         new = sum((self.last[w] for w in self.new & self.last.keys()), Counts())
         old = self._count_old(policy.rollback_min_requests)
-        reason = ""
+        reason = self._judge_lag(policy)
         if new.answered >= policy.rollback_min_requests:
-            reason = self._judge_errors(policy, new, old)
-            reason = reason or _judge_spans(policy, new, old)
-        reason = reason or self._judge_lag(policy)
-        span_s = max(now - self.since, 0.0)
-        return f"{reason}, within {span_s:.1f} s" if reason else ""
+            reason = (
+                self._judge_errors(policy, new, old)
+                or _judge_spans(policy, new, old)
+                or reason
+            )
+        return f"{reason}, within {now - self.since:.1f} s" if reason else ""
 
     def _count_old(self, least: int) -> Counts:
         old = self.last.keys() - self.new
@@ -240,11 +242,8 @@ def _judge_spans(policy: Policy, new: Counts, old: Counts) -> str:
         return ""
     p95_s = find_p95_s(old.spans)
     # The first bucket whose upper end is at or above the bound: what lies in the
-    # buckets behind it took longer for certain.
-    slow = [edge >= max(factor * p95_s, LEAST_SPAN_S) for edge in SPAN_EDGES_S]
-    if True not in slow[:-1]:
-        return ""
-    place = slow.index(True)
+    # buckets behind it took longer for certain. There is none behind the last.
+    place = bisect_left(SPAN_EDGES_S, max(factor * p95_s, LEAST_SPAN_S))
     above = sum(new.spans[place + 1 :])
     total = sum(new.spans)
     if not total or not is_no_chance(above, total, TAIL):

@@ -36,11 +36,13 @@ def awaits_reading(context: PlanContext) -> bool:
     roster, room = context.roster, count_room(context)
     if room is None:
         return False
-    read_at = roster.read_at
-    began = sum((each.ready_at or 0.0) >= read_at for each in roster.workers.values())
+    began = sum(
+        each.ready_at is not None and each.ready_at >= roster.read_at
+        for each in roster.workers.values()
+    )
     if not began or room > began:
         return False
-    context.wake(read_at + STALE_AFTER_S)
+    context.wake(roster.read_at + STALE_AFTER_S)
     return True
 
 
@@ -50,12 +52,13 @@ def make_room(context: PlanContext, slot: Slot) -> bool:
     Returns:
         Whether that was done; then ``slot.awaits`` names it.
     """
-    owner = slot.owner
+    owner, free_bytes = slot.owner, context.roster.free_bytes
     if any(each.awaits is not None for each in context.roster.slots):
         return False  # one at a time, also where nobody can be forked in its place
-    if count_room(context) != 0 or owner is None or not owner.is_serving:
+    if free_bytes is None or count_room(context) != 0:
         return False
-    free_bytes = context.roster.free_bytes or 0
+    if owner is None or not owner.is_serving:
+        return False
     text = (
         f"{free_bytes // MIB} MiB are free, and a worker has up to "
         f"{_find_largest(context) // MIB} MiB of its own: this one ends before its "

@@ -169,7 +169,7 @@ def take_snapshot(state: FleetState) -> Snapshot:
     """View everything as it is now."""
     roster, rollout, now = state.roster, state.rollout, state.clock.time
     weights = state.steering.weights  # none before the first steering
-    padded = weights + (0,) * (len(roster.slots) - len(weights))
+    padded = weights + (0,) * len(roster.slots)
     return Snapshot(
         generation=roster.generation,
         phase=rollout.phase,

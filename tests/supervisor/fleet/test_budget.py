@@ -31,14 +31,14 @@ from tests.supervisor.fleet.driver import Driver, events, one, only
 
 POLICY = Policy(rollback_5xx=0.05, rollback_latency=2.0)
 SPANS = len(SPAN_EDGES_S)
-FAST_S, SLOW_S = 0.02, 0.2
+TOOK_S = {"fast": 0.02, "middling": 0.04, "slower": 0.1, "slow": 0.2}
 
 
 def spread(**counts: int) -> tuple[int, ...]:
     """Responses by what they took: ``spread(fast=90, slow=10)``."""
     spans = [0] * SPANS
     for name, count in counts.items():
-        spans[bisect_left(SPAN_EDGES_S, SLOW_S if name == "slow" else FAST_S)] += count
+        spans[bisect_left(SPAN_EDGES_S, TOOK_S[name])] += count
     return tuple(spans)
 
 
@@ -87,6 +87,11 @@ def test_the_buckets_are_those_of_the_scoreboard() -> None:
         ((50, 50), (0, 0), True),
         ((10_000, 700), (10_000, 100), True),
         ((10_000, 500), (10_000, 100), False),
+        # One error more and two answers more than the old code had are expected.
+        ((100, 13), (50, 0), True),
+        ((100, 12), (50, 0), False),
+        ((60, 18), (60, 3), True),
+        ((60, 17), (60, 3), False),
     ],
 )
 def test_more_5xx_than_the_budget_allows_are_worse(
@@ -94,6 +99,14 @@ def test_more_5xx_than_the_budget_allows_are_worse(
 ) -> None:
     assert bool(judge_errors(new, old)) == is_worse
     assert judge_errors(new, old, rollback_5xx=None) == ""
+
+
+def test_it_is_said_over_which_time() -> None:
+    trial = Trial()
+    trial.say(1, requests=100)
+    trial.say(3, requests=100, errors=100)
+    trial.budget.take(trial.roster)
+    assert trial.budget.judge(POLICY, 10.2).endswith(", within 0.2 s")
 
 
 def test_errors_of_the_old_code_count_in_what_is_added_up() -> None:
@@ -147,6 +160,8 @@ def test_the_share_of_none_is_none() -> None:
 def test_as_many_as_expected_are_chance() -> None:
     assert not is_no_chance(50, 100, 0.5)
     assert is_no_chance(100, 100, 0.5)
+    assert not is_no_chance(1, 1, 0.5, chance=0.5)
+    assert is_no_chance(1, 1, 0.49, chance=0.5)
 
 
 def test_the_figures_are_told_in_one_line() -> None:
@@ -206,6 +221,17 @@ def name_routes(new: list[RouteCounts], old: list[RouteCounts]) -> str:
             [RouteCounts(1, 200)],
             f", most of them by {ORDERS}",
         ),
+        # Less than elsewhere is asked of a route, which decides nothing.
+        (
+            [RouteCounts(1, 0, 3, ORDERS)],
+            [RouteCounts(1, 2)],
+            f", most of them by {ORDERS}, which the old code answered",
+        ),
+        (
+            [RouteCounts(1, 0, 3, ORDERS)],
+            [RouteCounts(1, 1)],
+            f", most of them by {ORDERS}",
+        ),
     ],
 )
 def test_the_routes_that_fail_are_named_and_how_they_were_before(
@@ -253,6 +279,10 @@ def test_a_worker_that_is_gone_still_counts() -> None:
         (spread(fast=95, slow=5), spread(fast=300), False),
         (spread(fast=190, slow=10), spread(fast=300), False),
         (spread(fast=80, slow=20), spread(fast=270, slow=30), False),
+        (spread(fast=80, slower=20), spread(fast=300), True),
+        (spread(fast=80, middling=20), spread(fast=300), False),  # less than twice
+        (spread(fast=80, slow=20), spread(fast=50), True),
+        (spread(fast=80, slow=20), spread(fast=49), False),
         (spread(slow=40), spread(fast=300), False),  # too few
         (spread(slow=100), spread(fast=20), False),  # nothing to compare with
     ],
@@ -277,7 +307,12 @@ def test_a_p95_of_more_than_so_many_times_is_worse(
 
 @pytest.mark.parametrize(
     ("new_s", "old_s", "is_worse"),
-    [(0.3, 0.001, True), (0.3, 0.2, False), (0.09, 0.001, False)],
+    [
+        (0.3, 0.001, True),
+        (0.3, 0.2, False),
+        (0.5, 0.25, False),
+        (0.09, 0.001, False),
+    ],
 )
 def test_a_loop_that_is_late_by_more_than_so_many_times_is_worse(
     new_s: float, old_s: float, is_worse: bool
@@ -291,6 +326,8 @@ def test_a_loop_that_is_late_by_more_than_so_many_times_is_worse(
     trial.say(3, at=11.25, lag_s=new_s)
     trial.judge()
     assert trial.budget.lags[1].beats == 25  # the same beat counts once
+    trial.say(3, at=11.25, requests=1000)
+    assert bool(trial.judge()) == is_worse  # whatever it has answered
 
 
 @given(st.lists(st.integers(0, 100), min_size=SPANS, max_size=SPANS))

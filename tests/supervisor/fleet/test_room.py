@@ -1,5 +1,7 @@
 """A worker starts beside another one only where there is memory for both."""
 
+from random import Random
+
 import pytest
 
 from blazeio_supervisor.fleet.actions import (
@@ -12,6 +14,7 @@ from blazeio_supervisor.fleet.actions import (
     StopMode,
     StopWorker,
 )
+from blazeio_supervisor.fleet.context import PlanContext
 from blazeio_supervisor.fleet.facts import (
     Beat,
     ForkserverReady,
@@ -20,6 +23,9 @@ from blazeio_supervisor.fleet.facts import (
     ScaleAsked,
     WorkerExited,
 )
+from blazeio_supervisor.fleet.policy import Policy
+from blazeio_supervisor.fleet.room import awaits_reading, count_room
+from blazeio_supervisor.fleet.roster import Roster, WorkerHandle
 from tests.supervisor.fleet.driver import Driver, deeds, events, one, only
 
 MIB = 1024 * 1024
@@ -35,6 +41,79 @@ def fleet(free_bytes: int | None, slots: int = 2) -> Driver:
     driver.wait(0.1)
     driver.tell(MemoryRead(free_bytes))
     return driver
+
+
+NOW = 100.0
+OF_OLD = 10.0
+Worker = tuple[float | None, int | None]
+"""When a worker was ready, and what it has of its own."""
+
+
+def reading(free_bytes: int | None, read_at: float, *workers: Worker) -> PlanContext:
+    """What a reading of the memory and the beats of these workers have said."""
+    roster = Roster.with_slots(len(workers))
+    roster.free_bytes, roster.read_at = free_bytes, read_at
+    for number, (ready_at, size) in enumerate(workers, 1):
+        handle = WorkerHandle(number, number - 1, 1, 0.0, None, ready_at=ready_at)
+        handle.health.beat = Beat(number, NOW, memory_bytes=size)
+        roster.workers[number] = handle
+    policy = Policy(memory_reserve_bytes=1000)
+    return PlanContext(NOW, NOW, False, policy, roster, Random(1))
+
+
+@pytest.mark.parametrize(
+    ("free_bytes", "read_at", "workers", "room"),
+    [
+        (1300, NOW, [(OF_OLD, 100), (OF_OLD, 50)], 3),
+        (1299, NOW, [(OF_OLD, 100), (OF_OLD, 50)], 2),
+        (1099, NOW, [(OF_OLD, 100)], 0),
+        (900, NOW, [(OF_OLD, 1)], 0),  # the reserve is not whole
+        (None, NOW, [(OF_OLD, 100)], None),
+        (1300, NOW, [(OF_OLD, None)], None),
+        (1300, NOW - 4.9, [(OF_OLD, 100)], 3),
+        (1300, NOW - 5, [(OF_OLD, 100)], None),
+        # One that has just begun counts if it is larger, or if no other is known.
+        (1300, NOW, [(OF_OLD, 100), (NOW - 1, 150)], 2),
+        (1300, NOW, [(OF_OLD, 100), (NOW - 1, 50)], 3),
+        (1300, NOW, [(NOW - 1, 50), (None, None)], 6),
+    ],
+)
+def test_there_is_room_for_as_many_as_the_largest_goes_into_what_is_free(
+    free_bytes: int | None, read_at: float, workers: list[Worker], room: int | None
+) -> None:
+    context = reading(free_bytes, read_at, *workers)
+    assert count_room(context) == room
+    assert count_room(context) == room  # what is remembered of it changes nothing
+
+
+def test_the_largest_is_remembered_until_another_one_is_measured() -> None:
+    context = reading(1300, NOW, (OF_OLD, 100))
+    handle = context.roster.workers[1]
+    count_room(context)
+    handle.ready_at, handle.health.beat = NOW, Beat(1, NOW, memory_bytes=10)
+    assert count_room(context) == 3
+    handle.ready_at = OF_OLD
+    assert count_room(context) == 30
+
+
+@pytest.mark.parametrize(
+    ("free_bytes", "ready_at", "awaits"),
+    [
+        (None, NOW - 1, False),
+        (1100, NOW - 1, True),
+        (1100, NOW - 2, True),  # in the turn of the reading, perhaps after it
+        (1100, NOW - 3, False),
+        (1100, None, False),
+        (1199, NOW - 1, True),
+        (1200, NOW - 1, False),  # for the one that has begun, and one more
+    ],
+)
+def test_who_has_begun_since_the_last_reading_is_waited_for(
+    free_bytes: int | None, ready_at: float | None, awaits: bool
+) -> None:
+    context = reading(free_bytes, NOW - 2, (OF_OLD, 100), (ready_at, None))
+    assert awaits_reading(context) == awaits
+    assert context.due_at == (NOW + 3 if awaits else float("inf"))
 
 
 @pytest.mark.parametrize("free_bytes", [None, RESERVE + 50 * MIB])
@@ -166,6 +245,25 @@ def test_a_canary_that_fails_in_a_slot_made_free_leaves_it_to_the_old_code() -> 
     actions = driver.exit(canary.worker, 3)
     assert not one(ReloadEnded, actions).is_ok
     assert (one(Spawn, actions).slot, one(Spawn, actions).generation) == (0, 1)
+
+
+def test_who_made_room_and_cannot_be_replaced_leaves_it_to_the_canary() -> None:
+    driver = fleet(0)
+    driver.tell(RecycleAsked(1))
+    driver.exit_forkserver(1, 1)
+    driver.exit(2)
+    actions = driver.tell(ForkserverReady(2))
+    assert (one(Spawn, actions).slot, one(Spawn, actions).generation) == (0, 2)
+    assert only(StopWorker, actions) == []
+
+
+def test_where_nobody_serves_in_the_slot_there_is_nobody_to_make_room() -> None:
+    driver = fleet(0)
+    driver.reload()
+    driver.exit(1, -11)  # its next worker is forked by now
+    actions = driver.tell(ForkserverReady(2))
+    assert (one(Spawn, actions).slot, one(Spawn, actions).generation) == (0, 2)
+    assert only(StopWorker, actions) == []
 
 
 def test_a_slot_that_is_scaled_away_meanwhile_holds_nothing_up() -> None:

@@ -101,6 +101,25 @@ def test_blocked_worker_is_shown_as_late() -> None:
     assert [w.is_late for w in driver.planner.snapshot().workers] == [False, True]
 
 
+def test_workers_that_are_all_late_are_shown_as_late() -> None:
+    driver = Driver(slots=2).start()
+    driver.silent.update((1, 2))
+    driver.wait(0.5)
+    assert driver.planner.state.watchdog.is_machine  # so nobody is avoided
+    assert [w.is_late for w in driver.planner.snapshot().workers] == [True, True]
+
+
+def test_worker_that_was_late_is_shown_as_late_until_its_good_beats() -> None:
+    driver = Driver(slots=2).start()
+    driver.silent.add(2)
+    driver.wait(0.5)
+    driver.silent.clear()
+    driver.wait(0.05)
+    assert [w.is_late for w in driver.planner.snapshot().workers] == [False, True]
+    driver.wait(0.5)
+    assert [w.is_late for w in driver.planner.snapshot().workers] == [False, False]
+
+
 def test_worker_that_waits_to_be_recycled_says_why() -> None:
     driver = Driver(slots=2).start()
     driver.tell(RecycleAsked(1))
