@@ -247,7 +247,7 @@ def adopters_are_fit(step: Step, policy: Policy) -> None:
         require(view[move.by].state == "serving", f"{move} to {view[move.by]}")
         worker = step.world.workers.get(move.by)
         if worker is not None and worker.is_blocked(step.world.now):
-            blocked_s = step.world.now - worker.blocked_since
+            blocked_s = step.world.now - max(worker.blocked_since, worker.vouched_at)
             bound_s = policy.steer_after_s + 4 * policy.beat_every_s + step.sleep_s
             is_asleep = step.world.now - step.world.slept_at < COVER_BOUND_S
             require(blocked_s < bound_s or is_asleep, f"{move}: late {blocked_s:.2f}")
