@@ -36,6 +36,12 @@ FLEET: tuple[Explained, ...] = (
         ("return measure_silence_s(context, handle) > context.policy.dump_after_s",),
     ),
     Explained(
+        "whether at the moment itself or in the turn after it",
+        f"{_FLEET}/replace.py",
+        "swap_in_successors",
+        ("hangs = measure_silence_s(context, owner) > context.policy.timeout_s",),
+    ),
+    Explained(
         "where both are equal the distance is 0",
         *(f"{_FLEET}/budget.py", "is_no_chance", ("if share < expected:",)),
     ),

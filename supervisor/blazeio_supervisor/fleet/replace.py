@@ -52,15 +52,15 @@ def _judge(context: PlanContext, handle: WorkerHandle, slot: Slot) -> None:
     if reason:
         _mark(context, handle, reason, "lifetime")
         return
-    reason, word = _find_use(context, handle)
-    if not reason:
+    use = _find_use(context, handle)
+    if use is None:
         if handle.is_stable(context.now, context.policy.stable_after_s):
             slot.renewals.reset()
     elif slot.renewals.next_at > context.now:
         context.wake(slot.renewals.next_at)
     else:
-        _mark(context, handle, reason, word)
-        _slow_down(context, slot, reason)
+        _mark(context, handle, *use)
+        _slow_down(context, slot, use[0])
 
 
 def _slow_down(context: PlanContext, slot: Slot, reason: str) -> None:
@@ -89,11 +89,11 @@ def _find_age(context: PlanContext, handle: WorkerHandle) -> str:
     return ""
 
 
-def _find_use(context: PlanContext, handle: WorkerHandle) -> tuple[str, str]:
-    """Return which limit a worker is over, as a sentence and a word; "" when none."""
+def _find_use(context: PlanContext, handle: WorkerHandle) -> tuple[str, str] | None:
+    """Return which limit a worker is over, as a sentence and a word; None: none."""
     policy, beat = context.policy, handle.health.beat
     if beat is None:
-        return "", ""
+        return None
     if policy.max_requests is not None:
         jitter = round(policy.max_requests_jitter * handle.chance)
         if beat.requests >= policy.max_requests + jitter:
@@ -102,7 +102,7 @@ def _find_use(context: PlanContext, handle: WorkerHandle) -> tuple[str, str]:
     used_bytes = beat.memory_bytes or 0
     if policy.max_memory_bytes is not None and used_bytes > policy.max_memory_bytes:
         return f"uses {used_bytes / MIB:.0f} MiB (--max-memory)", "memory"
-    return "", ""
+    return None
 
 
 # Replace first, then retire: one slot at a time, whatever the cause; the other way
@@ -136,11 +136,10 @@ def replace_next(context: PlanContext, *, may_recycle: bool) -> None:
     if roster.is_replacing() or not roster.can_fork(roster.generation):
         return
     for owner in roster.serving():
-        is_outdated = owner.generation != roster.generation
-        if not is_outdated and not (may_recycle and owner.retire_reason):
-            continue
         slot = roster.slots[owner.slot]
-        if slot.is_parked:
+        is_outdated = owner.generation != roster.generation
+        is_due = is_outdated or (may_recycle and owner.retire_reason)
+        if slot.is_parked or not is_due:
             continue
         if slot.backoff.next_at <= context.now:
             if awaits_reading(context):

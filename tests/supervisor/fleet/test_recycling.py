@@ -96,7 +96,7 @@ def test_worker_is_recycled_above_its_memory(used: int, is_recycled: bool) -> No
 
 
 def test_memory_that_was_not_sampled_is_no_reason() -> None:
-    driver = Driver(slots=1, max_memory_bytes=1).start()
+    driver = Driver(slots=1, max_memory_bytes=0).start()
     assert only(Spawn, beat(driver, 1, memory_bytes=None)) == []
 
 
@@ -169,7 +169,13 @@ def test_limit_that_is_always_exceeded_recycles_less_and_less_often() -> None:
         beat(driver, worker, memory_bytes=200 * MIB)
         driver.wait(40)
     assert events(driver.log).count("recycling") == 10
-    assert events(driver.log).count("recycling_loop") == 1
+    said = [r for r in only(ReportStatus, driver.log) if r.event == "recycling_loop"]
+    assert [(each.level, each.slot) for each in said] == [("WARNING", 0)]
+    assert said[0].text == (
+        "3 workers in a row were over a limit soon after they began, the last one "
+        "uses 200 MiB (--max-memory): the limit is too low; they are replaced ever "
+        "more slowly, every 30 s at most"
+    )
     for worker in (12, 13):
         driver.serve(worker)
         beat(driver, worker, memory_bytes=200 * MIB)

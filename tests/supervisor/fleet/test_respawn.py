@@ -94,9 +94,13 @@ def test_crash_loop_is_reported_once_with_its_reason() -> None:
 @pytest.mark.parametrize(
     ("served", "reason", "words"),
     [
-        ([False, False, False], "boot", "did not get ready"),
-        ([True, True, True], "serving", "died while they served"),
-        ([True, False, True], "mixed", "1 before it was ready and 2 while serving"),
+        ([False] * 3, "boot", "did not get ready"),
+        ([True] * 3, "serving", "died while they served"),
+        (
+            [True, False, True],
+            "mixed",
+            "have failed, 1 before it was ready and 2 while serving",
+        ),
     ],
 )
 def test_a_crash_loop_tells_deaths_while_serving_from_failed_starts(
@@ -113,16 +117,20 @@ def test_a_crash_loop_tells_deaths_while_serving_from_failed_starts(
         spawn = only(Spawn, actions)[0]
     (found,) = [r for r in only(ReportStatus, driver.log) if r.event == "crash_loop"]
     assert (found.slot, found.reason) == (1, reason)
-    assert words in found.text
+    assert found.text == (
+        f"3 workers in a row {words}, the last one: killed by SIGKILL; others are "
+        "tried, with pauses of up to 30 s"
+    )
 
 
-def test_the_end_of_a_crash_loop_is_said_once() -> None:
+@pytest.mark.parametrize(("deaths", "said"), [(2, 0), (3, 1), (4, 1)])
+def test_the_end_of_a_crash_loop_is_said_once(deaths: int, said: int) -> None:
     driver = Driver(slots=2).start()
-    crash(driver, 4)
+    crash(driver, deaths)
     for spawn in only(Spawn, driver.wait(4)):
         driver.serve(spawn.worker)
-    said = [r for r in only(ReportStatus, driver.wait(30)) if r.event == "recovered"]
-    assert [(each.slot, each.level) for each in said] == [(0, "INFO")]
+    found = [r for r in only(ReportStatus, driver.wait(30)) if r.event == "recovered"]
+    assert [(each.slot, each.level) for each in found] == [(0, "INFO")] * said
 
 
 def test_crash_loop_never_gives_up() -> None:

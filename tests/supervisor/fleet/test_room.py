@@ -257,6 +257,15 @@ def test_who_made_room_and_cannot_be_replaced_leaves_it_to_the_canary() -> None:
     assert only(StopWorker, actions) == []
 
 
+def test_while_a_canary_is_tried_in_a_slot_made_free_the_others_are_respawned() -> None:
+    driver = fleet(0, slots=3)
+    driver.reload()
+    driver.tell(ForkserverReady(2))
+    driver.exit(1)
+    actions = driver.exit(2, -9)
+    assert (one(Spawn, actions).slot, one(Spawn, actions).generation) == (1, 1)
+
+
 def test_where_nobody_serves_in_the_slot_there_is_nobody_to_make_room() -> None:
     driver = fleet(0)
     driver.reload()
