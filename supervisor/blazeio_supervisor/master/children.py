@@ -24,7 +24,7 @@ from blazeio_supervisor.ipc.processes import (
     open_child,
     read_command,
 )
-from blazeio_supervisor.log.setup import FramesPrinter
+from blazeio_supervisor.log.setup import FramesPrinter, note
 from blazeio_supervisor.master.output import CapturedOutput
 from blazeio_supervisor.master.resources import OomKills, watch_own_group
 
@@ -153,6 +153,51 @@ class Reaper:
                 os.waitid(os.P_PID, info.si_pid, os.WEXITED | os.WNOHANG)
                 reaped.append(info.si_pid)
         return reaped
+
+
+# Dead children that are not watched: what an app has left behind.
+
+
+REAP_EVERY_S = 1.0
+MOST_NAMED = 8
+"""Pids that the log names of those reaped at once; the others are only counted."""
+
+
+class OrphanReaper:
+    """Reaps processes now and then that nobody has asked for.
+
+    Args:
+        reaper: Knows which children are watched.
+        is_forking: Tells whether a child may live whose pid is not known yet.
+        oom_kills: Count kills of other processes too; kept fresh on the way.
+    """
+
+    fault = "cannot reap orphans"
+
+    def __init__(
+        self, reaper: Reaper, is_forking: Callable[[], bool], oom_kills: OomKills
+    ) -> None:
+        self._reaper = reaper
+        self._is_forking = is_forking
+        self._oom_kills = oom_kills
+        self._next_at = 0.0
+
+    def look(self, now: float) -> None:
+        """Reap orphans, if it is time again; ``now`` is monotonic seconds."""
+        # A child whose pid is not known yet would be taken for an orphan, and its exit
+        # status would be lost (``Reaper.reap_orphans``).
+        if now < self._next_at or self._is_forking():
+            return
+        self._next_at = now + REAP_EVERY_S
+        self._oom_kills.refresh(now)
+        pids = self._reaper.reap_orphans()
+        if len(pids) == MOST_ORPHANS_REAPED:
+            self._next_at = now  # there are more
+        if pids:
+            some = " ".join(map(str, pids[:MOST_NAMED]))
+            more = f" and {len(pids) - MOST_NAMED} more" if pids[MOST_NAMED:] else ""
+            text = f"no process of ours: pid {some}{more}"
+            note("reaped_stranger", text, "DEBUG")
 
 
 # Which child of the master has to answer for what a process below it does.

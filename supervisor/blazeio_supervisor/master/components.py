@@ -18,7 +18,7 @@ from msgspec import Struct
 from blazeio_supervisor.fleet.planner import Planner
 from blazeio_supervisor.ipc.scoreboard import RowAllocator
 from blazeio_supervisor.log.setup import FramesPrinter
-from blazeio_supervisor.master.children import ChildContext, Reaper
+from blazeio_supervisor.master.children import ChildContext, OrphanReaper, Reaper
 from blazeio_supervisor.master.control_server import ControlServer
 from blazeio_supervisor.master.events import Banner, EventRing
 from blazeio_supervisor.master.executor import ActionExecutor, StackReports
@@ -41,7 +41,7 @@ from blazeio_supervisor.master.systemd import FdStore, SystemdNotifier
 from blazeio_supervisor.master.upgrade.exec_new import Upgrades
 from blazeio_supervisor.master.upgrade.state import MasterState, dump_state
 from blazeio_supervisor.master.worker_record import WorkerOrders
-from blazeio_supervisor.master.workers import OrphanReaper, WorkerReadings, Workers
+from blazeio_supervisor.master.workers import WorkerReadings, Workers
 
 
 class Components(Struct, frozen=True, kw_only=True):
@@ -271,7 +271,9 @@ def _build_control_loop(
         shutdown=base.shutdown,
     )
     watches = (
-        OrphanReaper(base.reaper, workers, children.context.oom_kills),
+        OrphanReaper(
+            base.reaper, lambda: workers.is_forking, children.context.oom_kills
+        ),
         ListenerWatch(
             listeners,
             workers,

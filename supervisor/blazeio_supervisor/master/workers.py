@@ -55,7 +55,6 @@ from blazeio_supervisor.ipc.scoreboard import (
 )
 from blazeio_supervisor.ipc.stacks import StackCall
 from blazeio_supervisor.log.formats import LogOrigin
-from blazeio_supervisor.log.setup import note
 from blazeio_supervisor.master.app_services import (
     BroadcastCounts,
     BroadcastRelay,
@@ -63,14 +62,12 @@ from blazeio_supervisor.master.app_services import (
 )
 from blazeio_supervisor.master.children import (
     CLOSED_ITS_CHANNEL,
-    MOST_ORPHANS_REAPED,
     UNKNOWN_STATUS,
     ChildContext,
-    Reaper,
     end_orphans_of,
     name_children_of,
 )
-from blazeio_supervisor.master.resources import AT_REST_EVERY_S, Memory, OomKills
+from blazeio_supervisor.master.resources import AT_REST_EVERY_S, Memory
 from blazeio_supervisor.master.worker_record import (
     Records,
     WorkerRecord,
@@ -404,51 +401,6 @@ class Workers:
             "worker_exited", f"it ended: {describe_exit(status, reason)}", level
         )
         self._child_context.put_fact(WorkerExited(worker, status, reason, bool(oom)))
-
-
-# Dead children that are not watched: what an app has left behind.
-#
-# The master is the subreaper of everything below it; see ``master/children.py``.
-
-
-EVERY_S = 1.0
-MOST_NAMED = 8
-"""Pids that the log names of those reaped at once; the others are only counted."""
-
-
-class OrphanReaper:
-    """Reaps processes now and then that nobody has asked for.
-
-    Args:
-        reaper: Knows which children are watched.
-        workers: Know whether a child may live whose pid is not known yet.
-        oom_kills: Count kills of other processes too; kept fresh on the way.
-    """
-
-    fault = "cannot reap orphans"
-
-    def __init__(self, reaper: Reaper, workers: Workers, oom_kills: OomKills) -> None:
-        self._reaper = reaper
-        self._workers = workers
-        self._oom_kills = oom_kills
-        self._next_at = 0.0
-
-    def look(self, now: float) -> None:
-        """Reap orphans, if it is time again; ``now`` is monotonic seconds."""
-        # A child whose pid is not known yet would be taken for an orphan, and its exit
-        # status would be lost (``Reaper.reap_orphans``).
-        if now < self._next_at or self._workers.is_forking:
-            return
-        self._next_at = now + EVERY_S
-        self._oom_kills.refresh(now)
-        pids = self._reaper.reap_orphans()
-        if len(pids) == MOST_ORPHANS_REAPED:
-            self._next_at = now  # there are more
-        if pids:
-            some = " ".join(map(str, pids[:MOST_NAMED]))
-            more = f" and {len(pids) - MOST_NAMED} more" if pids[MOST_NAMED:] else ""
-            text = f"no process of ours: pid {some}{more}"
-            note("reaped_stranger", text, "DEBUG")
 
 
 # What can be seen of the workers without asking them: rows, memory, pids.

@@ -19,8 +19,8 @@ from blazeio_supervisor.fleet.facts import (
 )
 from blazeio_supervisor.fleet.planner import Planner
 from blazeio_supervisor.fleet.policy import Policy
+from blazeio_supervisor.master.children import OrphanReaper
 from blazeio_supervisor.master.loop import ControlLoop, FactQueue
-from blazeio_supervisor.master.workers import OrphanReaper
 from tests.supervisor.master.workers_harness import WorkersHarness
 from tests.support.clock import wait_until
 
@@ -64,7 +64,7 @@ class ControlLoopHarness:
         self.planner = Planner(Policy(), 1)
         self.strangers = OrphanReaper(
             harness.child_context.reaper,
-            harness.workers,
+            lambda: harness.workers.is_forking,
             harness.child_context.oom_kills,
         )
         self.turns = ControlLoop(

@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from blazeio_supervisor.master.workers import EVERY_S, OrphanReaper
+from blazeio_supervisor.master.children import REAP_EVERY_S, OrphanReaper
 from tests.supervisor.master.workers_harness import WorkersHarness
 from tests.support.clock import wait_until
 
@@ -24,7 +24,9 @@ async def wait_dead(pid: int) -> None:
 @pytest.fixture
 def strangers(harness: WorkersHarness) -> OrphanReaper:
     return OrphanReaper(
-        harness.child_context.reaper, harness.workers, harness.child_context.oom_kills
+        harness.child_context.reaper,
+        lambda: harness.workers.is_forking,
+        harness.child_context.oom_kills,
     )
 
 
@@ -35,9 +37,9 @@ async def test_what_an_app_left_behind_is_reaped_when_it_is_time(
     strangers.look(100.0)
     pid = spawn_stray()
     await wait_dead(pid)
-    strangers.look(100.0 + EVERY_S / 2)
+    strangers.look(100.0 + REAP_EVERY_S / 2)
     assert "event=reaped_stranger" not in caplog.text
-    strangers.look(100.0 + EVERY_S)
+    strangers.look(100.0 + REAP_EVERY_S)
     assert f"event=reaped_stranger no process of ours: pid {pid}" in caplog.text
 
 
