@@ -58,8 +58,8 @@ ALLOWED = {
     "ipc.signals": "/dev/tty, the terminal that controls it",
     "worker.forkserver": "descriptors of its own, once more",
     "isolation": "/dev/null, and descriptors of its own",
-    "sockets.port_owner": KERNEL,
-    "sockets.bind": "O_PATH of what was just made, and in a folder that it holds",
+    "sockets.bind": "the kernel's tables in /proc/net; else O_PATH of what was just "
+    "made, and in a folder that it holds",
     "master.upgrade.image": OWN,
 }
 

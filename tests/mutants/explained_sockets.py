@@ -35,17 +35,17 @@ SOCKETS: tuple[Explained, ...] = (
     ),
     Explained(
         "who is asked for no socket finds nobody",
-        *(f"{_SOCKETS}/port_owner.py", "find_holders", ("*(inodes) or True *",)),
+        *(f"{_SOCKETS}/bind.py", "find_holders", ("*(inodes) or True *",)),
     ),
     Explained(
         "there is one colon",
-        f"{_SOCKETS}/port_owner.py",
+        f"{_SOCKETS}/bind.py",
         "*",
         ('digits, _, port = local.rpartition(":")',),
     ),
     Explained(
         "where the kernel has no table of the one family it has none of the other",
-        *(f"{_SOCKETS}/port_owner.py", "_find_listening_inodes", ("break",)),
+        *(f"{_SOCKETS}/bind.py", "_find_listening_inodes", ("break",)),
     ),
     Explained(
         "poll tells of a listener that is shut down whatever it is asked for, and of "

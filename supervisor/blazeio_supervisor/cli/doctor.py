@@ -39,8 +39,7 @@ from blazeio_supervisor.sockets.address import (
     parse_address,
     resolve,
 )
-from blazeio_supervisor.sockets.bind import BACKLOG
-from blazeio_supervisor.sockets.port_owner import count_listeners, find_holders
+from blazeio_supervisor.sockets.bind import BACKLOG, count_listeners, find_holders
 
 if TYPE_CHECKING:
     from blazeio_supervisor.cli.client import ControlClient

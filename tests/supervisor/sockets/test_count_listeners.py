@@ -5,7 +5,7 @@ import socket
 import pytest
 
 from blazeio_supervisor.sockets.address import TcpEndpoint
-from blazeio_supervisor.sockets.port_owner import count_listeners
+from blazeio_supervisor.sockets.bind import count_listeners
 
 FAMILIES = [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")]
 

@@ -11,6 +11,7 @@ from blazeio_supervisor.sockets import bind
 from blazeio_supervisor.sockets.address import TcpEndpoint, UnixAddress
 from blazeio_supervisor.sockets.bind import (
     AddressInUseError,
+    PortOwner,
     _explain,
     _find_unix_holder,
     identify_path,
@@ -18,7 +19,6 @@ from blazeio_supervisor.sockets.bind import (
     open_sibling,
     open_unix,
 )
-from blazeio_supervisor.sockets.port_owner import PortOwner
 from blazeio_supervisor.trust import walked
 
 ANY_PORT = TcpEndpoint(socket.AF_INET, "127.0.0.1", 0)

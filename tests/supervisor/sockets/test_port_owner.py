@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from blazeio_supervisor.sockets.address import TcpEndpoint
-from blazeio_supervisor.sockets.port_owner import describe_holder, find_holders
+from blazeio_supervisor.sockets.bind import describe_holder, find_holders
 from tests.support.clock import block_until
 
 
