@@ -1,28 +1,24 @@
 """blazeio-supervisor: the pre-fork runner."""
 
-import importlib
 import os
 import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from blazeio_supervisor.broadcasting import broadcast, on_broadcast
-    from blazeio_supervisor.once_tasks import once
+    from blazeio_supervisor.api import broadcast, on_broadcast, once
 
 __all__ = ["broadcast", "on_broadcast", "once", "run"]
 
-_LATER = {
-    "broadcast": "blazeio_supervisor.broadcasting",
-    "on_broadcast": "blazeio_supervisor.broadcasting",
-    "once": "blazeio_supervisor.once_tasks",
-}
-"""What is imported at its first use, since no verb needs it, and from where."""
+_LATER = {"broadcast", "on_broadcast", "once"}
+"""What is imported at its first use, since no verb needs it."""
 
 
 def __getattr__(name: str) -> Any:
     """Import what apps use at its first use."""
     if name in _LATER:
-        return getattr(importlib.import_module(_LATER[name]), name)
+        from blazeio_supervisor import api
+
+        return getattr(api, name)
     message = f"module {__name__!r} has no attribute {name!r}"
     raise AttributeError(message)
 

@@ -12,6 +12,7 @@ from blazeio.app.app import App
 from blazeio.app.once import OnceObserver, OnceTask, OnceTasks
 from blazeio.app.schedule import parse_schedule
 from blazeio.errors import ConfigurationError
+from blazeio_supervisor.api import list_declared, make_task
 from blazeio_supervisor.config.command_line import parse_app_path
 from blazeio_supervisor.errors import ExitCode
 from blazeio_supervisor.ipc.messages import (
@@ -22,7 +23,6 @@ from blazeio_supervisor.ipc.messages import (
     TaskEnded,
     TaskInfo,
 )
-from blazeio_supervisor.once_tasks import list_declared, make_task
 from blazeio_supervisor.worker.import_app import LoadError, find_object
 
 

@@ -24,7 +24,7 @@ from blazeio.server.loop import (
     run_through,
     use_loop,
 )
-from blazeio_supervisor import broadcasting
+from blazeio_supervisor import api
 from blazeio_supervisor.config.command_line import AppPath
 from blazeio_supervisor.errors import ExitCode
 from blazeio_supervisor.ipc.channel import (
@@ -256,7 +256,7 @@ class Worker:
         printing = self._printing
         configure_logs(self._load.log, printing.log_fd, printing.origin)
         add_tasks(app, self._load.tasks)
-        broadcasting.add_to(app)
+        api.add_to(app)
         add_to_app(app, self._load.additions)
         # No address is known before the app says its own; with ``--bind`` the listeners
         # came with the order.

@@ -1,7 +1,9 @@
-"""``blazeio_supervisor.once``: tasks that run once, of apps that are no ``App``.
+"""What apps use of the supervisor: ``once`` and ``broadcast``, for those of others.
 
-What is declared here is kept until a worker that serves takes it; where the app is
-served by another server, or imported by a test, nothing runs.
+An ``App`` has its own: ``add_task(once=True)`` and ``broadcast``. What another app
+declares is kept here until a worker that serves takes it. Where it is served by
+another server, or imported by a test, no task runs, and the process that sends a
+message is the only one that gets it.
 """
 
 import inspect
@@ -9,6 +11,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar, overload
 
+from blazeio.app.app import App
+from blazeio.app.broadcast import BroadcastHandler, Broadcasts
 from blazeio.app.once import OnceTask, in_thread, name_function
 from blazeio.app.schedule import Schedule, parse_schedule
 from blazeio.errors import ConfigurationError
@@ -90,3 +94,48 @@ def make_task(function: Any, schedule: Schedule, name: str | None = None) -> Onc
         pass  # of C code that does not say what it takes
     is_async = inspect.iscoroutinefunction(function)
     return OnceTask(name, function if is_async else in_thread(function), schedule)
+
+
+# Messages to all workers.
+
+
+HandlerT = TypeVar("HandlerT", bound=BroadcastHandler)
+
+_own = Broadcasts()
+
+
+def broadcast(message: Any) -> bool:
+    """Send a message to every worker of the service, also to this one.
+
+    It may be called in any thread, and waits for nothing. See
+    docs/how-to/broadcast.md.
+
+    Args:
+        message: What MessagePack has: text, octets, numbers, lists, dicts; at most
+            32 KiB of it.
+
+    Returns:
+        False: it was dropped, and only this process gets it. Another thread than the
+        loop's, as those of WSGI apps are, is told True before that is known.
+
+    Raises:
+        ValueError: It is too long, or no such value.
+    """
+    return _own.send(message)
+
+
+def on_broadcast(handler: HandlerT) -> HandlerT:
+    """Call a function, async or not, with each message of ``broadcast``, in the loop.
+
+    One message is handled after the other; an exception is logged.
+
+    Raises:
+        blazeio.errors.ConfigurationError: It does not take one argument.
+    """
+    _own.add(handler)
+    return handler
+
+
+def add_to(app: App) -> None:
+    """Let what is sent here reach the workers of this app, and its handlers too."""
+    app.broadcasts.include(_own)
