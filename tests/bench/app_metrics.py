@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client import Counter as PrometheusCounter
 
 from blazeio.app.app import App
-from blazeio_supervisor.ipc.app_metrics import RowCells
+from blazeio_supervisor.ipc.row_tables import RowCells
 from blazeio_supervisor.ipc.scoreboard import Row, make_row_memory
 
 NUMBER = 200_000

@@ -30,14 +30,12 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import astuple
 
-from blazeio_supervisor.ipc.app_metrics import (
+from blazeio_supervisor.ipc.row_tables import (
     REGION_BYTES,
+    ROUTES_BYTES,
     AppRegion,
     AppTotals,
     RegionReader,
-)
-from blazeio_supervisor.ipc.route_table import (
-    ROUTES_BYTES,
     RouteReading,
     RouteTallies,
 )

@@ -29,10 +29,10 @@ from blazeio.protocol.request import BlazeioServerProtocol
 from blazeio_supervisor.errors import BindError
 from blazeio_supervisor.files import remove
 from blazeio_supervisor.fleet.snapshot import Snapshot
-from blazeio_supervisor.ipc.app_metrics import AppTotals
 from blazeio_supervisor.ipc.control_api import (
     ErrorAnswer,
 )
+from blazeio_supervisor.ipc.row_tables import AppTotals
 from blazeio_supervisor.ipc.scoreboard import STATUS_CLASSES, Histogram, Tally
 from blazeio_supervisor.log.formats import escape_answer, escape_line
 from blazeio_supervisor.log.setup import note

@@ -22,7 +22,6 @@ from blazeio_supervisor.fleet.facts import (
     WorkerReady,
 )
 from blazeio_supervisor.fleet.reasons import describe_exit
-from blazeio_supervisor.ipc.app_metrics import AppTotals
 from blazeio_supervisor.ipc.channel import (
     ChildChannel,
     ChildFault,
@@ -45,6 +44,7 @@ from blazeio_supervisor.ipc.messages import (
     parse_from_worker,
 )
 from blazeio_supervisor.ipc.processes import NotOurChildError
+from blazeio_supervisor.ipc.row_tables import AppTotals
 from blazeio_supervisor.ipc.scoreboard import (
     Histogram,
     LongestRequest,

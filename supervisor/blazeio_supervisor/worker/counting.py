@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from blazeio.protocol.flow import NO_CONTENT
 from blazeio.server.server import Server
-from blazeio_supervisor.ipc.route_table import (
+from blazeio_supervisor.ipc.row_tables import (
     FAILING_COUNT,
     RouteTallies,
     make_key,

@@ -26,7 +26,6 @@ from blazeio.server.loop import raise_descriptor_limit
 from blazeio.server.server import Server
 from blazeio_supervisor.errors import ExitCode
 from blazeio_supervisor.fleet.reasons import count_of
-from blazeio_supervisor.ipc.app_metrics import RowCells
 from blazeio_supervisor.ipc.channel import LoopChannel, take_listeners
 from blazeio_supervisor.ipc.messages import (
     Admit,
@@ -47,6 +46,7 @@ from blazeio_supervisor.ipc.messages import (
     TakeConnections,
     WorkerEvent,
 )
+from blazeio_supervisor.ipc.row_tables import RowCells
 from blazeio_supervisor.ipc.scoreboard import Row
 from blazeio_supervisor.sockets.reuseport import Queue, pair
 from blazeio_supervisor.worker.additions import LeasedTasks

@@ -9,17 +9,17 @@ import pytest
 
 from blazeio.app.metric_series import CELL_COUNT, Combine, MetricFamily
 from blazeio.errors import ConfigurationError
-from blazeio_supervisor.ipc import app_metrics
-from blazeio_supervisor.ipc.app_metrics import (
+from blazeio_supervisor.ipc import row_tables
+from blazeio_supervisor.ipc.packing import (
+    pack,
+    unpack,
+)
+from blazeio_supervisor.ipc.row_tables import (
     MOST,
     TEXT_BYTES,
     AppTotals,
     RegionReader,
     RowCells,
-)
-from blazeio_supervisor.ipc.packing import (
-    pack,
-    unpack,
 )
 from blazeio_supervisor.ipc.scoreboard import Row, RowAllocator, make_row_memory
 
@@ -243,7 +243,7 @@ def test_texts_that_are_no_unicode_are_written(writers: list[Writer]) -> None:
 def test_sums_that_have_no_room_are_counted(
     writers: list[Writer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(app_metrics, "TOTAL_CELL_COUNT", 2)
+    monkeypatch.setattr(row_tables, "TOTAL_CELL_COUNT", 2)
     for kind in ("a", "b", "c"):
         writers[0].write(ORDERS, (kind,), 1.0)
     totals = AppTotals()

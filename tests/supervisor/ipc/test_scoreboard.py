@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from blazeio_supervisor.ipc import scoreboard
-from blazeio_supervisor.ipc.route_table import (
+from blazeio_supervisor.ipc.row_tables import (
     FAILING_COUNT,
     ROUTE_TEXT_BYTES,
     RouteReading,

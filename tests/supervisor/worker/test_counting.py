@@ -6,7 +6,7 @@ import pytest
 from blazeio.limits import Limits
 from blazeio.protocol.context import ServerContext
 from blazeio.protocol.http1 import Http1Connection
-from blazeio_supervisor.ipc.route_table import (
+from blazeio_supervisor.ipc.row_tables import (
     ANSWERED_COUNT,
     RouteReading,
     make_key,

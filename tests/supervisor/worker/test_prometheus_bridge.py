@@ -14,7 +14,7 @@ from prometheus_client import (
     values,
 )
 
-from blazeio_supervisor.ipc.app_metrics import AppTotals, RowCells
+from blazeio_supervisor.ipc.row_tables import AppTotals, RowCells
 from blazeio_supervisor.ipc.scoreboard import Row, make_row_memory
 from blazeio_supervisor.worker.prometheus_bridge import (
     PrometheusBridge,

@@ -20,7 +20,6 @@ from blazeio_supervisor.config.live_settings import LiveSettings
 from blazeio_supervisor.errors import SupervisorError
 from blazeio_supervisor.fleet.roster import Roster
 from blazeio_supervisor.fleet.snapshot import FleetState
-from blazeio_supervisor.ipc.app_metrics import AppTotals
 from blazeio_supervisor.ipc.messages import (
     PROTOCOL,
 )
@@ -28,6 +27,7 @@ from blazeio_supervisor.ipc.packing import (
     pack,
     unpack,
 )
+from blazeio_supervisor.ipc.row_tables import AppTotals
 from blazeio_supervisor.ipc.scoreboard import Row, Tally
 from blazeio_supervisor.master.app_services import BroadcastCounts, TaskRuns
 from blazeio_supervisor.master.control_server import ControlState
