@@ -28,6 +28,7 @@ from blazeio_supervisor.ipc.channel import (
     receive_octets,
     send,
 )
+from blazeio_supervisor.ipc.inspection import ANSWER_TIMEOUT_S
 from blazeio_supervisor.ipc.messages import (
     Failed,
     FromForkserver,
@@ -37,8 +38,7 @@ from blazeio_supervisor.ipc.messages import (
     Unsafe,
     parse_from_forkserver,
 )
-from blazeio_supervisor.ipc.signals import STACK_SIGNAL
-from blazeio_supervisor.ipc.stacks import ANSWER_TIMEOUT_S, END
+from blazeio_supervisor.ipc.signals import STACK_SIGNAL, STACKS_END
 from blazeio_supervisor.log.formats import (
     LogConfig,
     escape_line,
@@ -161,7 +161,7 @@ class _Importer:
         self._asker.settimeout(ANSWER_TIMEOUT_S)
         octets = b""
         with suppress(TimeoutError):
-            while END not in octets and (more := self._asker.recv(65536)):
+            while STACKS_END not in octets and (more := self._asker.recv(65536)):
                 octets += more
         where = find_import(octets.decode("utf-8", "replace"))
         reason = f"not imported within {timeout_s:g} s (--boot-timeout): {where}"

@@ -45,6 +45,9 @@ CHANGES = frozenset(
 STACK_SIGNAL = signal.SIGRTMIN + 6
 """Has a worker give all its stacks to the master; no app is likely to use it."""
 
+STACKS_END = b"\0"
+"""Behind the last line of its answer."""
+
 PROFILE_SIGNAL = signal.SIGRTMIN + 7
 """Has a worker that serves read the order of a profile."""
 

@@ -28,6 +28,7 @@ from blazeio_supervisor.ipc.channel import (
     make_child_pair,
     send,
 )
+from blazeio_supervisor.ipc.inspection import StackCall, Stacks
 from blazeio_supervisor.ipc.messages import (
     Failed,
     Forked,
@@ -42,7 +43,6 @@ from blazeio_supervisor.ipc.messages import (
     parse_from_forkserver,
 )
 from blazeio_supervisor.ipc.signals import STACK_SIGNAL
-from blazeio_supervisor.ipc.stacks import StackCall, Stacks
 from blazeio_supervisor.isolation import list_too_late
 from blazeio_supervisor.log.formats import LogOrigin
 from blazeio_supervisor.log.setup import note

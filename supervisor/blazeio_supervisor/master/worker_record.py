@@ -11,6 +11,7 @@ from msgspec import Struct
 from blazeio_supervisor.errors import ExitCode
 from blazeio_supervisor.fleet.actions import StopMode
 from blazeio_supervisor.ipc.channel import ChildChannel, ChildFault, Sendable, make_pair
+from blazeio_supervisor.ipc.inspection import StackCall, Stacks, follow_profile
 from blazeio_supervisor.ipc.messages import (
     CHANNEL_CLOSED,
     Address,
@@ -38,10 +39,8 @@ from blazeio_supervisor.ipc.messages import (
 )
 from blazeio_supervisor.ipc.processes import refuse_descriptors
 from blazeio_supervisor.ipc.profile_api import Profiled, ProfileWish, Sampled
-from blazeio_supervisor.ipc.profiles import follow_profile
 from blazeio_supervisor.ipc.scoreboard import Row
 from blazeio_supervisor.ipc.signals import PROFILE_SIGNAL, STACK_SIGNAL
-from blazeio_supervisor.ipc.stacks import StackCall, Stacks
 from blazeio_supervisor.log.formats import (
     escape_line,
     find_subject,

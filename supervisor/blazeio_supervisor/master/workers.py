@@ -29,6 +29,7 @@ from blazeio_supervisor.ipc.channel import (
     Sendable,
     make_child_pair,
 )
+from blazeio_supervisor.ipc.inspection import StackCall
 from blazeio_supervisor.ipc.messages import (
     Address,
     Broadcast,
@@ -53,7 +54,6 @@ from blazeio_supervisor.ipc.scoreboard import (
     RowReading,
     Tally,
 )
-from blazeio_supervisor.ipc.stacks import StackCall
 from blazeio_supervisor.log.formats import LogOrigin
 from blazeio_supervisor.master.app_services import (
     BroadcastCounts,

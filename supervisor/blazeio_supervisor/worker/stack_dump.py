@@ -24,8 +24,7 @@ from msgspec import Struct
 
 from blazeio.protocol.request import BlazeioServerProtocol
 from blazeio.server.server import Server
-from blazeio_supervisor.ipc.signals import STACK_SIGNAL, do_nothing
-from blazeio_supervisor.ipc.stacks import END
+from blazeio_supervisor.ipc.signals import STACK_SIGNAL, STACKS_END, do_nothing
 from blazeio_supervisor.worker.forks import OwnInstallations, disconnect_sockets
 
 # Where each asyncio task waits, as text.
@@ -175,7 +174,7 @@ class StackDump:
             text = f"\n{self._name}: {self._describe()}\n{self._describe_tasks()}\n"
         except Exception as error:  # in the midst of anything: it must go on
             text = f"\n{self._name}: {type(error).__name__}: {error}\n"
-        self._send(text.encode("utf-8", "backslashreplace") + END)
+        self._send(text.encode("utf-8", "backslashreplace") + STACKS_END)
 
     def _send(self, octets: bytes) -> None:
         while octets and select.select([], [self.asker], [], _UNREAD_S)[1]:

@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from blazeio_supervisor.ipc import profiles as module
+from blazeio_supervisor.ipc import inspection as module
+from blazeio_supervisor.ipc.inspection import follow_profile
 from blazeio_supervisor.ipc.profile_api import (
     ANSWER_BYTES,
     STACK_COUNT,
@@ -15,7 +16,6 @@ from blazeio_supervisor.ipc.profile_api import (
     Sampled,
     parse_profile,
 )
-from blazeio_supervisor.ipc.profiles import follow_profile
 from blazeio_supervisor.worker.profiler import receive_wish
 
 WISH = ProfileWish(0.2)

@@ -5,13 +5,13 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from blazeio_supervisor.ipc.stacks import (
-    ANSWER_BYTES,
-    END,
+from blazeio_supervisor.ipc.inspection import (
     MOST_BYTES,
+    STACKS_BYTES,
     StackCall,
     Stacks,
 )
+from blazeio_supervisor.ipc.signals import STACKS_END
 from tests.support.clock import wait_until
 from tests.support.lingering import LINGER_S, lingering
 
@@ -46,7 +46,7 @@ async def test_an_answer_ends_with_its_end(harness: StackCallHarness) -> None:
     asking = harness.ask()
     await wait_until(lambda: harness.asked)
     harness.worker.sendall(b"threads\n")
-    harness.worker.sendall(b"tasks\n" + END)
+    harness.worker.sendall(b"tasks\n" + STACKS_END)
     assert await asking == Stacks("threads\ntasks\n", True)
 
 
@@ -60,11 +60,11 @@ async def test_what_comes_late_is_no_part_of_the_next_answer(
     harness: StackCallHarness,
 ) -> None:
     assert await harness.ask(timeout_s=0.01) == Stacks("", False)
-    harness.worker.sendall(b"late" + END)
+    harness.worker.sendall(b"late" + STACKS_END)
     await wait_until(lambda: not is_readable(harness))
     asking = harness.ask()
     await wait_until(lambda: harness.asked == 2)
-    harness.worker.sendall(b"new" + END)
+    harness.worker.sendall(b"new" + STACKS_END)
     assert await asking == Stacks("new", True)
 
 
@@ -78,7 +78,7 @@ def is_readable(harness: StackCallHarness) -> bool:
 async def test_two_who_ask_get_one_answer(harness: StackCallHarness) -> None:
     both = asyncio.gather(harness.ask(), harness.ask())
     await wait_until(lambda: harness.asked)
-    harness.worker.sendall(b"once" + END)
+    harness.worker.sendall(b"once" + STACKS_END)
     assert list(await both) == [Stacks("once", True)] * 2
     assert harness.asked == 1
 
@@ -93,17 +93,17 @@ async def test_a_worker_that_dies_ends_it(harness: StackCallHarness) -> None:
 async def test_what_is_longer_than_its_bound_is_cut(harness: StackCallHarness) -> None:
     asking = harness.ask()
     await wait_until(lambda: harness.asked)
-    octets = b"x" * (ANSWER_BYTES + 9) + END
+    octets = b"x" * (STACKS_BYTES + 9) + STACKS_END
     await asyncio.to_thread(harness.worker.sendall, octets)
     answer = await asking
-    assert (len(answer.text), answer.is_whole) == (ANSWER_BYTES, False)
+    assert (len(answer.text), answer.is_whole) == (STACKS_BYTES, False)
 
 
 async def test_one_that_speaks_without_end_is_accused(
     harness: StackCallHarness,
 ) -> None:
-    piece = bytes(ANSWER_BYTES)
-    for _ in range(MOST_BYTES // ANSWER_BYTES):
+    piece = bytes(STACKS_BYTES)
+    for _ in range(MOST_BYTES // STACKS_BYTES):
         await asyncio.to_thread(harness.worker.sendall, piece)
     assert harness.faults == []
     await asyncio.to_thread(harness.worker.sendall, b"x")
@@ -112,10 +112,10 @@ async def test_one_that_speaks_without_end_is_accused(
 
 
 async def test_a_question_renews_what_may_be_said(harness: StackCallHarness) -> None:
-    piece = bytes(ANSWER_BYTES)
-    for _ in range(2 * MOST_BYTES // ANSWER_BYTES):
+    piece = bytes(STACKS_BYTES)
+    for _ in range(2 * MOST_BYTES // STACKS_BYTES):
         asking = harness.ask()
-        await asyncio.to_thread(harness.worker.sendall, piece + END)
+        await asyncio.to_thread(harness.worker.sendall, piece + STACKS_END)
         await asking
     assert harness.faults == []
 

@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from blazeio_supervisor.ipc.signals import STACK_SIGNAL
-from blazeio_supervisor.ipc.stacks import END
+from blazeio_supervisor.ipc.signals import STACK_SIGNAL, STACKS_END
 from blazeio_supervisor.log.formats import MOST_CHARS
 from blazeio_supervisor.master.executor import StackReports
 from tests.supervisor.master.workers_harness import WorkersHarness
@@ -39,7 +38,7 @@ async def test_the_request_is_named_and_the_stacks_come_with_it(
 ) -> None:
     asked = await begin(harness)
     subject = b"\nworker=1 slot=0 gen=1 pid=7: its loop is in GET /a (for 1.0 s)\n"
-    asked.sendall(THREADS + subject + END)
+    asked.sendall(THREADS + subject + STACKS_END)
     await wait_until(lambda: LOST in caplog.text)
     assert (
         "its loop has stood still for 1.0 s, no new connection goes to it: "
@@ -62,7 +61,7 @@ async def test_more_than_most_is_cut(
     harness: WorkersHarness, caplog: pytest.LogCaptureFixture
 ) -> None:
     asked = await begin(harness)
-    asked.sendall(b"x" * (MOST_CHARS + 1) + END)
+    asked.sendall(b"x" * (MOST_CHARS + 1) + STACKS_END)
     await wait_until(lambda: LOST in caplog.text)
     assert caplog.text.count("x" * MOST_CHARS) == 1
     assert "x" * (MOST_CHARS + 1) not in caplog.text

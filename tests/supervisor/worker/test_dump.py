@@ -10,8 +10,7 @@ from typing import Any
 
 from blazeio.limits import Limits
 from blazeio.server.server import Server
-from blazeio_supervisor.ipc.signals import STACK_SIGNAL
-from blazeio_supervisor.ipc.stacks import END
+from blazeio_supervisor.ipc.signals import STACK_SIGNAL, STACKS_END
 from blazeio_supervisor.worker.stack_dump import MOST_NAMED, StackDump
 from tests.support.clock import wait_until
 
@@ -153,7 +152,7 @@ def test_by_the_signal_all_threads_are_told_and_the_sleep_goes_on() -> None:
     for _ in range(2):
         os.kill(process.pid, STACK_SIGNAL)
         said = b""
-        while END not in said:
+        while STACKS_END not in said:
             said += own.recv(100_000)
         text = said.decode()
         assert "in idle" in text

@@ -13,6 +13,7 @@ from types import FrameType
 
 import pytest
 
+from blazeio_supervisor.ipc.inspection import follow_profile, send_wish
 from blazeio_supervisor.ipc.profile_api import (
     STACK_COUNT,
     Profiled,
@@ -20,7 +21,6 @@ from blazeio_supervisor.ipc.profile_api import (
     Sampled,
     parse_profile,
 )
-from blazeio_supervisor.ipc.profiles import follow_profile, send_wish
 from blazeio_supervisor.worker.profiler import (
     ProfileOrders,
     Profiler,
