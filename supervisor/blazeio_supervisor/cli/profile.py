@@ -1,17 +1,40 @@
-"""How a profile is written: a flame graph, collapsed stacks, or a table. Pure."""
+"""The verb ``profile``: a flame graph, collapsed stacks, or a table."""
 
+import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from html import escape
+from typing import TYPE_CHECKING
 from zlib import crc32
 
+import click
+import msgspec
 from msgspec import Struct, field
 
-from blazeio_supervisor.cli.output import format_bytes
+from blazeio_supervisor import files
+from blazeio_supervisor.cli.output import format_bar, format_bytes, say
+from blazeio_supervisor.cli.verbs import (
+    ProgressLine,
+    ServiceTarget,
+    interruptible,
+    show,
+    verb,
+)
+from blazeio_supervisor.errors import BrokenOffError, ExitCode, SupervisorError
 from blazeio_supervisor.fleet.reasons import count_of
-from blazeio_supervisor.ipc.profile_api import Profiled
+from blazeio_supervisor.ipc.control_api import (
+    PROFILE,
+    ProfileAnswer,
+    ProfileOrder,
+    ProfileProgress,
+)
+from blazeio_supervisor.ipc.profile_api import MOST_SECONDS, Profiled
 from blazeio_supervisor.log.formats import escape_line
 
+if TYPE_CHECKING:
+    from blazeio_supervisor.cli.client import ControlClient
+
+FORMATS: Sequence[str] = ("flame", "collapsed", "table")
 TABLE_ROWS = 40
 WIDTH_PX = 1200
 LEAST_PX = 0.3
@@ -176,4 +199,107 @@ def _choose_colour(name: str) -> str:
     return f"hsl({10 + hue}, {70 + warmth}%, {62 + light}%)"
 
 
-FORMATS: Sequence[str] = ("flame", "collapsed", "table")
+# The verb.
+
+
+_PROFILE_MODE = 0o644
+_PROFILED: msgspec.json.Decoder[ProfileProgress | ProfileAnswer] = msgspec.json.Decoder(
+    ProfileProgress | ProfileAnswer
+)
+
+
+@verb(
+    "what a worker does with its time: a flame graph, while it serves",
+    click.argument("slot", metavar="SLOT", type=int),
+    click.option(
+        "--seconds",
+        type=click.FloatRange(0.1, MOST_SECONDS),
+        default=10.0,
+        show_default=True,
+        help="How long it takes.",
+    ),
+    click.option(
+        "--format",
+        "form",
+        type=click.Choice(FORMATS),
+        help="flame: an SVG; collapsed: a line a stack, for other programs; table: the "
+        "functions.  [default: flame; table with --memory]",
+    ),
+    click.option(
+        "--output",
+        metavar="FILE",
+        help="Write it there; - is standard output.  [default: profile-SLOT-PID.svg "
+        "for a flame graph, else standard output]",
+    ),
+    click.option("--all", "is_whole", is_flag=True, help="Show what waits, too."),
+    click.option(
+        "--memory",
+        is_flag=True,
+        help="Show which lines allocate, by tracemalloc, if the app has started it.",
+    ),
+)
+def profile(
+    target: ServiceTarget,
+    is_json: bool,
+    slot: int,
+    seconds: float,
+    form: str | None,
+    output: str | None,
+    is_whole: bool,
+    memory: bool,
+) -> int:
+    """Show what the worker of a slot does with its time, while it serves.
+
+    A hundred times a second a thread in the worker looks at where all of its threads
+    are; the frames stand below the request (method and route) or the task that runs.
+    It works while a worker's loop is blocked by Python code, too. One profile is taken
+    at a time; ^C ends it.
+    """
+    order = ProfileOrder(slot, seconds, is_whole, memory)
+    client = target.find()
+    with interruptible("the profile is over, too"):
+        answer = _follow_profile(client, order)
+    if answer.profile.failure:
+        raise SupervisorError(f"no profile of slot {slot}: {answer.profile.failure}")
+    if is_json:
+        return show(answer, is_json, str)
+    of = f"slot {answer.slot}, pid {answer.pid}, generation {answer.generation}"
+    summary = describe_profile(answer.profile, of)
+    form = form or ("table" if memory else "flame")
+    if form == "flame":
+        text = write_flame(answer.profile, summary)
+        output = output or f"profile-{answer.slot}-{answer.pid}.svg"
+    elif form == "collapsed":
+        text = write_collapsed(answer.profile) + "\n"
+    else:
+        text = write_table(answer.profile) + "\n"
+    if output in (None, "-"):
+        click.echo(text, nl=False)
+        say(summary)
+        return ExitCode.OK
+    _write_profile(output, text)
+    click.echo(f"{summary}\nwritten to {escape_line(output)}")
+    return ExitCode.OK
+
+
+def _write_profile(path: str, text: str) -> None:
+    try:
+        files.replace(path, text.encode("utf-8", "replace"), _PROFILE_MODE)
+    except OSError as error:
+        raise SupervisorError(f"cannot write {path}: {error.strerror}") from None
+
+
+def _follow_profile(client: "ControlClient", order: ProfileOrder) -> ProfileAnswer:
+    line, began_at = ProgressLine(), time.monotonic()
+    try:
+        for said in client.follow(PROFILE, order, _PROFILED):
+            if isinstance(said, ProfileAnswer):
+                return said
+            done = min(time.monotonic() - began_at, order.span_s)
+            bar = format_bar(round(done), max(1, round(order.span_s)))
+            line.write(f"profile: {bar} s, {count_of(said.samples, 'look')}")
+    except BrokenOffError:
+        pass  # the master was killed
+    finally:
+        line.clear()
+    raise SupervisorError("the service ended before the profile was whole")

@@ -4,7 +4,7 @@ import re
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from textwrap import indent
 from typing import TYPE_CHECKING
 
@@ -12,15 +12,11 @@ import click
 import msgspec
 from msgspec.structs import replace
 
-from blazeio_supervisor import files
-from blazeio_supervisor.cli import profile as profiles
-from blazeio_supervisor.cli.gate import find_gate_reason
-from blazeio_supervisor.cli.output import format_bar, format_status, say
+from blazeio_supervisor.cli.output import format_status, say
+from blazeio_supervisor.cli.profile import profile
 from blazeio_supervisor.cli.top_screen import SORT_KEYS
 from blazeio_supervisor.cli.verbs import (
-    ProgressLine,
     ServiceTarget,
-    interruptible,
     is_terminal,
     read_slots,
     show,
@@ -39,7 +35,6 @@ from blazeio_supervisor.ipc.control_api import (
     CONFIG,
     EVENTS,
     METRICS,
-    PROFILE,
     SERVICE,
     STACK,
     STATUS,
@@ -48,14 +43,10 @@ from blazeio_supervisor.ipc.control_api import (
     EventsAnswer,
     EventsQuery,
     ForkserverStack,
-    ProfileAnswer,
-    ProfileOrder,
-    ProfileProgress,
     StackAnswer,
     StackOrder,
     WorkerStack,
 )
-from blazeio_supervisor.ipc.profile_api import MOST_SECONDS
 from blazeio_supervisor.ipc.status_api import StatusAnswer
 from blazeio_supervisor.log.events import EventRecord
 from blazeio_supervisor.log.formats import (
@@ -140,6 +131,34 @@ def _show_status(answer: StatusAnswer, is_json: bool) -> None:
         shutil.get_terminal_size().columns if is_terminal(sys.stdout) else WHOLE_WIDTH
     )
     show(answer, is_json, lambda given: format_status(given, width))
+
+
+_CHANGES = ("reload_ok", "reload_failed", "rolled_back")
+
+
+def find_gate_reason(answer: StatusAnswer, events: Sequence[EventRecord]) -> str:
+    """Find why a rollout over several machines must not go on after this one.
+
+    Args:
+        answer: The service now.
+        events: What has happened, the oldest first.
+
+    Returns:
+        One line; "" when the service takes requests, and new code has held.
+    """
+    if answer.reload is not None:
+        return f"a reload is in progress: {answer.reload.step.replace('_', ' ')}"
+    # The last change counts, however old it is: a machine whose last reload has failed
+    # must not pass because it is quiet now.
+    last = next((each for each in reversed(events) if each.event in _CHANGES), None)
+    if last is not None and last.event != "reload_ok":
+        return last.text
+    failing = [str(each.slot) for each in answer.slots if each.is_failing]
+    if failing:
+        return f"workers fail again and again: slot {', '.join(failing)}"
+    if answer.dead_listeners:
+        return answer.dead_listeners[0]
+    return "" if answer.is_ready else "the service is not ready"
 
 
 @verb(
@@ -270,114 +289,6 @@ def _format_stack(worker: WorkerStack) -> str:
     if not worker.is_whole:
         text += "\nIts tasks cannot be seen: C code computes, or it is stopped."
     return f"{head}\n{text}"
-
-
-# profile
-
-
-_PROFILED: msgspec.json.Decoder[ProfileProgress | ProfileAnswer] = msgspec.json.Decoder(
-    ProfileProgress | ProfileAnswer
-)
-
-
-@verb(
-    "what a worker does with its time: a flame graph, while it serves",
-    click.argument("slot", metavar="SLOT", type=int),
-    click.option(
-        "--seconds",
-        type=click.FloatRange(0.1, MOST_SECONDS),
-        default=10.0,
-        show_default=True,
-        help="How long it takes.",
-    ),
-    click.option(
-        "--format",
-        "form",
-        type=click.Choice(profiles.FORMATS),
-        help="flame: an SVG; collapsed: a line a stack, for other programs; table: the "
-        "functions.  [default: flame; table with --memory]",
-    ),
-    click.option(
-        "--output",
-        metavar="FILE",
-        help="Write it there; - is standard output.  [default: profile-SLOT-PID.svg "
-        "for a flame graph, else standard output]",
-    ),
-    click.option("--all", "is_whole", is_flag=True, help="Show what waits, too."),
-    click.option(
-        "--memory",
-        is_flag=True,
-        help="Show which lines allocate, by tracemalloc, if the app has started it.",
-    ),
-)
-def profile(
-    target: ServiceTarget,
-    is_json: bool,
-    slot: int,
-    seconds: float,
-    form: str | None,
-    output: str | None,
-    is_whole: bool,
-    memory: bool,
-) -> int:
-    """Show what the worker of a slot does with its time, while it serves.
-
-    A hundred times a second a thread in the worker looks at where all of its threads
-    are; the frames stand below the request (method and route) or the task that runs.
-    It works while a worker's loop is blocked by Python code, too. One profile is taken
-    at a time; ^C ends it.
-    """
-    order = ProfileOrder(slot, seconds, is_whole, memory)
-    client = target.find()
-    with interruptible("the profile is over, too"):
-        answer = _follow_profile(client, order)
-    if answer.profile.failure:
-        raise SupervisorError(f"no profile of slot {slot}: {answer.profile.failure}")
-    if is_json:
-        return show(answer, is_json, str)
-    of = f"slot {answer.slot}, pid {answer.pid}, generation {answer.generation}"
-    summary = profiles.describe_profile(answer.profile, of)
-    form = form or ("table" if memory else "flame")
-    if form == "flame":
-        text = profiles.write_flame(answer.profile, summary)
-        output = output or f"profile-{answer.slot}-{answer.pid}.svg"
-    elif form == "collapsed":
-        text = profiles.write_collapsed(answer.profile) + "\n"
-    else:
-        text = profiles.write_table(answer.profile) + "\n"
-    if output in (None, "-"):
-        click.echo(text, nl=False)
-        say(summary)
-        return ExitCode.OK
-    _write_profile(output, text)
-    click.echo(f"{summary}\nwritten to {escape_line(output)}")
-    return ExitCode.OK
-
-
-def _write_profile(path: str, text: str) -> None:
-    try:
-        files.replace(path, text.encode("utf-8", "replace"), _PROFILE_MODE)
-    except OSError as error:
-        raise SupervisorError(f"cannot write {path}: {error.strerror}") from None
-
-
-def _follow_profile(client: "ControlClient", order: ProfileOrder) -> ProfileAnswer:
-    line, began_at = ProgressLine(), time.monotonic()
-    try:
-        for said in client.follow(PROFILE, order, _PROFILED):
-            if isinstance(said, ProfileAnswer):
-                return said
-            done = min(time.monotonic() - began_at, order.span_s)
-            bar = format_bar(round(done), max(1, round(order.span_s)))
-            line.write(f"profile: {bar} s, {count_of(said.samples, 'look')}")
-    except BrokenOffError:
-        pass  # the master was killed
-    finally:
-        line.clear()
-    raise SupervisorError("the service ended before the profile was whole")
-
-
-_PROFILE_MODE = 0o644
 
 
 # events

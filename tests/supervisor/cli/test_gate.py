@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from blazeio_supervisor.cli.gate import find_gate_reason
+from blazeio_supervisor.cli.queries import find_gate_reason
 from blazeio_supervisor.ipc.status_api import Progress, SlotAnswer, StatusAnswer
 from blazeio_supervisor.log.events import EventRecord
 
