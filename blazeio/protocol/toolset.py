@@ -4,11 +4,12 @@ It has no state of its own: it reads and changes that of the request and its res
 """
 
 import asyncio
+import os
+import re
 from typing import TYPE_CHECKING, Any
 
 from blazeio.content import codings
 from blazeio.content.cookies import serialize_set_cookie
-from blazeio.protocol.request_id import FIELD, accept_request_id, make_request_id
 from blazeio.protocol.response_writer import OFF_LOOP_BYTES, HeadHook
 from blazeio.protocol.tls import TlsFacts
 from blazeio.protocol.trust import find_authority, find_peer, find_scheme
@@ -22,8 +23,35 @@ if TYPE_CHECKING:
     from blazeio.wire.headers import Headers
 
 
+# The id of a request: what a proxy has called it, or one of our own
+#
+# Proxies send it as X-Request-ID; there is no RFC for it. It stands in logs and in
+# responses to errors, so what comes from outside is taken only from a proxy that is
+# trusted, and only where it cannot be taken for something else there.
+
+
+REQUEST_ID_CHARS = 128
+"""Longer ids are replaced by one of our own; a UUID has 36 characters."""
+REQUEST_ID_BYTES = 16
+"""The randomness in an id of our own, as in a UUID; written as hexadecimal digits."""
+_ID_FIELD = "x-request-id"
+_ACCEPTED = re.compile(rf"[A-Za-z0-9._:/+=@-]{{1,{REQUEST_ID_CHARS}}}")
+"""What UUIDs, ULIDs, W3C trace ids, base64 and proxies' own forms consist of. No
+blank, quote or line end: it goes into logs as it is."""
 _ID = "request_id"
 """Where ``r.store`` keeps the id: a request that nobody asks for it pays nothing."""
+
+
+def accept_request_id(value: str | None) -> str | None:
+    """Return an id from outside where it is one; None: make an own."""
+    if value is None or _ACCEPTED.fullmatch(value) is None:
+        return None
+    return value
+
+
+def make_request_id() -> str:
+    """Make an id that no other request has, here or on another machine."""
+    return os.urandom(REQUEST_ID_BYTES).hex()
 
 
 class ExtraToolset:
@@ -120,7 +148,7 @@ class ExtraToolset:
             origin = self.carrier.origin
             told = None
             if origin is not None and origin.is_trusted:
-                told = accept_request_id(self.headers.get(FIELD))
+                told = accept_request_id(self.headers.get(_ID_FIELD))
             known = self.store[_ID] = told or make_request_id()
         return known
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from blazeio.protocol.request_id import (
+from blazeio.protocol.toolset import (
     REQUEST_ID_BYTES,
     REQUEST_ID_CHARS,
     accept_request_id,
