@@ -13,8 +13,13 @@ from typing import Any, TypeVar, overload
 
 from blazeio.app.app import App
 from blazeio.app.broadcast import BroadcastHandler, Broadcasts
-from blazeio.app.once import OnceTask, in_thread, name_function
-from blazeio.app.schedule import Schedule, parse_schedule
+from blazeio.app.once import (
+    OnceTask,
+    Schedule,
+    in_thread,
+    name_function,
+    parse_schedule,
+)
 from blazeio.errors import ConfigurationError
 
 FunctionT = TypeVar("FunctionT", bound=Callable[[], Any])

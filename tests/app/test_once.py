@@ -14,9 +14,9 @@ from blazeio.app.once import (
     OnceObserver,
     OnceTask,
     OnceTasks,
+    Schedule,
     in_thread,
 )
-from blazeio.app.schedule import Schedule
 from blazeio.errors import ConfigurationError
 from tests.support.clock import wait_until
 

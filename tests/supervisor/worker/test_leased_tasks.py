@@ -5,8 +5,7 @@ import time
 
 import pytest
 
-from blazeio.app.once import OnceTask, OnceTasks
-from blazeio.app.schedule import Schedule
+from blazeio.app.once import OnceTask, OnceTasks, Schedule
 from blazeio_supervisor.ipc.messages import (
     Message,
     ReturnLease,
