@@ -31,10 +31,10 @@ from blazeio.wire.serializer import serialize_status_line
 
 if TYPE_CHECKING:
     from blazeio.protocol.carrier import ServerConnection
+    from blazeio.protocol.handover import SendTransfer, Transferable
     from blazeio.protocol.http1 import Http1Connection
     from blazeio.protocol.request import BlazeioServerProtocol
     from blazeio.protocol.tls import TlsTransport
-    from blazeio.protocol.transfer import SendTransfer, Transferable
 
 RECEIVE_BUFFER_BYTES = 256 * 1024
 """There is one buffer per loop, which each connection reads into. With 64 KiB chunked

@@ -13,6 +13,7 @@ from blazeio.limits import Limits
 from blazeio.loggers import get_logger
 from blazeio.protocol.carrier import ServerConnection
 from blazeio.protocol.context import FAREWELL_S, Handler, Recorder, ServerContext
+from blazeio.protocol.handover import ResumingConnection, SendTransfer, Transfer
 from blazeio.protocol.http1 import Http1Connection
 from blazeio.protocol.options import (
     FindOptions,
@@ -27,7 +28,6 @@ from blazeio.protocol.options import (
 )
 from blazeio.protocol.request import BlazeioServerProtocol
 from blazeio.protocol.tls import TlsConfig, TlsTransport
-from blazeio.protocol.transfer import ResumingConnection, SendTransfer, Transfer
 from blazeio.protocol.trust import ConnectionOrigin, Trust
 from blazeio.server.acceptor import ACCEPTS_PER_TURN, Acceptor, ProxyHeaderReader
 from blazeio.server.loop import most_connections

@@ -5,14 +5,8 @@ from typing import TYPE_CHECKING
 
 from blazeio.errors import LocalProtocolError
 from blazeio.loggers import get_logger
+from blazeio.protocol.handover import RETRY_S, STATE_BYTES, SendTransfer, Transfer
 from blazeio.protocol.request import BlazeioServerProtocol
-from blazeio.protocol.transfer import (
-    RETRY_S,
-    STATE_BYTES,
-    SendTransfer,
-    Transfer,
-    write_head,
-)
 
 if TYPE_CHECKING:
     from blazeio.websocket.channel import Channel
@@ -48,6 +42,13 @@ def can_leave(r: BlazeioServerProtocol) -> bool:
     is_told = origin is not None and origin.is_told
     has_content = bool(r.content_length) or r.transfer_encoding is not None
     return r.carrier.can_sendfile and not is_told and not has_content
+
+
+def write_head(r: BlazeioServerProtocol) -> bytes:
+    """Write the head of a request as it would come again."""
+    lines = [f"{name}: {value}\r\n" for name, value in r.headers.pairs]
+    start = f"{r.method} {r.tail} HTTP/1.1\r\n"
+    return "".join((start, *lines, "\r\n")).encode("latin-1")
 
 
 class PendingHandover:

@@ -41,8 +41,8 @@ from blazeio.errors import (
     is_disconnect,
 )
 from blazeio.limits import READ_PAST_BYTES
+from blazeio.protocol.handover import STATE
 from blazeio.protocol.request import BlazeioServerProtocol
-from blazeio.protocol.transfer import STATE
 from blazeio.websocket.channel import (
     MESSAGE_BYTES,
     PING_EVERY_S,

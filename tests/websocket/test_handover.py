@@ -15,8 +15,8 @@ from websockets.frames import Frame, Opcode
 
 from blazeio.app.app import App
 from blazeio.errors import Abort, LocalProtocolError
+from blazeio.protocol.handover import STATE_BYTES, Transfer
 from blazeio.protocol.request import BlazeioServerProtocol
-from blazeio.protocol.transfer import STATE_BYTES, Transfer
 from blazeio.server.tls import TlsSettings
 from blazeio.websocket.websocket import WebSocket
 from tests.support.clock import wait_until

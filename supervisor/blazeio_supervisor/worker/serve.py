@@ -19,8 +19,8 @@ from blazeio.app.app import App
 from blazeio.app.metric_series import LocalCells
 from blazeio.errors import ConfigurationError
 from blazeio.loggers import Lines, get_logger
+from blazeio.protocol.handover import Transfer
 from blazeio.protocol.tls import TlsConfig
-from blazeio.protocol.transfer import Transfer
 from blazeio.server.collector import CollectorTuning
 from blazeio.server.loop import raise_descriptor_limit
 from blazeio.server.server import Server
