@@ -20,7 +20,7 @@ from blazeio.errors import (
 )
 from blazeio.protocol.flow import CALL_BYTES, TURN_BYTES, WriteGate
 from blazeio.websocket.frames import FrameEndpoint
-from blazeio.websocket.trail import FrameTrail
+from blazeio.websocket.handover import FrameTrail
 
 MESSAGE_BYTES = 1024 * 1024
 """The largest message accepted, octets; a larger one closes the connection with

@@ -8,7 +8,7 @@ from websockets.frames import Frame, Opcode
 from websockets.protocol import Side
 
 from blazeio.websocket.frames import FrameEndpoint
-from blazeio.websocket.trail import FrameTrail
+from blazeio.websocket.handover import FrameTrail
 
 MOST = 64 * 1024
 
