@@ -44,7 +44,7 @@ from blazeio.limits import Limits
 from blazeio.protocol.payload import BlazeioPayloadUtils
 from blazeio.protocol.request import BlazeioServerProtocol
 from blazeio.protocol.toolset import ExtraToolset
-from blazeio.server.loop import use_loop
+from blazeio.server.process import use_loop
 from blazeio.server.tls import TlsSettings
 from blazeio.websocket.websocket import ClientWebSocket, WebSocket
 

@@ -62,8 +62,8 @@ from blazeio.protocol.request import BlazeioServerProtocol
 from blazeio.protocol.tls import TlsConfig
 from blazeio.protocol.trust import Trust, make_trust
 from blazeio.server.access_log import AccessLog
-from blazeio.server.collector import CollectorTuning
 from blazeio.server.log_format import compile_format
+from blazeio.server.process import CollectorTuning
 from blazeio.server.server import Server
 from blazeio.server.tls import TlsSettings, make_tls_config
 

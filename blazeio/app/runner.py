@@ -19,7 +19,7 @@ from blazeio.errors import ConfigurationError
 from blazeio.loggers import escape_line, get_logger
 from blazeio.protocol.tls import TlsConfig
 from blazeio.server.acceptor import bind
-from blazeio.server.loop import get_loop, raise_descriptor_limit, run_through
+from blazeio.server.process import get_loop, raise_descriptor_limit, run_through
 from blazeio.server.server import Server
 from blazeio.server.tls import TlsSettings
 

@@ -30,7 +30,7 @@ from blazeio.protocol.request import BlazeioServerProtocol
 from blazeio.protocol.tls import TlsConfig, TlsTransport
 from blazeio.protocol.trust import ConnectionOrigin, Trust
 from blazeio.server.acceptor import ACCEPTS_PER_TURN, Acceptor, ProxyHeaderReader
-from blazeio.server.loop import most_connections
+from blazeio.server.process import most_connections
 from blazeio.wire.proxy_protocol import ProxyHeader
 
 log = get_logger("blazeio.server")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from blazeio.server.collector import THRESHOLDS, CollectorTuning
+from blazeio.server.process import THRESHOLDS, CollectorTuning
 from tests.protocol.serving import GET, Serve, hello
 from tests.support.live import run_to_exit
 
@@ -61,7 +61,7 @@ class TestTuning:
 
 GROWING = """
 import asyncio, gc, time
-from blazeio.server.collector import CollectorTuning
+from blazeio.server.process import CollectorTuning
 
 class Node:
     alive = 0

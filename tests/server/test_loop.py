@@ -11,14 +11,14 @@ import uvloop
 
 from blazeio.app.app import App
 from blazeio.errors import ConfigurationError
-from blazeio.server import loop as loops
+from blazeio.server import process
 from blazeio.testing import TestServer
 
 
 @pytest.fixture(autouse=True)
 def no_loop_yet(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loops, "_process_loop", [])
-    monkeypatch.setattr(loops, "_chosen", [loops.DEFAULT_LOOP])
+    monkeypatch.setattr(process, "_process_loop", [])
+    monkeypatch.setattr(process, "_chosen", [process.DEFAULT_LOOP])
 
 
 def aside(script: Callable[[], object]) -> None:
@@ -43,11 +43,11 @@ def aside(script: Callable[[], object]) -> None:
     [("uvloop", uvloop.Loop), ("asyncio", asyncio.SelectorEventLoop)],
 )
 def test_the_loop_is_of_the_chosen_kind(
-    name: loops.LoopName, kind: type[asyncio.AbstractEventLoop]
+    name: process.LoopName, kind: type[asyncio.AbstractEventLoop]
 ) -> None:
     def script() -> None:
-        loops.use_loop(name)
-        loop = loops.new_loop()
+        process.use_loop(name)
+        loop = process.new_loop()
         loop.close()
         assert isinstance(loop, kind)
 
@@ -59,7 +59,7 @@ def test_the_loop_is_of_the_chosen_kind(
     [("uvloop", uvloop.Loop), ("asyncio", asyncio.SelectorEventLoop)],
 )
 def test_it_holds_for_the_process_whatever_thread_or_context_asks(
-    name: loops.LoopName, kind: type[asyncio.AbstractEventLoop]
+    name: process.LoopName, kind: type[asyncio.AbstractEventLoop]
 ) -> None:
     kinds: list[type[asyncio.AbstractEventLoop]] = []
     web = App()
@@ -72,7 +72,7 @@ def test_it_holds_for_the_process_whatever_thread_or_context_asks(
         with TestServer(web):
             pass
 
-    copy_context().run(loops.use_loop, name)
+    copy_context().run(process.use_loop, name)
     script()
     aside(script)
     assert [issubclass(each, kind) for each in kinds] == [True, True]
@@ -80,7 +80,7 @@ def test_it_holds_for_the_process_whatever_thread_or_context_asks(
 
 def test_uvloop_is_the_default_where_it_is() -> None:
     def script() -> None:
-        loop = loops.new_loop()
+        loop = process.new_loop()
         loop.close()
         assert isinstance(loop, uvloop.Loop)
 
@@ -91,7 +91,7 @@ def test_without_uvloop_asyncio_serves(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "uvloop", None)
 
     def script() -> None:
-        loop = loops.new_loop()
+        loop = process.new_loop()
         loop.close()
         assert isinstance(loop, asyncio.SelectorEventLoop)
 
@@ -100,10 +100,10 @@ def test_without_uvloop_asyncio_serves(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_process_has_one_loop_and_it_is_current() -> None:
     def script() -> None:
-        assert not loops.has_loop()
-        loop = loops.get_loop()
-        assert loops.has_loop()
-        assert loops.get_loop() is loop
+        assert not process.has_loop()
+        loop = process.get_loop()
+        assert process.has_loop()
+        assert process.get_loop() is loop
         assert asyncio.get_event_loop_policy().get_event_loop() is loop
         loop.close()
         asyncio.set_event_loop(None)
@@ -113,14 +113,14 @@ def test_the_process_has_one_loop_and_it_is_current() -> None:
 
 def test_an_unknown_kind_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="expected uvloop or asyncio"):
-        loops.use_loop("trio")  # type: ignore[arg-type]
+        process.use_loop("trio")  # type: ignore[arg-type]
 
 
 def test_a_choice_after_the_loop_was_made_is_refused() -> None:
     def script() -> None:
-        loop = loops.get_loop()
+        loop = process.get_loop()
         with pytest.raises(ConfigurationError, match="too late"):
-            loops.use_loop("asyncio")
+            process.use_loop("asyncio")
         loop.close()
         asyncio.set_event_loop(None)
 
@@ -129,7 +129,7 @@ def test_a_choice_after_the_loop_was_made_is_refused() -> None:
 
 @pytest.mark.parametrize("name", ["uvloop", "asyncio"])
 def test_an_app_that_stops_the_loop_or_cancels_all_tasks_is_served_on(
-    name: loops.LoopName, caplog: pytest.LogCaptureFixture
+    name: process.LoopName, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def live() -> str:
         loop = asyncio.get_running_loop()
@@ -142,10 +142,10 @@ def test_an_app_that_stops_the_loop_or_cancels_all_tasks_is_served_on(
         return "lived on"
 
     def script() -> None:
-        loops.use_loop(name)
-        loop = loops.new_loop()
+        process.use_loop(name)
+        loop = process.new_loop()
         try:
-            assert loops.run_through(loop, loop.create_task(live())) == "lived on"
+            assert process.run_through(loop, loop.create_task(live())) == "lived on"
         finally:
             loop.close()
 
@@ -156,10 +156,10 @@ def test_an_app_that_stops_the_loop_or_cancels_all_tasks_is_served_on(
 
 def test_a_loop_that_was_closed_is_an_error_still() -> None:
     def script() -> None:
-        loop = loops.new_loop()
+        loop = process.new_loop()
         work = loop.create_future()
         loop.close()
         with pytest.raises(RuntimeError, match="closed"):
-            loops.run_through(loop, work)
+            process.run_through(loop, work)
 
     aside(script)

@@ -21,8 +21,7 @@ from blazeio.errors import ConfigurationError
 from blazeio.loggers import Lines, get_logger
 from blazeio.protocol.handover import Transfer
 from blazeio.protocol.tls import TlsConfig
-from blazeio.server.collector import CollectorTuning
-from blazeio.server.loop import raise_descriptor_limit
+from blazeio.server.process import CollectorTuning, raise_descriptor_limit
 from blazeio.server.server import Server
 from blazeio_supervisor.errors import ExitCode
 from blazeio_supervisor.fleet.reasons import count_of

@@ -18,7 +18,7 @@ from setproctitle import setproctitle
 from blazeio.app import runner
 from blazeio.app.app import App
 from blazeio.protocol.tls import TlsConfig
-from blazeio.server.loop import (
+from blazeio.server.process import (
     get_loop,
     has_loop,
     run_through,
