@@ -4,15 +4,70 @@ Answers are composed once, as the status line and field lines of HTTP/1.1; here
 they are translated. The status line becomes ``:status``, names are put into lower
 case, and fields of the connection are left out (RFC 9113 section 8.2.2).
 
-We have no dynamic table of our own, so a line becomes the same octets on each
-connection, and is looked up in a memo that all of them share. What may be one
+We have no dynamic table of our own (RFC 7541), so a line becomes the same octets on
+each connection, and is looked up in a memo that all of them share. What may be one
 client's own (a cookie, a place to go to) is encoded anew each time.
 """
 
 from typing import Final
 
 from blazeio.wire.field_lines import BoundedCache
-from blazeio.wire.hpack import encode_field
+from blazeio.wire.hpack import STATIC_TABLE
+
+# One field, by RFC 7541
+
+
+_static_indexes: Final = {pair: at for at, pair in enumerate(STATIC_TABLE, 1)}
+_name_indexes: Final[dict[str, int]] = {}
+for _index, (_name, _) in enumerate(STATIC_TABLE, 1):
+    _name_indexes.setdefault(_name, _index)
+
+NEVER_INDEXED: Final = frozenset(
+    ("authorization", "cookie", "proxy-authorization", "set-cookie")
+)
+"""RFC 7541 section 7.1.3: nor may a proxy between us and the client."""
+
+
+def serialize_integer(value: int, prefix: int, pattern: int) -> bytes:
+    """RFC 7541 section 5.1.
+
+    Args:
+        value: What to write.
+        prefix: The largest number that fits into the prefix, e.g. 0x7F.
+        pattern: The bits before the prefix.
+    """
+    if value < prefix:
+        return bytes((pattern | value,))
+    octets = bytearray((pattern | prefix,))
+    value -= prefix
+    while value >= 0x80:
+        octets.append(value & 0x7F | 0x80)
+        value >>= 7
+    octets.append(value)
+    return bytes(octets)
+
+
+def encode_field(name: str, value: bytes) -> bytes:
+    """Encode one field without a dynamic table; its octets are not compressed.
+
+    Args:
+        name: In lower case.
+        value: Its octets.
+    """
+    index = _static_indexes.get((name, str(value, "latin-1")), 0)
+    if index:
+        return serialize_integer(index, 0x7F, 0x80)
+    index = _name_indexes.get(name, 0)
+    # 0x10, never indexed: an intermediary that encodes again must not put the value
+    # into a table, where a guess that is right makes a message shorter (CRIME).
+    start = serialize_integer(index, 0x0F, 0x10 if name in NEVER_INDEXED else 0)
+    if not index:
+        start += serialize_integer(len(name), 0x7F, 0) + name.encode("ascii")
+    return start + serialize_integer(len(value), 0x7F, 0) + value
+
+
+# Heads
+
 
 _DROPPED: Final = frozenset(
     (

@@ -87,7 +87,7 @@ WIRE: tuple[Explained, ...] = (
     ),
     Explained(
         "the root is never reached again: it is where a walk begins",
-        *(f"{_WIRE}/huffman.py", "_walk", ("if node <= 0:", "if node < 1:")),
+        *(f"{_WIRE}/hpack.py", "_walk", ("if node <= 0:", "if node < 1:")),
     ),
     Explained(
         "such a line begins with its CRLF and its name; a head begins with neither",
@@ -164,7 +164,7 @@ WIRE: tuple[Explained, ...] = (
     ),
     Explained(
         "None is false, as 0 is",
-        f"{_WIRE}/hpack.py",
+        f"{_WIRE}/http2_response.py",
         "encode_field",
         (
             "index = _static_indexes.get((*), None)",
@@ -174,7 +174,7 @@ WIRE: tuple[Explained, ...] = (
     Explained(
         "indexes go up to 61; those of the names that are never indexed are above 15,"
         " and leave a prefix of ones",
-        f"{_WIRE}/hpack.py",
+        f"{_WIRE}/http2_response.py",
         "encode_field",
         (
             "return serialize_integer(index, 128, 0x80)",
@@ -203,7 +203,7 @@ WIRE: tuple[Explained, ...] = (
     ),
     Explained(
         "what is kept is not looked up, and made again",
-        *(f"{_WIRE}/huffman.py", "decode_huffman", ("step = None",)),
+        *(f"{_WIRE}/hpack.py", "decode_huffman", ("step = None",)),
     ),
     Explained(
         "control octets are in none of our heads",

@@ -4,11 +4,10 @@ from blazeio.errors import RemoteProtocolError
 from blazeio.wire.hpack import (
     STATIC_TABLE,
     HeaderDecoder,
-    encode_field,
     read_integer,
-    serialize_integer,
 )
 from blazeio.wire.http2_frames import ErrorCode, Http2ConnectionError
+from blazeio.wire.http2_response import encode_field, serialize_integer
 from tests.support.http2 import integer, literal
 
 INDEXED = 0x40

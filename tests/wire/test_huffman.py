@@ -5,7 +5,7 @@ import pytest
 from hpack.huffman import HuffmanEncoder
 from hpack.huffman_constants import REQUEST_CODES, REQUEST_CODES_LENGTH
 
-from blazeio.wire.huffman import _steps, decode_huffman
+from blazeio.wire.hpack import _steps, decode_huffman
 
 # RFC 7541 appendix C.4 and C.6
 EXAMPLES = {
