@@ -25,7 +25,17 @@ from msgspec.structs import replace
 from blazeio.errors import RemoteProtocolError
 from blazeio.limits import Limits
 from blazeio.wire.field_lines import BoundedCache
-from blazeio.wire.fields import HeaderSection, cached_sections, read_header_section
+from blazeio.wire.fields import (
+    AUTHORIZATION_MARK,
+    COOKIE_MARK,
+    Cut,
+    HeaderSection,
+    cached_sections,
+    choose_marks,
+    cut_line,
+    put_back,
+    read_header_section,
+)
 from blazeio.wire.grammar import (
     TOKEN,
     VERSION,
@@ -35,14 +45,6 @@ from blazeio.wire.grammar import (
     quote,
 )
 from blazeio.wire.headers import NO_HEADERS, Headers
-from blazeio.wire.private_lines import (
-    AUTHORIZATION_MARK,
-    COOKIE_MARK,
-    Cut,
-    choose_marks,
-    cut_line,
-    put_back,
-)
 from blazeio.wire.records import SharedRecord
 
 # The head as values

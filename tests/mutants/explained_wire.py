@@ -91,7 +91,7 @@ WIRE: tuple[Explained, ...] = (
     ),
     Explained(
         "such a line begins with its CRLF and its name; a head begins with neither",
-        f"{_WIRE}/private_lines.py",
+        f"{_WIRE}/fields.py",
         "cut_line",
         (
             r'line_end = octets.find(b"\r\n", at + 3)',
@@ -101,7 +101,7 @@ WIRE: tuple[Explained, ...] = (
     ),
     Explained(
         "what is at its limit is read line by line then, and comes to the same",
-        f"{_WIRE}/private_lines.py",
+        f"{_WIRE}/fields.py",
         "put_back",
         ("if len(name) + * >= limits.field_bytes:", "* < limits.field_count else None"),
     ),

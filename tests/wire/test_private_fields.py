@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 from blazeio.errors import RemoteProtocolError
 from blazeio.limits import Limits
 from blazeio.wire.field_lines import cached_lines
-from blazeio.wire.fields import cached_directives, cached_sections
-from blazeio.wire.private_lines import (
+from blazeio.wire.fields import (
     AUTHORIZATION_MARK,
     COOKIE_MARK,
     PRIVATE_MARKS,
+    cached_directives,
+    cached_sections,
 )
 from blazeio.wire.request import (
     RequestHead,
