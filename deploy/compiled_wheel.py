@@ -26,9 +26,8 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 # One version: what is compiled wrongly, and avoided in wire/, is known of this one.
 COMPILER = ["mypy[mypyc]==2.4.1", "setuptools>=70", "msgspec>=0.19"]
 PURE_MODULES = {
-    "__init__",
+    "__init__",  # classes with keywords
     "headers",  # a class that cannot be changed, by ways that mypyc does not know
-    "records",  # classes with keywords
     "serializer",  # is given what users wrote, and says what is wrong with it
 }
 """Modules of ``wire`` that are never compiled."""

@@ -19,6 +19,7 @@ from typing import Final, TypeVar
 
 from blazeio.errors import RemoteProtocolError
 from blazeio.limits import Limits
+from blazeio.wire import SharedRecord
 from blazeio.wire.chunked import DROPPED_TRAILERS, REFUSED_TRAILERS
 from blazeio.wire.field_lines import BoundedCache
 from blazeio.wire.framing import parse_content_length
@@ -26,7 +27,6 @@ from blazeio.wire.grammar import FIELD_VALUE, TCHAR, decode_path, is_host, quote
 from blazeio.wire.headers import Headers
 from blazeio.wire.hpack import FIELD_OVERHEAD_BYTES, HeaderDecoder, Pair
 from blazeio.wire.http2_frames import ErrorCode, Http2ConnectionError, Http2StreamError
-from blazeio.wire.records import SharedRecord
 from blazeio.wire.request import USUAL_METHODS, RequestHead, check_method
 
 _MOST_CACHED: Final = 16

@@ -15,8 +15,8 @@ from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from typing import Final, NamedTuple
 
 from blazeio.errors import RemoteProtocolError
+from blazeio.wire import FrozenRecord
 from blazeio.wire.grammar import quote
-from blazeio.wire.records import FrozenRecord
 
 V1_BYTES: Final = 107
 """The longest header of version 1, with its CRLF (section 2.1)."""

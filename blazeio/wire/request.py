@@ -24,6 +24,7 @@ from msgspec.structs import replace
 
 from blazeio.errors import RemoteProtocolError
 from blazeio.limits import Limits
+from blazeio.wire import SharedRecord
 from blazeio.wire.field_lines import BoundedCache
 from blazeio.wire.fields import (
     AUTHORIZATION_MARK,
@@ -45,7 +46,6 @@ from blazeio.wire.grammar import (
     quote,
 )
 from blazeio.wire.headers import NO_HEADERS, Headers
-from blazeio.wire.records import SharedRecord
 
 # The head as values
 

@@ -18,6 +18,7 @@ from typing import Final, NoReturn
 
 from blazeio.errors import RemoteProtocolError
 from blazeio.limits import Limits
+from blazeio.wire import SharedRecord
 from blazeio.wire.field_lines import BoundedCache
 from blazeio.wire.fields import (
     LONGEST_CACHED_BYTES,
@@ -30,7 +31,6 @@ from blazeio.wire.fields import (
 )
 from blazeio.wire.grammar import VERSION, has_bare_line_end, quote
 from blazeio.wire.headers import Headers
-from blazeio.wire.records import SharedRecord
 
 # The head as values
 
