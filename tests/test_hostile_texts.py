@@ -6,10 +6,10 @@ import logging
 
 import pytest
 
-from blazeio import fetch as fetching
+import blazeio.__main__ as fetching
+from blazeio.__main__ import Order, command, fetch
 from blazeio.app.app import App
 from blazeio.errors import ConnectError
-from blazeio.fetch import Order, command, fetch
 from blazeio.files.static_server import render_listing
 from blazeio.loggers import get_logger
 from blazeio.protocol.request import BlazeioServerProtocol

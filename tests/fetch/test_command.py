@@ -5,9 +5,9 @@ from typing import Any
 import click
 import pytest
 
+from blazeio.__main__ import Order, command
 from blazeio.client.auth import DigestAuth
 from blazeio.errors import ConfigurationError
-from blazeio.fetch import Order, command
 
 URL = "http://a.example/"
 

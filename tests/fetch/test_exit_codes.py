@@ -1,7 +1,7 @@
 import pytest
 
 from blazeio import errors
-from blazeio.fetch import FetchExitCode, choose_exit_code
+from blazeio.__main__ import FetchExitCode, choose_exit_code
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from blazeio.fetch import shown_progress
+from blazeio.__main__ import shown_progress
 
 
 class Terminal(io.StringIO):

@@ -4,8 +4,8 @@ from pathlib import Path
 import click
 import pytest
 
+from blazeio.__main__ import FetchExitCode, Order, command, fetch
 from blazeio.errors import InvalidResponse, RequestError
-from blazeio.fetch import FetchExitCode, Order, command, fetch
 from tests.support.raw_server import RawServer, Visitor
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok\n"
