@@ -2,7 +2,6 @@
 
 import importlib.util
 import os
-import re
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, get_args
@@ -10,6 +9,7 @@ from typing import Any, get_args
 from msgspec import Struct
 
 from blazeio_supervisor.config.command_line import AppPath, parse_app_path
+from blazeio_supervisor.config.env_file import read_env_file, read_variable
 from blazeio_supervisor.config.option import Change, Section, SettingError, option
 from blazeio_supervisor.config.types import (
     Choice,
@@ -27,7 +27,6 @@ from blazeio_supervisor.config.types import (
     read_cpus,
     read_path,
 )
-from blazeio_supervisor.files import read
 from blazeio_supervisor.fleet.policy import Readiness
 from blazeio_supervisor.fleet.reasons import count_of
 from blazeio_supervisor.ipc.identity import (
@@ -42,7 +41,6 @@ from blazeio_supervisor.ipc.socket_paths import NAME_CHARS, is_name, name_after
 
 WORKER_LIMIT = 256
 DEFAULT_LOOP: LoopName = "uvloop"
-NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 
 
 class WorkerRange(Struct, frozen=True):
@@ -89,20 +87,6 @@ class WorkerCount(Count):
         return int(super().read(text))
 
 
-def read_variable(text: str) -> tuple[str, str]:
-    """Read ``NAME=VALUE``.
-
-    Raises:
-        ValueError: The text is not of this form.
-    """
-    name, equals, value = text.partition("=")
-    # The text of a variable ends at its first NUL (environ(7)), so Python refuses one;
-    # here the operator is told where it is.
-    if not equals or NAME.fullmatch(name) is None or "\0" in value:
-        raise ValueError("expected NAME=VALUE")
-    return name, value
-
-
 def read_task(text: str) -> str:
     """Read a task that runs once: ``MODULE:FUNCTION``, perhaps with its schedule.
 
@@ -126,33 +110,6 @@ def read_task(text: str) -> str:
         except ConfigurationError as error:
             raise ValueError(str(error)) from None
     return " ".join([place, *schedule])
-
-
-def read_env_file(path: str) -> dict[str, str]:
-    """Read a file of ``NAME=VALUE`` lines.
-
-    Raises:
-        ValueError: The file cannot be read, another user may write it, or a line is
-            not of this form; the message says which.
-    """
-    try:
-        lines = read(path).decode().splitlines()
-    except OSError as error:
-        raise ValueError(str(error.strerror)) from None
-    except UnicodeDecodeError:
-        raise ValueError("this is not text in UTF-8") from None
-    variables = {}
-    for number, line in enumerate(map(str.strip, lines), 1):
-        if line and not line.startswith("#"):
-            try:
-                name, value = read_variable(line.removeprefix("export "))
-            except ValueError as error:
-                raise ValueError(f"line {number}: {error}") from None
-            is_quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "'\""
-            # Quotes are taken off, as systemd does with an EnvironmentFile=
-            # (systemd.exec(5)), and nothing is expanded.
-            variables[name] = value[1:-1] if is_quoted else value
-    return variables
 
 
 def read_name(text: str) -> str:
@@ -263,9 +220,10 @@ class Process(Section):
     )
     env_file: str = option(
         Text("PATH"),
-        "Set the variables of this file for the app's processes: NAME=VALUE lines; # "
-        "begins a comment, quotes around a value are taken off. It is read again at "
-        "each reload. The supervisor itself does not use these variables.",
+        "Set the variables of this file for the app's processes: NAME=VALUE lines, as "
+        "python-dotenv reads them (comments, values in quotes over several lines), but "
+        "${NAME} is not expanded. It is read again at each reload. The supervisor "
+        "itself does not use these variables.",
         default="",
         default_text="none",
     )

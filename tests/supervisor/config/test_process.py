@@ -104,6 +104,33 @@ def test_variables_come_from_a_file_and_from_options_which_win(tmp_path: Path) -
     assert settings.variables == {"A": "x y", "B": "in quotes", "C": "=", "D": ""}
 
 
+@pytest.mark.parametrize(
+    ("line", "value"),
+    [
+        ("A = 1", "1"),
+        ("  export  A=1 ", "1"),
+        ("A=1 # why", "1"),
+        ("A= # why", ""),
+        ("A=1#2", "1#2"),
+        ("A='1 # 2' # why", "1 # 2"),
+        ("A=it's", "it's"),
+        ('A="-----BEGIN KEY-----\nMII=\n-----END KEY-----"', None),
+        (r'A="1\n\"2\" \\ \d"', '1\n"2" \\ \\d'),
+        (r"A='1\n\'2\' \\ 3'", r"1\n'2' \ 3"),
+        ("A=${HOME}", "${HOME}"),
+        ("\ufeffA=1\r", "1"),
+    ],
+)
+def test_a_line_means_what_it_means_to_python_dotenv(
+    tmp_path: Path, line: str, value: str | None
+) -> None:
+    """Each was given to ``dotenv_values(..., interpolate=False)`` of 1.2.4."""
+    (tmp_path / "env").write_bytes(f"{line}\nB=2".encode())
+    expected = line[3:-1] if value is None else value
+    settings = read_settings("--env-file=env", folder=tmp_path)
+    assert settings.variables == {"A": expected, "B": "2"}
+
+
 def test_variables_are_a_table_in_a_file_and_lines_in_a_variable(
     tmp_path: Path,
 ) -> None:
@@ -118,6 +145,9 @@ def test_variables_are_a_table_in_a_file_and_lines_in_a_variable(
     [
         ("A\n", "line 1: expected NAME=VALUE"),
         ("A=1\n1B=2\n", "line 2: expected NAME=VALUE"),
+        ("A B=1\n", "line 1: expected NAME=VALUE"),
+        ("A='1\n2'\n\nB='x\n", "line 4: the value begins with ', and no ' ends it"),
+        ('A="1" 2\n', 'line 1: expected nothing but a comment after the second "'),
     ],
 )
 def test_a_line_that_is_no_variable_is_named(
