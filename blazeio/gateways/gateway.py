@@ -167,12 +167,13 @@ def report_fault(what: str, error: BaseException) -> None:
         "%s: %s%s",
         what,
         type(error).__name__,
-        _describe(error),
+        describe(error),
         exc_info=(type(error), error, _from_app_frame(error.__traceback__)),
     )
 
 
-def _describe(error: BaseException) -> str:
+def describe(error: BaseException) -> str:
+    """Return what stands behind the type of an exception, in one line."""
     if isinstance(error, asyncio.CancelledError):
         return ": what it awaited was cancelled, or it cancelled itself"
     try:

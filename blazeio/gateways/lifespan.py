@@ -3,7 +3,9 @@ ends after the last one.
 
 ASGI Lifespan 2.0. The app waits in its task for ``lifespan.startup``, says that it
 is complete, and waits for ``lifespan.shutdown``. An app that knows nothing of it
-raises; it is served all the same, unless the operator wants a lifespan.
+raises; it is served all the same, unless the operator wants a lifespan. One that raises
+after it has taken ``lifespan.startup`` does know of it: it is served as well, since the
+specification wants that, but what it raised is logged as an error.
 """
 
 import asyncio
@@ -12,7 +14,7 @@ from enum import StrEnum
 from typing import Any, NoReturn
 
 from blazeio.errors import BlazeioError, LocalProtocolError
-from blazeio.gateways.gateway import report_fault
+from blazeio.gateways.gateway import describe, report_fault
 from blazeio.gateways.messages import check_order
 from blazeio.gateways.scope import make_lifespan_scope
 from blazeio.loggers import get_logger
@@ -88,6 +90,7 @@ class Lifespan:
         self._told = asyncio.Event()
         self._failure: LifespanFailed | None = None
         self._error: BaseException | None = None
+        self._has_taken = False
         self.state: dict[str, Any] = {}
         self.is_supported = False
 
@@ -121,6 +124,11 @@ class Lifespan:
             raise self._error or LifespanFailed(
                 "startup", "its lifespan ended without startup.complete"
             )
+        if self._error is not None and self._has_taken:
+            report_fault("the app has not started, and is served", self._error)
+        elif self._error is not None:
+            what = f"{type(self._error).__name__}{describe(self._error)}"
+            log.info("the app takes no part in the lifespan: %s", what)
 
     async def stop(self) -> None:
         """Ask the app to stop; return when it has.
@@ -177,7 +185,9 @@ class Lifespan:
             report_fault("the lifespan of the app has ended", error)
 
     async def _receive(self) -> Message:
-        return await self._received.get()
+        message = await self._received.get()
+        self._has_taken = True
+        return message
 
     async def _send(self, message: Message) -> None:
         kind = check_order(message, LIFESPAN_EXPECTED[self._step], LIFESPAN_MESSAGES)

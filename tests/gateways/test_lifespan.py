@@ -72,6 +72,33 @@ async def test_an_app_without_one_is_served_all_the_same(
     assert not caplog.records
 
 
+async def test_what_is_raised_in_the_place_of_a_lifespan_is_mentioned(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.at_level(logging.INFO, "blazeio"):
+        await Lifespan(refuses, AUTO).start()
+    (record,) = caplog.records
+    assert record.levelno == logging.INFO
+    assert record.getMessage() == (
+        "the app takes no part in the lifespan: AssertionError: http only"
+    )
+
+
+async def test_an_app_that_raises_when_it_is_to_start_is_served_and_that_is_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        raise OSError("no database")
+
+    await Lifespan(app, AUTO).start()
+    (record,) = caplog.records
+    assert record.getMessage() == (
+        "the app has not started, and is served: OSError: no database"
+    )
+    assert record.exc_info is not None
+
+
 @pytest.mark.parametrize(
     ("app", "error"),
     [(refuses, AssertionError), (returns, LifespanFailed), (exits, SystemExit)],
