@@ -74,6 +74,57 @@ MISTAKES = {
     "a script that is not there": Mistake(
         "nothing.py", NOT_IMPORTABLE, ("no such file: nothing.py (looked in ",)
     ),
+    "a module below src": Mistake(
+        "shop.main:app",
+        NOT_IMPORTABLE,
+        ("no module named 'shop' in ", "; it is in src: --app-dir src"),
+        files={"src/shop/__init__.py": "", "src/shop/main.py": "app = 1"},
+    ),
+    "a module in a package": Mistake(
+        "main:web",
+        NOT_IMPORTABLE,
+        ("no module named 'main' in ", "; did you mean shop.main?"),
+        files={"shop/__init__.py": "", "shop/main.py": GOOD},
+    ),
+    "a module that is imported from its own folder": Mistake(
+        "main:web --app-dir shop",
+        NOT_IMPORTABLE,
+        ("relative import", "; an app in it is served as `shop.main:web`"),
+        files={"shop/main.py": "from . import views\nweb = 1", "shop/views.py": ""},
+    ),
+    "a script with relative imports": Mistake(
+        "src/shop/main.py",
+        NOT_IMPORTABLE,
+        (
+            "relative import",
+            "; an app in it is served as `shop.main:app --app-dir src`",
+        ),
+        files={
+            "src/shop/__init__.py": "",
+            "src/shop/main.py": "from . import views\napp: object = 1",
+        },
+    ),
+    "a script that serves nothing": Mistake(
+        "main.py",
+        NOT_IMPORTABLE,
+        ("without calling web.runner(); an app in it is served as `main:app`",),
+        files={"main.py": "app = 1"},
+    ),
+    "a script for uvicorn": Mistake(
+        "main.py",
+        NOT_IMPORTABLE,
+        ("starts a server of its own: uvicorn.run() in line 4", "`main:app`"),
+        files={
+            "main.py": "import uvicorn\napp = 1\nif __name__ == '__main__':\n"
+            "    uvicorn.run(app, port=8001)\n"
+        },
+    ),
+    "a script for Flask's own server": Mistake(
+        "main.py",
+        NOT_IMPORTABLE,
+        ("starts a server of its own: application.run() in line 2", "`main:appl"),
+        files={"main.py": "application = 1\napplication.run(debug=True)\n"},
+    ),
     "an app in another folder": Mistake(
         "app:web --app-dir src", USAGE, ("--app-dir src: no such folder",)
     ),
@@ -255,6 +306,7 @@ def test_one_line_is_enough(name: str, tmp_path: Path) -> None:
     mistake = MISTAKES[name]
     (tmp_path / "app.py").write_text(mistake.app)
     for file, text in mistake.files.items():
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / file).write_text(text)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

@@ -16,6 +16,13 @@ from typing import Any, TypeVar
 
 from blazeio_supervisor.config.command_line import AppPath
 from blazeio_supervisor.errors import ExitCode
+from blazeio_supervisor.worker.guesses import (
+    USUAL_NAMES,
+    find_other_server,
+    suggest_module,
+    suggest_package,
+    suggest_place,
+)
 
 _FRAME_COUNT = 20
 _FRAMES_CHARS = 16_000  # both must fit into one message
@@ -58,9 +65,6 @@ AppT = TypeVar("AppT")
 Adopt = Callable[[object, str], AppT | None]
 """From what was found and its name to the app that is served; None: it is a function
 that makes one. Raises ``ValueError`` where it is neither, which says what to do."""
-
-USUAL_NAMES = ("app", "application", "web")
-"""What is looked for in a module that is named alone."""
 
 
 def load_app(path: AppPath, adopt: Adopt[AppT], *, is_factory: bool = False) -> AppT:
@@ -154,12 +158,19 @@ def run_script(path: AppPath) -> None:
     """Run a script as ``__main__``, as ``python script.py`` would.
 
     Raises:
-        LoadError: There is no such file.
+        LoadError: There is no such file, or another server is started in it.
     """
     if not os.path.isfile(path.script):
         raise LoadError(
             ExitCode.NOT_IMPORTABLE,
             f"no such file: {path.script} (looked in {os.getcwd()})",
+        )
+    other = find_other_server(path.script)
+    if other:
+        raise LoadError(
+            ExitCode.NOT_IMPORTABLE,
+            f"{path.text} starts a server of its own: {other}"
+            f"{suggest_module(path.script)}",
         )
     enter_folder(os.path.dirname(path.script))
     sys.argv[:] = [path.script]
@@ -216,7 +227,7 @@ def _import(path: AppPath) -> object:
         raise LoadError(
             ExitCode.NOT_IMPORTABLE,
             f"no module named {error.name!r} in {sys.path[0]} "
-            "(--app-dir) or the environment",
+            f"(--app-dir) or the environment{suggest_place(path.module, sys.path[0])}",
         ) from error
     except BaseException as error:
         # SystemExit too: an app that exits while it is imported has failed.
@@ -225,7 +236,11 @@ def _import(path: AppPath) -> object:
 
 def _describe_import(error: BaseException, path: AppPath) -> LoadError:
     what = f"{path.module} failed to import"
-    return describe_failure(error, what, ExitCode.NOT_IMPORTABLE)
+    failure = describe_failure(error, what, ExitCode.NOT_IMPORTABLE)
+    own = os.path.join(sys.path[0], *path.module.split(".")) + ".py"
+    if os.path.isfile(own):
+        failure.reason += suggest_package(error, own)
+    return failure
 
 
 def _hint(error: BaseException) -> str:

@@ -66,6 +66,7 @@ from blazeio_supervisor.worker.exit import (
     run_exit_steps,
 )
 from blazeio_supervisor.worker.forks import OwnInstallations, disconnect_sockets
+from blazeio_supervisor.worker.guesses import suggest_module, suggest_package
 from blazeio_supervisor.worker.import_app import (
     LoadError,
     describe_failure,
@@ -237,11 +238,14 @@ class Worker:
             raise describe_failure(error, what, self._code()) from error
         except BaseException as error:
             what = f"{self._path.text} failed"
-            raise describe_failure(error, what, self._code()) from error
+            failure = describe_failure(error, what, self._code())
+            failure.reason += suggest_package(error, self._path.script)
+            raise failure from error
         if not self._has_served:
             raise LoadError(
                 ExitCode.NOT_IMPORTABLE,
-                f"{self._path.text} ended without calling web.runner()",
+                f"{self._path.text} ended without calling web.runner()"
+                f"{suggest_module(self._path.script)}",
             )
 
     def _code(self) -> ExitCode:

@@ -1,3 +1,4 @@
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,6 +7,7 @@ import pytest
 
 from blazeio_supervisor.config.command_line import parse_app_path
 from blazeio_supervisor.errors import ExitCode
+from blazeio_supervisor.worker.guesses import find_other_server
 from blazeio_supervisor.worker.import_app import (
     LoadError,
     describe_failure,
@@ -114,6 +116,50 @@ def test_a_missing_module_is_not_importable(folder: Path, text: str) -> None:
     assert error.reason.startswith("no module named ")
     assert str(folder) in error.reason
     assert not error.frames
+
+
+def test_a_module_in_a_folder_beside_is_found(folder: Path) -> None:
+    write(folder, "some_src/shop/main.py", "")
+    write(folder, "some_src/shop/__init__.py", "")
+    expected = f"; it is in some_src: --app-dir {os.path.relpath(folder / 'some_src')}"
+    assert fail("shop.main:app").reason.endswith(expected)
+    write(folder, "some_src/__init__.py", "")
+    assert fail("shop:app").reason.endswith("; did you mean some_src.shop?")
+
+
+def test_a_relative_import_without_a_package_has_its_package_named(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    write(folder, "some_relative.py", "from . import views\napp = 1\n")
+    assert fail("some_relative:app").reason.endswith(
+        f"; an app in it is served as `{folder.name}.some_relative:app --app-dir ..`"
+    )
+
+
+@pytest.mark.parametrize(
+    ("code", "call"),
+    [
+        ("import uvicorn\nuvicorn.run(1)", "uvicorn.run() in line 2"),
+        ("app = 1\nif __name__ == '__main__':\n    app.run()", "app.run() in line 3"),
+        ("from waitress import serve\nimport waitress\nwaitress.serve(1)", "line 3"),
+    ],
+)
+def test_a_script_that_starts_another_server_is_not_run(
+    folder: Path, code: str, call: str
+) -> None:
+    write(folder, "other.py", code)
+    with pytest.raises(LoadError, match="a server of its own") as caught:
+        run_script(parse_app_path(str(folder / "other.py")))
+    assert call in caught.value.reason
+
+
+@pytest.mark.parametrize(
+    "code", ["web = 1\nweb.runner()\napp.run()", "app.run()", "def broken("]
+)
+def test_a_script_that_starts_none_is_let_be(folder: Path, code: str) -> None:
+    write(folder, "own.py", code)
+    assert find_other_server(str(folder / "own.py")) == ""
 
 
 def test_a_missing_attribute_is_not_importable_and_the_app_is_suggested(
