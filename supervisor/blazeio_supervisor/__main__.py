@@ -4,11 +4,15 @@ As root it imports nothing from folders that another user may write; of ``python
 -m``, which looks in the working directory first, nothing before that is settled.
 """
 
-import errno
+import contextlib
 import io
 import os
 import sys
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from blazeio_supervisor.worker.starting import EarlyForkserver
 
 _PACKAGES = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
@@ -46,23 +50,7 @@ if __name__ == "__main__" and os.geteuid() == 0:
 
 _refuse_another()
 
-try:
-    import click
-
-    from blazeio_supervisor.cli.output import discard, say
-    from blazeio_supervisor.config.command_line import PROGRAM, expand, is_app_path
-    from blazeio_supervisor.errors import ExitCode, SupervisorError
-    from blazeio_supervisor.isolation import forget_starter
-    from blazeio_supervisor.log.formats import escape_line
-except ImportError as error:
-    sys.exit(
-        f"blazeio-supervisor: its installation is not whole ({error}): install it "
-        "with what it depends on; a zip file cannot hold the compiled ones"
-    )
-
-
-class OutputError(SupervisorError):
-    """Standard output takes no more: a full disk, or a pipe whose reader has ended."""
+from blazeio_supervisor.errors import OutputError  # noqa: E402
 
 
 class _StandardOutput(io.FileIO):
@@ -101,73 +89,28 @@ def run_program(words: list[str]) -> int:
         from blazeio_supervisor.single import run_single
 
         return run_single(words)
+    from blazeio_supervisor.isolation import forget_starter
+
     forget_starter()
     if os.geteuid() == 0:
         _leave_untrusted_paths()
-    return _run(words)
+    from blazeio_supervisor.worker.starting import start_at_once
+
+    early = start_at_once(words)
+    # It imports its part while we import ours.
+    with contextlib.nullcontext() if early is None else early:
+        return _import_program()(words, early)
 
 
-def _suggest_spelling(error: click.NoSuchOption) -> click.NoSuchOption:
-    """Return one whose message names the option that is meant by ``--WORKERS``, say."""
-    meant = error.option_name.lower().replace("_", "-")
-    params = error.ctx.command.params if error.ctx else []
-    if any(meant in each.opts for each in params):
-        text = f"No such option {error.option_name!r}. Did you mean {meant!r}?"
-        return click.NoSuchOption(error.option_name, text, None, error.ctx)
-    return error
-
-
-def _run(words: list[str]) -> int:
-    if asked := os.environ.get("_BLAZEIO_SUPERVISOR_COMPLETE"):
-        from blazeio_supervisor.cli.completion import complete
-
-        return complete(asked)
+def _import_program() -> Callable[[list[str], "EarlyForkserver | None"], int]:
     try:
-        command, has_app = _choose_command(words)
-        if has_app:
-            words = expand(words)
-        code: int = command.main(words, prog_name=PROGRAM, standalone_mode=False)
-    except click.ClickException as error:
-        context = getattr(error, "ctx", None)
-        path = context.command_path if context else PROGRAM
-        if isinstance(error, click.NoSuchOption):
-            error = _suggest_spelling(error)
-        _say(f"{error.format_message()} (see {path} --help)")
-        return ExitCode.USAGE
-    except OutputError as error:
-        # Where the reader has ended (`| head -1`), nobody asks for more.
-        if getattr(error.__cause__, "errno", None) != errno.EPIPE:
-            _say(error.message)
-        discard(sys.stdout)
-        return error.exit_code
-    except click.Abort:  # ^C, where nobody waits for anything
-        return ExitCode.INTERRUPTED
-    except SupervisorError as error:
-        _say(error.message, *error.details)
-        return error.exit_code
-    return code
-
-
-def _choose_command(words: list[str]) -> tuple[click.Command, bool]:
-    """Return the verbs when the first word is one, else the command that serves.
-
-    Also whether it has the options of an app. Only what is needed is imported: a verb
-    answers in a tenth of a second.
-    """
-    first = words[0] if words else "-"
-    if not first.startswith("-") and not is_app_path(first):
-        from blazeio_supervisor.cli.verbs import list_verbs, verbs
-
-        if first in list_verbs():
-            return verbs, list_verbs()[first].has_app
-    from blazeio_supervisor.cli.serve import command
-
-    return command, True
-
-
-def _say(line: str, *details: str) -> None:
-    for each in (f"{PROGRAM}: {line}", *details):
-        say(escape_line(each))
+        from blazeio_supervisor.cli.program import run_words
+    except ImportError as error:
+        sys.exit(
+            f"blazeio-supervisor: its installation is not whole ({error}): install it "
+            "with what it depends on; a zip file cannot hold the compiled ones"
+        )
+    return run_words
 
 
 if __name__ == "__main__":

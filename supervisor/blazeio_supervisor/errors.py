@@ -85,3 +85,7 @@ class BrokenOffError(NotAnsweringError):
 
 class NotAllowedError(NotAnsweringError):
     """The service is another user's: it may not be asked, or must not be believed."""
+
+
+class OutputError(SupervisorError):
+    """Standard output takes no more: a full disk, or a pipe whose reader has ended."""

@@ -24,6 +24,19 @@ from dataclasses import dataclass
 from blazeio_supervisor.errors import UsageError
 from blazeio_supervisor.trust import why_not_trusted
 
+VARIABLES = frozenset(
+    {
+        "NOTIFY_SOCKET",
+        "WATCHDOG_USEC",
+        "WATCHDOG_PID",
+        "LISTEN_FDS",
+        "LISTEN_FDNAMES",
+        "LISTEN_PID",
+        "LISTEN_PIDFDID",
+        "FDSTORE",
+    }
+)
+"""Variables that are for the master alone: no child of it gets them."""
 _PACKAGE = os.path.dirname(os.path.abspath(__file__))
 _CODE_PATHS = ("PYTHONPATH", "PYTHONPYCACHEPREFIX")
 """Variables that say where Python finds code; sources or what was compiled of them."""

@@ -57,6 +57,7 @@ ALLOWED = {
     "ipc.processes": KERNEL,
     "ipc.signals": "/dev/tty, the terminal that controls it",
     "worker.forkserver": "descriptors of its own, once more",
+    "worker.starting": "descriptors of its own, once more; a file, for a guess",
     "isolation": "/dev/null, and descriptors of its own",
     "sockets.bind": "the kernel's tables in /proc/net; else O_PATH of what was just "
     "made, and in a folder that it holds",

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import msgspec
 
-from blazeio_supervisor.ipc.channel import ChildChannel, make_child_pair
+from blazeio_supervisor.ipc.channel import ChildChannel
 from blazeio_supervisor.ipc.messages import (
     TEXT_CHARS,
     TRACEBACK_CHARS,
@@ -46,6 +46,7 @@ from blazeio_supervisor.ipc.messages import (
     parse_message,
     serialize_message,
 )
+from blazeio_supervisor.ipc.pairs import make_child_pair
 from blazeio_supervisor.ipc.scoreboard import (
     LONGEST_BYTES,
     MOST,

@@ -156,7 +156,7 @@ def test_an_installation_that_is_not_whole_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "app.py").write_text(APP)
     code = (
         f"import sys; sys.path.insert(0, {str(tmp_path)!r}); "
-        "from blazeio_supervisor.__main__ import main"
+        "from blazeio_supervisor.__main__ import main; main()"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=False

@@ -8,9 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from blazeio_supervisor.ipc.messages import (
-    PROTOCOL,
-)
+from blazeio_supervisor.version import PROTOCOL
 from tests.process.installation import Installation
 from tests.process.service import Service, start_service
 from tests.support.clock import block_until

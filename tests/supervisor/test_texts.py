@@ -17,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
 
 import blazeio.loggers
-from blazeio_supervisor import __main__ as program
+from blazeio_supervisor.cli import program
 from blazeio_supervisor.cli.client import find_client
 from blazeio_supervisor.cli.doctor import DoctorReport, format_report
 from blazeio_supervisor.cli.doctor_machine import warn
@@ -282,7 +282,7 @@ def test_what_is_found_and_what_is_not(
     for command in (Choosing(), Missing(), Failing()):
         chosen = (command, False)
         monkeypatch.setattr(program, "_choose_command", lambda _, now=chosen: now)
-        assert program._run([]) != 0
+        assert program.run_words([]) != 0
     told = capfdbinary.readouterr().err
     assert_harmless(told)
     assert told.count(b"pwned") >= 5

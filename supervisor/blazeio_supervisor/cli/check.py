@@ -24,7 +24,6 @@ from blazeio_supervisor.fleet.reasons import describe_exit
 from blazeio_supervisor.ipc.channel import (
     MESSAGE_BYTES,
     ChildFault,
-    make_pair,
     receive_octets,
     send,
 )
@@ -38,6 +37,7 @@ from blazeio_supervisor.ipc.messages import (
     Unsafe,
     parse_from_forkserver,
 )
+from blazeio_supervisor.ipc.pairs import make_pair
 from blazeio_supervisor.ipc.signals import STACK_SIGNAL, STACKS_END
 from blazeio_supervisor.log.formats import (
     LogConfig,
@@ -52,7 +52,7 @@ from blazeio_supervisor.master.worker_record import explain_silence
 from blazeio_supervisor.sockets.address import Address, TcpAddress, format_address
 from blazeio_supervisor.sockets.bind import AddressInUseError
 from blazeio_supervisor.sockets.listeners import Listeners
-from blazeio_supervisor.worker.forkserver import spawn_forkserver
+from blazeio_supervisor.worker.starting import spawn_forkserver
 
 _END_S = 2.0  # for the exit steps of the import, and for what it has started
 _OWN_TITLE = "(blazeio: master ["

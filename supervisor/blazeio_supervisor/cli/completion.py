@@ -9,8 +9,9 @@ import click
 from click.shell_completion import CompletionItem, ShellComplete, get_completion_class
 
 from blazeio_supervisor.cli.verbs import CONTEXT_SETTINGS, list_verbs, verbs
-from blazeio_supervisor.config.command_line import PROGRAM, is_app_path
+from blazeio_supervisor.config.command_line import PROGRAM
 from blazeio_supervisor.errors import ExitCode, SupervisorError
+from blazeio_supervisor.worker.starting import is_app_path
 
 SHELLS = ("bash", "zsh", "fish")
 VARIABLE = "_BLAZEIO_SUPERVISOR_COMPLETE"

@@ -26,10 +26,10 @@ from blazeio_supervisor.errors import ExitCode, UsageError
 from blazeio_supervisor.isolation import find_open_code, require_proc
 from blazeio_supervisor.log.setup import note
 from blazeio_supervisor.version import find_version
+from blazeio_supervisor.worker.starting import EarlyForkserver
 
 if TYPE_CHECKING:
     from blazeio_supervisor.master.output import LogFile
-    from blazeio_supervisor.worker.forkserver import EarlyForkserver
 
 _VERBS_PLACE = "@VERBS@"
 """Where the help lists the verbs, which are imported only when it is shown."""
@@ -221,14 +221,18 @@ def serve(**words: Any) -> int:
 
 def _start_early(
     settings: Settings,
-) -> "contextlib.AbstractContextManager[EarlyForkserver | None]":
+) -> contextlib.AbstractContextManager[EarlyForkserver | None]:
     """Start the first interpreter, which imports its part while we import ours.
 
     Not where we were given descriptors: until the master has taken them over, any
     child would inherit them.
     """
-    from blazeio_supervisor.worker.forkserver import EarlyForkserver
-
+    started: EarlyForkserver | None = click.get_current_context().obj
+    given = settings.environment, settings.is_privileged, settings.interpreter
+    if started is not None and started.given == given and not settings.given_fds:
+        return contextlib.nullcontext(started)
+    if started is not None:
+        started.end()
     if not settings.given_fds:
         try:
             return EarlyForkserver(
@@ -245,7 +249,7 @@ def _run_master(
     live_settings: LiveSettings,
     sources: Sources,
     log_file: "LogFile | None",
-    early: "EarlyForkserver | None",
+    early: EarlyForkserver | None,
 ) -> int:
     import asyncio
 

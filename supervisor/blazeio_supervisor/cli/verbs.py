@@ -30,7 +30,7 @@ import msgspec
 from msgspec import Struct
 
 from blazeio_supervisor.cli.output import format_bar, say
-from blazeio_supervisor.config.command_line import PROGRAM, is_app_path
+from blazeio_supervisor.config.command_line import PROGRAM
 from blazeio_supervisor.errors import (
     ExitCode,
     NotRunningError,
@@ -50,6 +50,7 @@ from blazeio_supervisor.log.formats import (
     escape_line,
     escape_lines,
 )
+from blazeio_supervisor.worker.starting import is_app_path
 
 if TYPE_CHECKING:
     from blazeio_supervisor.cli.client import ControlClient

@@ -27,11 +27,6 @@ class AppPath(Struct, frozen=True):
     script: str = ""
 
 
-def is_app_path(word: str) -> bool:
-    """Tell an APP from a verb: it has a colon or ends in ``.py``."""
-    return ":" in word or word.endswith(".py")
-
-
 def parse_app_path(text: str) -> AppPath:
     """Read an APP argument.
 

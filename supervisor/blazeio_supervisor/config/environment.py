@@ -17,20 +17,6 @@ from blazeio_supervisor.log.formats import (
     look_at_standard_error,
 )
 
-VARIABLES = frozenset(
-    {
-        "NOTIFY_SOCKET",
-        "WATCHDOG_USEC",
-        "WATCHDOG_PID",
-        "LISTEN_FDS",
-        "LISTEN_FDNAMES",
-        "LISTEN_PID",
-        "LISTEN_PIDFDID",
-        "FDSTORE",
-    }
-)
-"""Variables that are for the master alone: no child of it gets them."""
-
 # SD_LISTEN_FDS_START of sd_listen_fds(3): the first one behind the standard
 # descriptors.
 FIRST_FD = 3

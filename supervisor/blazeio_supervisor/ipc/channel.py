@@ -81,11 +81,6 @@ def take_listeners(fds: Sequence[int]) -> list[socket.socket]:
     return sockets
 
 
-def make_pair() -> tuple[socket.socket, socket.socket]:
-    """Make both ends of a channel; neither is inherited over exec."""
-    return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-
-
 def receive(sock: socket.socket) -> Received | None:
     """Receive one message and its descriptors; None at end of file.
 
@@ -288,24 +283,6 @@ def _duplicate(sockets: Sequence[Sendable]) -> list[Sendable]:
     return dups
 
 
-def name_socket(sock: socket.socket) -> tuple[int, int]:
-    """Return what tells a socket from any other file; see ``is_still``."""
-    found = os.fstat(sock.fileno())
-    return found.st_dev, found.st_ino
-
-
-def is_still(sock: socket.socket, name: tuple[int, int]) -> bool:
-    """Whether its descriptor is still that socket, and was not closed by others.
-
-    The number of one that was closed may be another file's by now, to which
-    nothing of ours must be written.
-    """
-    try:
-        return name_socket(sock) == name
-    except OSError:
-        return False
-
-
 # The master's end of a channel to a forkserver or worker: hostile input.
 #
 # Both run foreign code, so here is the one place where octets and descriptors of
@@ -341,17 +318,6 @@ FromChildT = TypeVar("FromChildT", bound=Message)
 
 class ChildFault(Exception):  # noqa: N818 - the child's, not ours
     """A child did what none of ours does; the text says what that is."""
-
-
-def make_child_pair() -> tuple[socket.socket, socket.socket]:
-    """Make the master's and the child's end of a channel.
-
-    Each message comes with the credentials of its sender, which the kernel
-    vouches for.
-    """
-    own, theirs = make_pair()
-    own.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-    return own, theirs
 
 
 def receive_octets(sock: socket.socket, most: int) -> tuple[bytes, int | None] | None:

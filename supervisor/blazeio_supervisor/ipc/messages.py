@@ -22,11 +22,7 @@ from blazeio_supervisor.log.formats import (
     LogConfig,
     escape_surrogates,
 )
-from blazeio_supervisor.version import find_version
-
-PROTOCOL = 36
-"""Raised by one when a message or the scoreboard changes its shape, or a signal its
-meaning: one that a worker does not know would end it."""
+from blazeio_supervisor.version import PROTOCOL, find_version
 
 CHANNEL_CLOSED = 70
 """Exit status of a child whose channel was closed by code of the app."""

@@ -21,13 +21,7 @@ from blazeio_supervisor.fleet.facts import (
     ForkserverReady,
 )
 from blazeio_supervisor.fleet.reasons import count_of, describe_exit
-from blazeio_supervisor.ipc.channel import (
-    ChildChannel,
-    ChildFault,
-    Sendable,
-    make_child_pair,
-    send,
-)
+from blazeio_supervisor.ipc.channel import ChildChannel, ChildFault, Sendable, send
 from blazeio_supervisor.ipc.inspection import StackCall, Stacks
 from blazeio_supervisor.ipc.messages import (
     Failed,
@@ -42,6 +36,7 @@ from blazeio_supervisor.ipc.messages import (
     Unsafe,
     parse_from_forkserver,
 )
+from blazeio_supervisor.ipc.pairs import make_child_pair
 from blazeio_supervisor.ipc.signals import STACK_SIGNAL
 from blazeio_supervisor.isolation import list_too_late
 from blazeio_supervisor.log.formats import LogOrigin
@@ -54,7 +49,7 @@ from blazeio_supervisor.master.children import (
 )
 from blazeio_supervisor.master.worker_record import explain_silence
 from blazeio_supervisor.master.workers import Workers
-from blazeio_supervisor.worker.forkserver import EarlyForkserver, spawn_forkserver
+from blazeio_supervisor.worker.starting import EarlyForkserver, spawn_forkserver
 
 # The order by which a forkserver loads a generation, and a description of it.
 

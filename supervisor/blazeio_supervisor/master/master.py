@@ -46,7 +46,7 @@ from blazeio_supervisor.master.reloads import name_master
 from blazeio_supervisor.master.upgrade.state import MasterState, UpgradeState
 from blazeio_supervisor.master.watching import choose_polling, list_mounts, watch_files
 from blazeio_supervisor.sockets.bind import take_inherited
-from blazeio_supervisor.worker.forkserver import EarlyForkserver
+from blazeio_supervisor.worker.starting import EarlyForkserver
 
 
 def _claim_nothing() -> None:

@@ -30,7 +30,7 @@ from blazeio_supervisor.log.formats import (
     make_formatter,
 )
 from blazeio_supervisor.log.setup import LineHandler, note
-from blazeio_supervisor.worker.forkserver import open_again
+from blazeio_supervisor.worker.starting import open_again
 
 LINE_BYTES = 16 * 1024
 """A longer line is cut into several."""

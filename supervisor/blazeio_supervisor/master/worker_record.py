@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from blazeio_supervisor.errors import ExitCode
 from blazeio_supervisor.fleet.actions import StopMode
-from blazeio_supervisor.ipc.channel import ChildChannel, ChildFault, Sendable, make_pair
+from blazeio_supervisor.ipc.channel import ChildChannel, ChildFault, Sendable
 from blazeio_supervisor.ipc.inspection import StackCall, Stacks, follow_profile
 from blazeio_supervisor.ipc.messages import (
     CHANNEL_CLOSED,
@@ -37,6 +37,7 @@ from blazeio_supervisor.ipc.messages import (
     TaskInfo,
     WorkerEvent,
 )
+from blazeio_supervisor.ipc.pairs import make_pair
 from blazeio_supervisor.ipc.processes import refuse_descriptors
 from blazeio_supervisor.ipc.profile_api import Profiled, ProfileWish, Sampled
 from blazeio_supervisor.ipc.scoreboard import Row

@@ -27,7 +27,6 @@ from blazeio_supervisor.ipc.channel import (
     ChildFault,
     Descriptor,
     Sendable,
-    make_child_pair,
 )
 from blazeio_supervisor.ipc.inspection import StackCall
 from blazeio_supervisor.ipc.messages import (
@@ -44,6 +43,7 @@ from blazeio_supervisor.ipc.messages import (
     WorkerEvent,
     parse_from_worker,
 )
+from blazeio_supervisor.ipc.pairs import make_child_pair
 from blazeio_supervisor.ipc.processes import NotOurChildError
 from blazeio_supervisor.ipc.row_tables import AppTotals
 from blazeio_supervisor.ipc.scoreboard import (

@@ -9,31 +9,23 @@ When the master dies it stays for the grace period and kills what is left: a
 worker whose loop is blocked would otherwise keep the port for ever.
 """
 
-import contextlib
 import errno
-import fcntl
-import functools
-import glob
 import os
 import select
 import signal
-import site
 import socket
-import stat
 import struct
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from time import monotonic
-from typing import Any, NoReturn, Self
+from typing import Any, NoReturn
 
 import msgspec
 from msgspec import Struct, field
 
-from blazeio_supervisor.config.environment import VARIABLES
-from blazeio_supervisor.ipc.channel import make_child_pair, receive, send
+from blazeio_supervisor.ipc.channel import receive, send
 from blazeio_supervisor.ipc.messages import (
-    PROTOCOL,
     Fork,
     Forked,
     ForkFailed,
@@ -51,10 +43,9 @@ from blazeio_supervisor.ipc.packing import (
 from blazeio_supervisor.ipc.processes import end_descendants
 from blazeio_supervisor.ipc.signals import HELD_BACK, STACK_SIGNAL
 from blazeio_supervisor.isolation import (
-    isolate,
     list_own_options,
-    pack_variables,
 )
+from blazeio_supervisor.version import PROTOCOL
 from blazeio_supervisor.worker.exit import (
     Printing,
     end_now,
@@ -62,6 +53,7 @@ from blazeio_supervisor.worker.exit import (
     run_exit_steps,
 )
 from blazeio_supervisor.worker.forks import OwnInstallations
+from blazeio_supervisor.worker.starting import find_entry
 
 RunWorker = Callable[[ForkOrder, list[int]], None]
 _PID = struct.Struct("q")
@@ -273,192 +265,11 @@ def _wait_for(pid: int) -> None:
         pass  # reaped by a thread of the app, or by code in C
 
 
-# Starting a forkserver: a fresh interpreter, and nothing inherited by chance.
+# A worker in an interpreter of its own.
 
 
-_PACKAGES = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-_FOLDERS = [os.path.abspath(folder) for folder in sys.path if folder]
-"""Where this process looks for packages; taken before it changes its folder."""
-_ENTRY = "blazeio_supervisor.worker"
 WORKER = "worker"
 """The first argument of a worker that is started by an exec."""
-_NEVER_SET = {signal.SIGKILL, signal.SIGSTOP}
-
-
-def spawn_forkserver(
-    channel: socket.socket,
-    variables: Mapping[str, str] | None = None,
-    *,
-    is_privileged: bool = False,
-    interpreter: str = "",
-) -> int:
-    """Start the interpreter anew, holding one end of a channel; return its pid.
-
-    A fresh exec is what makes reloaded code fresh. ``posix_spawn`` does not
-    copy the master's page tables, and takes only the descriptors named here:
-    Python's own are closed by the exec.
-
-    Args:
-        channel: Its end.
-        variables: Set in its environment, so in that of its workers.
-        is_privileged: It will take on another user. It then starts isolated, and
-            sets the variables afterwards.
-        interpreter: Another one than that of this process, whose environment has this
-            package, too; "": the same.
-
-    Raises:
-        OSError: The system has no room for a process, or the interpreter is
-            gone from the disk.
-    """
-    given = dict(variables or {})
-    options, environ = [], {**os.environ, **given}
-    if is_privileged:
-        isolation = isolate()
-        options, environ = isolation.options, isolation.environment
-        given = {**isolation.hidden, **given}
-    fd, variables_fd = channel.fileno(), pack_variables(given)
-    outputs = open_outputs_again()
-    own = [(os.POSIX_SPAWN_DUP2, n, n) for n in (fd, variables_fd)]  # inheritable
-    program = interpreter or sys.executable
-    entry = ["-m", _ENTRY] if interpreter else find_entry(is_privileged=is_privileged)
-    try:
-        return os.posix_spawn(
-            program,
-            # -P: a file `logging.py` in the app's folder must not replace ours.
-            [
-                program,
-                *list_own_options(),
-                *options,
-                *("-P", *entry),
-                *(str(fd), str(PROTOCOL), str(variables_fd)),
-            ],
-            {name: environ[name] for name in environ.keys() - VARIABLES},
-            file_actions=[
-                *own,
-                *((os.POSIX_SPAWN_DUP2, n, number) for number, n in outputs.items()),
-            ],
-            setsigmask=(*HELD_BACK, STACK_SIGNAL),  # until it has handlers for them
-            # Whoever started the master may ignore some; what is ignored stays so.
-            setsigdef=signal.valid_signals() - _NEVER_SET,
-        )
-    finally:
-        for opened in (variables_fd, *outputs.values()):
-            os.close(opened)
-
-
-class EarlyForkserver:
-    """The interpreter of the first forkserver, started before the master is whole.
-
-    It imports what it needs while the master does; what app it is to load it is told
-    by its first message. So both take their time beside each other.
-
-    Args:
-        variables: As of ``spawn_forkserver``,
-        is_privileged: likewise,
-        interpreter: likewise.
-    """
-
-    def __init__(
-        self, variables: Mapping[str, str], *, is_privileged: bool, interpreter: str
-    ) -> None:
-        self._channel, theirs = make_child_pair()
-        with theirs:
-            self._pid = spawn_forkserver(
-                theirs,
-                variables,
-                is_privileged=is_privileged,
-                interpreter=interpreter,
-            )
-        self._given = variables, is_privileged, interpreter
-        self._is_taken = False
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """End it, unless it was taken."""
-        if not self._is_taken:
-            self._channel.close()
-            with contextlib.suppress(OSError):  # it has ended, and was reaped
-                os.kill(self._pid, signal.SIGKILL)
-                os.waitpid(self._pid, 0)
-
-    def take(
-        self, variables: Mapping[str, str], *, is_privileged: bool, interpreter: str
-    ) -> tuple[socket.socket, int] | None:
-        """Return the master's end of its channel, and its pid, once.
-
-        Returns:
-            None where it was started with something else.
-        """
-        if self._is_taken or self._given != (variables, is_privileged, interpreter):
-            return None
-        self._is_taken = True
-        return self._channel, self._pid
-
-
-@functools.cache
-def find_entry(*, is_privileged: bool = False) -> list[str]:
-    """Return the options by which a fresh interpreter finds and runs our program.
-
-    A wrapper (a zipapp, a pex, a script that sets ``sys.path``) has found this
-    package where a fresh interpreter does not look: it is told where.
-    """
-    if _PACKAGES in _list_default_folders(is_privileged):
-        return ["-m", _ENTRY]
-    code = (
-        f"import runpy, sys; sys.path += {_FOLDERS!r}; "
-        f"runpy.run_module({_ENTRY!r}, run_name='__main__', alter_sys=True)"
-    )
-    return ["-c", code]
-
-
-def _list_default_folders(is_privileged: bool) -> list[str]:
-    """List where a fresh interpreter looks for packages."""
-    sites: list[str] = []
-    if not sys.flags.no_site:
-        sites += [*site.getsitepackages(), site.getusersitepackages()]
-    folders = sites[:]
-    if not is_privileged:  # else it starts with another environment
-        folders += os.environ.get("PYTHONPATH", "").split(os.pathsep)
-    for each in sites:
-        for path in glob.glob(os.path.join(glob.escape(each), "*.pth")):
-            with contextlib.suppress(OSError, UnicodeDecodeError), open(path) as file:
-                folders += file.read().splitlines()
-    return [os.path.abspath(folder) for folder in folders if folder]
-
-
-def open_outputs_again() -> dict[int, int]:
-    """Open anew what standard output and error are, where they are files.
-
-    A descriptor that is inherited has its position and flags in common with ours:
-    an app that sets the one to 0, or takes O_APPEND off, would have the master
-    write over the log. The master's own is made to append, too.
-
-    Returns:
-        By the number that it stands for, the new descriptor.
-    """
-    opened: dict[int, int] = {}
-    for number in (1, 2):
-        try:
-            if not stat.S_ISREG(os.fstat(number).st_mode):
-                continue
-            flags = fcntl.fcntl(number, fcntl.F_GETFL)
-            fcntl.fcntl(number, fcntl.F_SETFL, flags | os.O_APPEND)
-            opened[number] = open_again(number)
-        except OSError:
-            continue  # it is closed, or nobody may open it any more
-    return opened
-
-
-def open_again(fd: int) -> int:
-    """Open the file of a descriptor once more, to append to it.
-
-    Raises:
-        OSError: It cannot be opened: this process has another user by now.
-    """
-    flags = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOCTTY
-    return os.open(f"/proc/self/fd/{fd}", flags)
 
 
 class WorkerStart(msgspec.Struct, frozen=True):

@@ -27,13 +27,7 @@ from blazeio.server.process import (
 from blazeio_supervisor import api
 from blazeio_supervisor.config.command_line import AppPath
 from blazeio_supervisor.errors import ExitCode
-from blazeio_supervisor.ipc.channel import (
-    is_still,
-    name_socket,
-    receive,
-    send,
-    take_listeners,
-)
+from blazeio_supervisor.ipc.channel import receive, send, take_listeners
 from blazeio_supervisor.ipc.messages import (
     CHANNEL_CLOSED,
     Address,
@@ -45,6 +39,7 @@ from blazeio_supervisor.ipc.messages import (
     ReopenLogs,
     WorkerEvent,
 )
+from blazeio_supervisor.ipc.pairs import is_still, name_socket
 from blazeio_supervisor.ipc.processes import (
     end_processes,
     find_tracker,

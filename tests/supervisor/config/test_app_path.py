@@ -2,7 +2,8 @@ import re
 
 import pytest
 
-from blazeio_supervisor.config.command_line import AppPath, is_app_path, parse_app_path
+from blazeio_supervisor.config.command_line import AppPath, parse_app_path
+from blazeio_supervisor.worker.starting import is_app_path
 
 
 @pytest.mark.parametrize(

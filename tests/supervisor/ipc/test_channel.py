@@ -6,13 +6,7 @@ import threading
 
 import pytest
 
-from blazeio_supervisor.ipc.channel import (
-    LoopChannel,
-    Received,
-    make_pair,
-    receive,
-    send,
-)
+from blazeio_supervisor.ipc.channel import LoopChannel, Received, receive, send
 from blazeio_supervisor.ipc.messages import (
     Admit,
     Failed,
@@ -21,6 +15,7 @@ from blazeio_supervisor.ipc.messages import (
     Ready,
     Release,
 )
+from blazeio_supervisor.ipc.pairs import make_pair
 from tests.support.clock import wait_until
 
 

@@ -20,7 +20,6 @@ from blazeio_supervisor.ipc.channel import (
     MOST_UNREAD,
     ChildChannel,
     ChildFault,
-    make_child_pair,
     receive,
     receive_octets,
     send,
@@ -34,6 +33,7 @@ from blazeio_supervisor.ipc.messages import (
     parse_from_worker,
     serialize_message,
 )
+from blazeio_supervisor.ipc.pairs import make_child_pair
 from tests.support.clock import wait_until
 
 READY = serialize_message(Ready())

@@ -13,7 +13,6 @@ from blazeio.limits import Limits
 from blazeio.server.tls import TlsSettings
 from blazeio_supervisor.ipc import scoreboard, signals
 from blazeio_supervisor.ipc.messages import (
-    PROTOCOL,
     Address,
     Adopt,
     Drain,
@@ -31,6 +30,7 @@ from blazeio_supervisor.ipc.packing import (
     pack,
     unpack,
 )
+from blazeio_supervisor.version import PROTOCOL
 
 MESSAGES: list[Message] = [
     Address("127.0.0.1", 8000),

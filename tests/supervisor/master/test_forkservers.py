@@ -33,7 +33,7 @@ from blazeio_supervisor.master.worker_record import WorkerOrders
 from blazeio_supervisor.master.workers import Workers
 from blazeio_supervisor.sockets.address import TcpAddress
 from blazeio_supervisor.sockets.listeners import Listeners
-from blazeio_supervisor.worker.forkserver import EarlyForkserver
+from blazeio_supervisor.worker.starting import EarlyForkserver
 from tests.supervisor.worker.lone_generation import HELLO
 from tests.support.clock import wait_until
 

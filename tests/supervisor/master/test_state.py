@@ -11,9 +11,6 @@ import pytest
 from blazeio_supervisor.fleet.actions import Spawn
 from blazeio_supervisor.fleet.planner import Planner
 from blazeio_supervisor.fleet.policy import Policy
-from blazeio_supervisor.ipc.messages import (
-    PROTOCOL,
-)
 from blazeio_supervisor.master.control_server import ControlServer
 from blazeio_supervisor.master.metrics import Exposition
 from blazeio_supervisor.master.upgrade.image import KeptImage
@@ -23,7 +20,7 @@ from blazeio_supervisor.master.upgrade.state import (
     dump_state,
     load_state,
 )
-from blazeio_supervisor.version import find_version
+from blazeio_supervisor.version import PROTOCOL, find_version
 from tests.supervisor.copies import take
 from tests.supervisor.master.upgrade_harness import NO_IMAGE, RUN, UpgradeHarness
 from tests.support.peer import RawPeer

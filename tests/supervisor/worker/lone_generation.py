@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import ClassVar, Protocol, Self, TypeVar
 
-from blazeio_supervisor.ipc.channel import make_pair, receive, send
+from blazeio_supervisor.ipc.channel import receive, send
 from blazeio_supervisor.ipc.messages import (
     Fork,
     Forked,
@@ -26,11 +26,12 @@ from blazeio_supervisor.ipc.messages import (
     Overrides,
     Ready,
 )
+from blazeio_supervisor.ipc.pairs import make_pair
 from blazeio_supervisor.ipc.processes import become_subreaper
 from blazeio_supervisor.ipc.scoreboard import Row, make_row_memory
 from blazeio_supervisor.log.formats import LogConfig
 from blazeio_supervisor.master.children import parse_exit
-from blazeio_supervisor.worker.forkserver import spawn_forkserver
+from blazeio_supervisor.worker.starting import spawn_forkserver
 from tests.support.clock import block_until, scaled
 
 WAIT_S = 10.0

@@ -8,12 +8,22 @@ from typing import TypedDict
 
 import pytest
 
-from blazeio_supervisor.ipc.channel import make_pair
+from blazeio_supervisor.config.option import PREFIX
+from blazeio_supervisor.config.sources import (
+    NO_FILE,
+    OPTIONS,
+    OWN_FILE,
+    PROJECT_FILE,
+)
+from blazeio_supervisor.ipc.pairs import make_pair
 from blazeio_supervisor.ipc.processes import list_children
-from blazeio_supervisor.worker.forkserver import (
+from blazeio_supervisor.isolation import VARIABLES
+from blazeio_supervisor.worker.starting import (
+    DECIDING,
     EarlyForkserver,
     open_again,
     spawn_forkserver,
+    start_at_once,
 )
 from tests.support.clock import block_until
 from tests.support.descriptors import list_open
@@ -72,8 +82,8 @@ def test_a_log_file_is_opened_anew_for_it(tmp_path: Path) -> None:
     log = tmp_path / "log"
     code = (
         "import fcntl, os, socket\n"
-        "from blazeio_supervisor.ipc.channel import make_pair\n"
-        "from blazeio_supervisor.worker.forkserver import spawn_forkserver\n"
+        "from blazeio_supervisor.ipc.pairs import make_pair\n"
+        "from blazeio_supervisor.worker.starting import spawn_forkserver\n"
         "own, theirs = make_pair()\n"
         "pid = spawn_forkserver(theirs)\n"
         "for number in (1, 2):\n"
@@ -164,3 +174,96 @@ def test_one_that_has_died_meanwhile_is_no_fault() -> None:
         pid = find_child()
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
+
+
+# One that is started before the settings are known
+
+
+@pytest.fixture
+def plain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory and an environment that say nothing."""
+    monkeypatch.chdir(tmp_path)
+    for name in [*os.environ]:
+        if name.startswith(PREFIX) or name in VARIABLES:
+            monkeypatch.delenv(name)
+    return tmp_path
+
+
+def starts(*words: str) -> bool:
+    early = start_at_once(words)
+    if early is not None:
+        early.end()
+    return early is not None
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["app:web"],
+        ["app.py", "--workers", "2"],
+        ["--bind", "127.0.0.1:0", "app:web"],
+        ["app:web", "--environment", "x"],
+    ],
+)
+def test_a_plain_command_line_starts_one_at_once(plain: Path, words: list[str]) -> None:
+    assert starts(*words)
+
+
+@pytest.mark.parametrize("name", sorted(DECIDING))
+def test_what_decides_on_it_is_waited_for(
+    plain: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    flag = f"--{name.replace('_', '-')}"
+    assert not starts("app:web", flag, "x")
+    assert not starts("app:web", f"{flag}=x")
+    monkeypatch.setenv(f"{PREFIX}{name.upper()}", "x")
+    assert not starts("app:web")
+
+
+def test_what_decides_are_settings() -> None:
+    assert DECIDING - {"config"} <= {option.key for option in OPTIONS}
+
+
+@pytest.mark.parametrize("name", sorted(VARIABLES))
+def test_a_service_manager_is_waited_for(
+    plain: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv(name, "1")
+    assert not starts("app:web")
+
+
+@pytest.mark.parametrize(
+    "words", [[], ["status"], ["app:web", "--help"], ["app:web", "--print-config"]]
+)
+def test_what_serves_nothing_starts_none(plain: Path, words: list[str]) -> None:
+    assert not starts(*words)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "is_plain"),
+    [
+        (OWN_FILE, "", False),
+        (PROJECT_FILE, '[project]\ndependencies = ["blazeio-supervisor"]', True),
+        (PROJECT_FILE, "[tool.blazeio]\nfd = 3", False),
+        (PROJECT_FILE, "[tool]\nblazeio.fd = 3", False),
+        (PROJECT_FILE, 'tool = {"blazeio" = {fd = 3}}', False),
+    ],
+)
+def test_a_file_that_may_have_settings_is_waited_for(
+    plain: Path, name: str, text: str, is_plain: bool
+) -> None:
+    (plain / name).write_text(text)
+    assert starts("app:web") is is_plain
+    assert starts("app:web", NO_FILE)
+
+
+def test_a_file_that_cannot_be_read_is_waited_for(plain: Path) -> None:
+    (plain / PROJECT_FILE).symlink_to(plain / "nowhere")
+    assert not starts("app:web")
+
+
+def test_one_that_cannot_be_started_is_left_to_the_master(
+    plain: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", "/no/such/python")
+    assert start_at_once(["app:web"]) is None

@@ -20,9 +20,6 @@ from blazeio_supervisor.config.live_settings import LiveSettings
 from blazeio_supervisor.errors import SupervisorError
 from blazeio_supervisor.fleet.roster import Roster
 from blazeio_supervisor.fleet.snapshot import FleetState
-from blazeio_supervisor.ipc.messages import (
-    PROTOCOL,
-)
 from blazeio_supervisor.ipc.packing import (
     pack,
     unpack,
@@ -41,7 +38,7 @@ from blazeio_supervisor.master.upgrade.exec_new import UpgradeRun
 from blazeio_supervisor.master.upgrade.image import KeptImage
 from blazeio_supervisor.master.worker_record import WorkerRecord
 from blazeio_supervisor.sockets.listeners import Listeners, Steerer
-from blazeio_supervisor.version import find_version
+from blazeio_supervisor.version import PROTOCOL, find_version
 
 VERSION = 5
 """Raised by one when a part of the state changes its shape."""
