@@ -13,6 +13,7 @@ from blazeio_supervisor.fleet.actions import (
     ReleaseQueue,
     ReloadEnded,
     RenewConnections,
+    ReportStatus,
     Stage,
     StopForkserver,
     StopMode,
@@ -339,6 +340,17 @@ def nobody_hangs_for_ever(step: Step, policy: Policy) -> None:
         require(not hung, f"{view} hangs since {since:.1f}")
 
 
+def only_who_hangs_is_taken_back_for_it(step: Step, policy: Policy) -> None:
+    """Where new code goes back since its loops stand still, they do."""
+    for report in step.ordered(ReportStatus):
+        assert isinstance(report, ReportStatus)
+        if report.event == "rolling_back" and "have stood still" in report.text:
+            owners = serving(step.before)
+            workers = [step.world.workers.get(owner) for owner in owners]
+            hung = sum(w is None or w.is_blocked(step.world.now) for w in workers)
+            require(2 * hung > len(owners), f"{hung} hang: {report.text}")
+
+
 def sleep_ends_nobody(step: Step, policy: Policy) -> None:
     """In the first turn after a sleep no deadline strikes: only what is told does."""
     if step.sleep_s > 1.0 and not step.was_late and not step.facts:
@@ -493,6 +505,7 @@ INVARIANTS = (
     nobody_healthy_is_ended,
     who_misbehaves_is_ended_at_once,
     nobody_hangs_for_ever,
+    only_who_hangs_is_taken_back_for_it,
     sleep_ends_nobody,
     only_the_healthy_are_admitted,
     rollouts_are_bounded,

@@ -83,9 +83,11 @@ def _rests(handle: WorkerHandle) -> bool:
 
 def measure_silence_s(context: PlanContext, handle: WorkerHandle) -> float:
     """Return for how long it has said nothing though it should."""
+    if handle.ready_at is None:
+        return 0.0  # it has its boot timeout
     # From the moment on at which it was ready, if that is later: it may boot for long
     # before its first beat.
-    silent_s = context.now - max(handle.health.beat_at, handle.ready_at or 0.0)
+    silent_s = context.now - max(handle.health.beat_at, handle.ready_at)
     return silent_s - context.policy.rest_every_s if _rests(handle) else silent_s
 
 
@@ -202,10 +204,9 @@ def _beats(context: PlanContext, handle: WorkerHandle) -> bool:
 def _find_burden(roster: Roster, handle: WorkerHandle) -> tuple[float, float, int]:
     """Return the load of an adopter: a queue counts as a request in flight."""
     adopted = sum(slot.adopter is handle for slot in roster.slots)
-    lag_s = 0.0 if handle.health.beat is None else handle.health.beat.lag_s
     # The slot last, so that of equal ones the same is chosen each time, and a
     # simulation can be repeated.
-    return (handle.health.in_flight + adopted, lag_s, handle.slot)
+    return (handle.health.in_flight + adopted, handle.health.lag_s, handle.slot)
 
 
 def _release(context: PlanContext, slot: Slot) -> None:
@@ -271,9 +272,11 @@ class Steering(Struct):
             # Bounded on both sides: a load is an estimate, and a wrong one may cost
             # half of a share, and no more.
             target = min(max(EVEN * mean / handle.health.load, LEAST), MOST)
-            gap = target - self.shares[handle.worker]
-            if abs(gap) >= STEP:
-                self.shares[handle.worker] += STEP if gap > 0 else -STEP
+            share = self.shares[handle.worker]
+            if target >= share + STEP:
+                self.shares[handle.worker] = share + STEP
+            elif target <= share - STEP:
+                self.shares[handle.worker] = share - STEP
 
 
 def _choose_live(context: PlanContext) -> list[WorkerHandle]:

@@ -281,12 +281,12 @@ class Rollout(Struct):
     def _is_held_enough(self, context: PlanContext) -> bool:
         """Whether all have held; a blocked one is ended some day, and then it fails.
 
-        Who asks for the next reload does not wait for that.
+        So may one that still boots, in a slot that was opened meanwhile. Who asks for
+        the next reload does not wait for that.
         """
-        owners = (slot.owner for slot in context.roster.active() if slot.owner)
-        return is_time(context, self.held_at) and not (
-            any(is_blocked(context, owner) for owner in owners) and not self.waiting
-        )
+        owners = [slot.owner for slot in context.roster.active() if slot.owner]
+        is_open = any(not o.is_serving or is_blocked(context, o) for o in owners)
+        return is_time(context, self.held_at) and bool(self.waiting or not is_open)
 
     def _is_proven(self, context: PlanContext) -> bool:
         return is_time(context, self.proven_from) and all(

@@ -52,6 +52,11 @@ class WorkerHealth(Struct, eq=False):
         """Requests being served, by the newest beat."""
         return 0 if self.beat is None else self.beat.in_flight
 
+    @property
+    def lag_s(self) -> float:
+        """How late its loop ran, by the newest beat."""
+        return 0.0 if self.beat is None else self.beat.lag_s
+
     def take(self, beat: Beat, now: float, clock_now: float, fresh_s: float) -> None:
         """Take one reading of the worker's row.
 

@@ -1,3 +1,6 @@
+from random import Random
+
+import pytest
 from msgspec.structs import replace
 
 from blazeio_supervisor.fleet.actions import (
@@ -7,6 +10,7 @@ from blazeio_supervisor.fleet.actions import (
     Spawn,
     Steer,
 )
+from blazeio_supervisor.fleet.context import PlanContext
 from blazeio_supervisor.fleet.facts import (
     Beat,
     ForkserverReady,
@@ -15,6 +19,10 @@ from blazeio_supervisor.fleet.facts import (
     StopAsked,
     Tick,
 )
+from blazeio_supervisor.fleet.health import adopt_queues
+from blazeio_supervisor.fleet.policy import Policy
+from blazeio_supervisor.fleet.roster import Roster, WorkerHandle
+from blazeio_supervisor.fleet.worker_state import State
 from tests.supervisor.fleet.driver import Driver, one, only
 
 
@@ -51,6 +59,32 @@ def test_a_worker_that_got_ready_long_ago_and_blocks_adopts_nothing() -> None:
     driver.ready[2] = Beat(2, driver.now - 5.0)
     driver.silent.add(2)
     assert moves(driver.wait(0.05)) == []
+
+
+@pytest.mark.parametrize(
+    ("silent_s", "rests", "adopts"),
+    [
+        (0.1875, False, True),
+        (0.25, False, False),
+        (1.1875, True, True),
+        (1.25, True, False),
+    ],
+)
+def test_only_who_has_beaten_just_now_adopts(
+    silent_s: float, rests: bool, adopts: bool
+) -> None:
+    """It is not late either: that is looked at only when it was read."""
+    roster, now = Roster.with_slots(2), 100.0
+    handle = WorkerHandle(1, 0, 1, 0.0, None, state=State.SERVING, ready_at=now)
+    handle.health.beat, handle.health.beat_at = (
+        Beat(1, 0.0, rests=rests),
+        now - silent_s,
+    )
+    roster.workers[1] = roster.slots[0].owner = handle
+    policy = Policy(adopt_after_s=0.25, rest_every_s=1.0)
+    context = PlanContext(now, now, False, policy, roster, Random(1))
+    adopt_queues(context)
+    assert context.actions == ([AdoptQueue(1, 1)] if adopts else [])
 
 
 def test_dead_slot_is_adopted_at_once_and_released_when_served_again() -> None:

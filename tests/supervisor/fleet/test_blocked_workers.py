@@ -1,9 +1,12 @@
 import re
+from random import Random
 
+import pytest
 from msgspec.structs import replace
 
 from blazeio_supervisor.fleet.actions import (
     AdoptQueue,
+    AskStack,
     DumpStack,
     ReleaseQueue,
     ReportStatus,
@@ -12,7 +15,12 @@ from blazeio_supervisor.fleet.actions import (
     StopMode,
     StopWorker,
 )
+from blazeio_supervisor.fleet.context import PlanContext
 from blazeio_supervisor.fleet.facts import Beat, RecycleAsked, ScaleAsked, Tick
+from blazeio_supervisor.fleet.health import LoopWatchdog
+from blazeio_supervisor.fleet.policy import Policy
+from blazeio_supervisor.fleet.roster import Roster, WorkerHandle
+from blazeio_supervisor.fleet.worker_state import State
 from tests.supervisor.fleet.driver import Driver, deeds, events, one, only
 
 
@@ -141,6 +149,57 @@ def test_canary_that_hangs_while_held_fails_the_reload() -> None:
     actions = driver.wait(31)
     assert "reload_failed" in events(actions)
     assert driver.owners == [1, 2]
+
+
+# Each step at its very moment
+
+
+def judge(silent_s: float, dumped_before_s: float = 99.0) -> tuple[list[object], ...]:
+    """What is done about a worker of three that has been silent for so long."""
+    roster, now = Roster.with_slots(3), 1000.0
+    for worker in (1, 2, 3):
+        handle = WorkerHandle(worker, worker - 1, 1, 0.0, None)
+        handle.state, handle.ready_at = State.SERVING, 1.0
+        handle.health.beat_at = now
+        roster.workers[worker] = roster.slots[worker - 1].owner = handle
+    health = roster.workers[2].health
+    health.beat_at, health.dumped_at = now - silent_s, now - dumped_before_s
+    beats = tuple(Beat(worker, now) for worker in (1, 2, 3))
+    context = PlanContext(now, now, False, LADDER, roster, Random(1), beats)
+    LoopWatchdog().run(context)
+    marks = [health.is_late, health.is_avoided, health.needs_adopter]
+    return marks, [type(each) for each in context.actions]
+
+
+LADDER = Policy(
+    steer_after_s=0.125,
+    adopt_after_s=0.25,
+    dump_after_s=1.0,
+    dump_every_s=8.0,
+    timeout_s=32.0,
+)
+JUST_BELOW = 1 / 1024
+
+
+@pytest.mark.parametrize(
+    ("since_s", "marks", "deeds"),
+    [
+        (0.125, [True, True, False], []),
+        (0.25, [True, True, True], []),
+        (1.0, [True, True, True], [DumpStack]),
+        (32.0, [True, True, True], [DumpStack, AskStack, StopWorker]),
+    ],
+)
+def test_each_step_is_taken_when_its_time_has_come_and_not_before(
+    since_s: float, marks: list[bool], deeds: list[object]
+) -> None:
+    assert judge(since_s) == (marks, deeds)
+    assert judge(since_s - JUST_BELOW) != (marks, deeds)
+
+
+def test_stacks_are_dumped_again_when_the_time_for_it_has_come() -> None:
+    assert judge(9.0, dumped_before_s=8.0)[1] == [DumpStack]
+    assert judge(9.0, dumped_before_s=8.0 - JUST_BELOW)[1] == []
 
 
 # It is relative

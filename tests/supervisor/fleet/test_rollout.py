@@ -14,6 +14,7 @@ from blazeio_supervisor.fleet.facts import (
     ForkserverExited,
     ForkserverReady,
     ReloadAsked,
+    ScaleAsked,
 )
 from tests.supervisor.fleet.driver import Driver, deeds, events, one, only
 
@@ -223,6 +224,19 @@ def test_worker_that_dies_while_held_brings_every_slot_back() -> None:
     assert [(s.slot, s.generation) for s in spawns] == [(0, 1), (1, 1)]
     driver.roll(actions)
     assert driver.generations == [1, 1]
+
+
+def test_who_boots_in_a_slot_that_was_opened_while_it_is_held_does_not_hang() -> None:
+    driver = fleet(slots=1)
+    driver.reload_until_holding()
+    opened = only(Spawn, driver.tell(ScaleAsked(4)))
+    assert {spawn.generation for spawn in opened} == {2}
+    assert events(driver.wait(5.0)) == []
+    assert driver.phase == "holding"  # one that fails would bring the old code back
+    for spawn in opened:
+        driver.serve(spawn.worker)
+    assert driver.phase == "idle"
+    assert driver.generations == [2, 2, 2, 2]
 
 
 def test_a_return_after_the_answer_is_an_event_and_takes_the_settings_back() -> None:

@@ -1,9 +1,15 @@
+from random import Random
+
 import pytest
 from msgspec.structs import replace
 
 from blazeio_supervisor.fleet.actions import Steer
+from blazeio_supervisor.fleet.context import PlanContext
 from blazeio_supervisor.fleet.facts import ForkserverReady, ScaleAsked, StartAsked
-from blazeio_supervisor.fleet.health import LEAST, MOST
+from blazeio_supervisor.fleet.health import LEAST, MOST, Steering
+from blazeio_supervisor.fleet.policy import Policy
+from blazeio_supervisor.fleet.roster import Roster, WorkerHandle
+from blazeio_supervisor.fleet.worker_state import State
 from tests.supervisor.fleet.driver import Driver, only
 
 
@@ -73,6 +79,29 @@ def test_weights_follow_load_in_small_steps() -> None:
         assert all(abs(new - old) <= 10 for new, old in pairs)
         before = steer.weights
     assert before == (60, 150)
+
+
+@pytest.mark.parametrize(
+    ("loads", "weights"),
+    [
+        ((10.0, 12.0), (110, 100)),  # the even share of the first is 110
+        ((10.0, 11.9), (100, 100)),
+        ((10.0, 8.0), (90, 110)),
+        ((10.0, 8.1), (100, 110)),
+    ],
+)
+def test_a_weight_moves_by_a_step_where_it_is_off_by_one(
+    loads: tuple[float, float], weights: tuple[int, int]
+) -> None:
+    roster, now = Roster.with_slots(2), 100.0
+    for slot, each in enumerate(loads):
+        handle = WorkerHandle(slot + 1, slot, 1, 0.0, None, state=State.SERVING)
+        handle.health.load = each
+        roster.workers[slot + 1] = roster.slots[slot].owner = handle
+    steering = Steering(moved_at=now - 0.25)
+    policy = Policy(steer_every_s=0.25)
+    steering.run(PlanContext(now, now, False, policy, roster, Random(1)))
+    assert steering.weights == weights
 
 
 def test_weights_move_at_most_every_quarter_second() -> None:

@@ -75,5 +75,5 @@ def test_a_beat_in_the_midst_of_a_burst_says_little() -> None:
     assert before < health.load < before * 1.1
 
 
-def test_in_flight_is_zero_before_the_first_beat() -> None:
-    assert WorkerHealth().in_flight == 0
+def test_before_the_first_beat_nothing_is_in_flight_and_nothing_late() -> None:
+    assert (WorkerHealth().in_flight, WorkerHealth().lag_s) == (0, 0.0)
