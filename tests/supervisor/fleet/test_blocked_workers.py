@@ -154,7 +154,9 @@ def test_canary_that_hangs_while_held_fails_the_reload() -> None:
 # Each step at its very moment
 
 
-def judge(silent_s: float, dumped_before_s: float = 99.0) -> tuple[list[object], ...]:
+def judge(
+    silent_s: float, dumped_before_s: float = 99.0
+) -> tuple[list[bool], list[type]]:
     """What is done about a worker of three that has been silent for so long."""
     roster, now = Roster.with_slots(3), 1000.0
     for worker in (1, 2, 3):
@@ -191,7 +193,7 @@ JUST_BELOW = 1 / 1024
     ],
 )
 def test_each_step_is_taken_when_its_time_has_come_and_not_before(
-    since_s: float, marks: list[bool], deeds: list[object]
+    since_s: float, marks: list[bool], deeds: list[type]
 ) -> None:
     assert judge(since_s) == (marks, deeds)
     assert judge(since_s - JUST_BELOW) != (marks, deeds)
