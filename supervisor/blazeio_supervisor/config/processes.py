@@ -1,6 +1,5 @@
-"""What is run: the app, its processes and their user, times."""
+"""What is run: the app and what is added to it, its processes and their user."""
 
-import importlib.util
 import os
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,7 +19,6 @@ from blazeio_supervisor.config.types import (
     Pairs,
     Parsed,
     Plain,
-    Seconds,
     Text,
     count_cpus,
     format_cpus,
@@ -34,9 +32,7 @@ from blazeio_supervisor.ipc.identity import (
     NoSuchIdentityError,
     find_identity,
 )
-from blazeio_supervisor.ipc.messages import (
-    LoopName,
-)
+from blazeio_supervisor.ipc.messages import Additions, LoopName
 from blazeio_supervisor.ipc.socket_paths import NAME_CHARS, is_name, name_after
 
 WORKER_LIMIT = 256
@@ -338,6 +334,81 @@ class Process(Section):
             raise SettingError("cpu_affinity", reason)
 
 
+# What is added to an app from outside: static files, and functions at its hooks.
+
+
+def read_static(text: str) -> tuple[str, str]:
+    """Read ``--static``: a path of URLs and a folder.
+
+    Raises:
+        ValueError: The text is not of this form.
+    """
+    prefix, equals, folder = text.partition("=")
+    if not equals or not folder or not prefix.startswith("/"):
+        raise ValueError("expected /PREFIX=FOLDER, as in /assets=public")
+    return prefix, folder
+
+
+def read_function(text: str) -> str:
+    """Read the place of a function.
+
+    Raises:
+        ValueError: The text is no ``MODULE:FUNCTION``.
+    """
+    if not parse_app_path(text).attribute:
+        raise ValueError("expected MODULE:FUNCTION")
+    return text
+
+
+@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
+class AddedToApp(Section):
+    """What is added to an app without a change of it."""
+
+    title = "Static files and hooks"
+
+    static_folders: tuple[tuple[str, str], ...] = option(
+        Many(Parsed(read_static, "/PREFIX=FOLDER", "=".join), "\n"),
+        "Serve the files of this folder below this path, before the app is asked: "
+        "/assets=public. May be given several times.",
+        default=(),
+        default_text="none",
+        key="static",
+    )
+    hook_post_fork: tuple[str, ...] = option(
+        Many(Parsed(read_function, "MODULE:FUNCTION", str), "\n"),
+        "Call this function, async or not, in each worker before every on_start hook. "
+        "May be given several times.",
+        default=(),
+        default_text="none",
+    )
+    hook_worker_exit: tuple[str, ...] = option(
+        Many(Parsed(read_function, "MODULE:FUNCTION", str), "\n"),
+        "Call this function, async or not, in each worker that ends, after every "
+        "on_stop hook. May be given several times.",
+        default=(),
+        default_text="none",
+    )
+
+    @property
+    def additions(self) -> Additions:
+        """What the app's processes are told of it."""
+        static_folders = tuple(
+            (prefix, os.path.join(self.folder, folder))
+            for prefix, folder in self.static_folders
+        )
+        return Additions(static_folders, self.hook_post_fork, self.hook_worker_exit)
+
+    def check(self) -> None:
+        """Check that the folders are there."""
+        for prefix, folder in self.additions.static_folders:
+            if not os.path.isdir(folder):
+                # At the start and not in the worker: a folder that is missing would
+                # fail every worker, and the whole of a reload, instead of one command.
+                raise SettingError(
+                    "static_folders", f"{prefix}: {folder} is not a folder"
+                )
+
+
 # Who runs the app, and who may use what it makes.
 
 
@@ -399,160 +470,3 @@ class Privileges(Section):
     def check(self) -> None:
         """Check that the user can be had."""
         _ = self.identity
-
-
-# How long the supervisor waits.
-
-
-@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
-class Times(Section):
-    """How long the supervisor waits; the times of a request are limits."""
-
-    title = "Time (seconds)"
-
-    graceful_timeout_s: float = option(
-        Seconds(0.1),
-        "How long a stopping worker may take to finish requests in flight and run its "
-        "on_stop hooks; then it is killed.",
-        default=30.0,
-    )
-    boot_timeout_s: float = option(
-        Seconds(0.1),
-        "How long the import of the app and its on_start hooks may take.",
-        default=60.0,
-    )
-    timeout_s: float = option(
-        Seconds(1),
-        "Replace a worker whose event loop has been blocked for this long; its stacks "
-        "are logged.",
-        default=30.0,
-    )
-    canary_hold_s: float = option(
-        Seconds(),
-        "During a reload, how long the first new worker must serve before an old one "
-        "is replaced (if it dies, nothing has changed), and the last one before the "
-        "old code is given up. Under load it takes less: 0.2 s, and 200 answers of "
-        "each new worker with no greater share of 5xx than before.",
-        default=2.0,
-    )
-    rollout_timeout_s: float = option(
-        Seconds(1),
-        "How long a reload may take to replace the workers of all slots; after that "
-        "the service goes back to the old code.",
-        default=600.0,
-    )
-    upgrade_timeout_s: float = option(
-        Seconds(0.1),
-        "How long the new version of the supervisor may take to start in an upgrade "
-        "(USR2), both in the rehearsal and when it takes over; after that the old "
-        "version stays in charge.",
-        default=10.0,
-    )
-    drain_idle_s: float = option(
-        Seconds(),
-        "How long a draining worker keeps an idle connection, since its client may "
-        "just be sending a request.",
-        default=2.0,
-    )
-    farewell_window_s: float = option(
-        Seconds(),
-        "A draining worker closes its WebSockets and event streams at random times "
-        "within this span, so that their clients do not all reconnect at once. At "
-        "most what --graceful-timeout leaves.",
-        default=2.0,
-    )
-    drain_delay_s: float = option(
-        Seconds(),
-        "After TERM, QUIT or `stop`, report not ready and keep serving for this long "
-        "before draining, so that a load balancer can pick another server. A second "
-        "signal, or INT, ends the wait. Workers that got TERM too are replaced "
-        "meanwhile (with systemd, set KillMode=mixed).",
-        default=0.0,
-    )
-
-    def check(self) -> None:
-        """Check that a reload can end."""
-        if self.rollout_timeout_s <= self.canary_hold_s:
-            raise SettingError(
-                "rollout_timeout_s",
-                "no reload could end, since --canary-hold alone takes "
-                f"{self.canary_hold_s:g} s",
-            )
-
-
-# Options for whoever writes an app.
-
-
-HASTE_S = 0.1
-"""With ``--reload`` nothing is held or kept for longer than this."""
-
-
-@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
-class Development(Section):
-    """New code at each change of a file."""
-
-    title = "Development"
-
-    reload: bool = option(
-        Flag(),
-        "Reload whenever a source file changes, worker by worker. If new code fails, "
-        "its traceback is printed and the old code keeps serving; at the start, it "
-        "waits for the next change. --canary-hold and "
-        f"--drain-idle are then {HASTE_S:g} s at most. Needs watchfiles: pip install "
-        "watchfiles.",
-        default=False,
-        change=Change.RESTART,
-    )
-    reload_dirs: tuple[str, ...] = option(
-        Many(Text("DIR"), "\n"),
-        "Watch this folder and its subfolders. May be given several times.",
-        default=(),
-        default_text="--app-dir, or the folder of the script",
-        change=Change.RESTART,
-        key="reload_dir",
-    )
-    reload_includes: tuple[str, ...] = option(
-        Many(Text("PATTERN"), "\n"),
-        "Watch files that match this pattern, too, for example '*.html'. May be given "
-        "several times.",
-        default=(),
-        default_text="*.py, blazeio.toml and pyproject.toml",
-        change=Change.RESTART,
-        key="reload_include",
-    )
-
-    reload_excludes: tuple[str, ...] = option(
-        Many(Text("PATTERN"), "\n"),
-        "Ignore changes of files whose name, or path below the watched folder, matches "
-        "this pattern: 'test_*.py', 'migrations/*'. May be given several times.",
-        default=(),
-        default_text="none",
-        change=Change.RESTART,
-        key="reload_exclude",
-    )
-    reload_delay_s: float = option(
-        Seconds(),
-        "Reload once nothing has changed for this long.",
-        default=0.05,
-        change=Change.RESTART,
-    )
-    reload_poll: bool | None = option(
-        Flag(),
-        "Look at the files several times a second, and do not rely on the kernel, "
-        "which is told nothing of changes that others make on network disks, in "
-        "folders shared with a container or with WSL.",
-        default=None,
-        default_text="where a watched folder is on such a disk",
-        change=Change.RESTART,
-    )
-
-    def check(self) -> None:
-        """Check that watchfiles is installed, and that the folders are there."""
-        if not self.reload:
-            return
-        if importlib.util.find_spec("watchfiles") is None:
-            reason = "it needs watchfiles, which is not installed"
-            raise SettingError("reload", f"{reason}: pip install watchfiles")
-        for given in self.reload_dirs:
-            if not os.path.isdir(os.path.join(self.folder, given)):
-                raise SettingError("reload_dirs", f"{given} is not a folder")

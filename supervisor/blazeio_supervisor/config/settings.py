@@ -12,7 +12,6 @@ from functools import cached_property
 
 from msgspec import Struct
 
-from blazeio_supervisor.config.additions import AddedToApp
 from blazeio_supervisor.config.addresses import Addresses
 from blazeio_supervisor.config.http import (
     Gateways,
@@ -22,17 +21,21 @@ from blazeio_supervisor.config.http import (
     Tls,
     WorkerLimits,
 )
+from blazeio_supervisor.config.lifecycle import (
+    HASTE_S,
+    Development,
+    Renewal,
+    Times,
+    choose_jitter,
+)
 from blazeio_supervisor.config.logging import AccessLogging, Logs, Metrics
 from blazeio_supervisor.config.option import Option, Section, SettingError, list_options
 from blazeio_supervisor.config.processes import (
-    HASTE_S,
     WORKER_LIMIT,
-    Development,
+    AddedToApp,
     Privileges,
     Process,
-    Times,
 )
-from blazeio_supervisor.config.renewal import Renewal, choose_jitter
 from blazeio_supervisor.fleet.policy import Policy
 from blazeio_supervisor.ipc.messages import (
     Overrides,
