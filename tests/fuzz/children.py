@@ -24,8 +24,6 @@ import msgspec
 
 from blazeio_supervisor.ipc.channel import ChildChannel
 from blazeio_supervisor.ipc.messages import (
-    TEXT_CHARS,
-    TRACEBACK_CHARS,
     Address,
     Admit,
     Failed,
@@ -36,11 +34,15 @@ from blazeio_supervisor.ipc.messages import (
     FromWorker,
     Loaded,
     Message,
-    MessageError,
     Quit,
     Ready,
     Unsafe,
     WorkerEvent,
+)
+from blazeio_supervisor.ipc.packing import (
+    TEXT_CHARS,
+    TRACEBACK_CHARS,
+    MessageError,
     parse_from_forkserver,
     parse_from_worker,
     parse_message,

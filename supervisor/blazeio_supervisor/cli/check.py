@@ -33,10 +33,9 @@ from blazeio_supervisor.ipc.messages import (
     FromForkserver,
     Importing,
     Loaded,
-    MessageError,
     Unsafe,
-    parse_from_forkserver,
 )
+from blazeio_supervisor.ipc.packing import MessageError, parse_from_forkserver
 from blazeio_supervisor.ipc.pairs import make_pair
 from blazeio_supervisor.ipc.signals import STACK_SIGNAL, STACKS_END
 from blazeio_supervisor.log.formats import (

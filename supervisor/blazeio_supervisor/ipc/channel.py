@@ -18,8 +18,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Generic, Protocol, TypeVar
 
-from blazeio_supervisor.ipc.messages import (
-    Message,
+from blazeio_supervisor.ipc.messages import Message
+from blazeio_supervisor.ipc.packing import (
     MessageError,
     parse_message,
     serialize_message,

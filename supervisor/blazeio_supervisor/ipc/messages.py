@@ -10,31 +10,17 @@ in every protocol, or that could not be reported: the arguments of a forkserver 
 may follow them), and the message ``Failed``.
 """
 
-from collections.abc import Callable
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
 from blazeio_supervisor.ipc.identity import Identity
-from blazeio_supervisor.ipc.packing import pack, unpack
-from blazeio_supervisor.log.formats import (
-    LogConfig,
-    escape_surrogates,
-)
+from blazeio_supervisor.log.formats import LogConfig
 from blazeio_supervisor.version import PROTOCOL, find_version
 
 CHANNEL_CLOSED = 70
 """Exit status of a child whose channel was closed by code of the app."""
-TEXT_CHARS = 4_000
-"""The longest text that is taken from a child; the rest is cut where it is read."""
-TRACEBACK_CHARS = 16_000
-"""The longest traceback that is taken from a child; cut likewise."""
-ERROR_CHARS = 300
-"""The longest text about what is wrong with a message."""
-MOST_FINDINGS = 20
-"""How many things that make a fork unsafe are told; the rest is dropped."""
-
 MOST_TASKS = 64
 """Tasks that run once, of one app."""
 
@@ -96,10 +82,6 @@ class Overrides(msgspec.Struct, frozen=True, kw_only=True):
     http2: bool = True
     access_log: str | None = None
     access_log_format: str | None = None
-
-
-class MessageError(Exception):
-    """Octets are no message that the sender may send."""
 
 
 class _Message(msgspec.Struct, frozen=True, tag=True, forbid_unknown_fields=True):
@@ -494,88 +476,6 @@ Message = (
     | Release
     | ReopenLogs
 )
-
-_forkserver_decoder = msgspec.msgpack.Decoder(FromForkserver)
-_worker_decoder = msgspec.msgpack.Decoder(FromWorker)
-
-
-def serialize_message(message: Message) -> bytes:
-    """Return the octets of one datagram.
-
-    What a child tells is written to be read by people; the master's texts are paths.
-    """
-    if isinstance(message, FromChild):
-        message = escape_surrogates(message)
-    return pack(message)
-
-
-def parse_message(octets: bytes) -> Message:
-    """Read one datagram of the master.
-
-    Raises:
-        MessageError: It is no message of ours.
-    """
-    return _decode(_unpack_any, octets)
-
-
-def parse_from_forkserver(octets: bytes) -> FromForkserver:
-    """Read one datagram of a forkserver, which runs foreign code.
-
-    Raises:
-        MessageError: It is nothing that a forkserver says.
-    """
-    return cut_texts(_decode(_forkserver_decoder.decode, octets))
-
-
-def parse_from_worker(octets: bytes) -> FromWorker:
-    """Read one datagram of a worker, which runs foreign code.
-
-    Raises:
-        MessageError: It is nothing that a worker says.
-    """
-    return cut_texts(_decode(_worker_decoder.decode, octets))
-
-
-MessageT = TypeVar("MessageT", bound=Message)
-
-
-def _unpack_any(octets: bytes) -> Message:
-    return unpack(octets, Message)  # type: ignore[arg-type]  # a union is a kind
-
-
-def _decode(decode: Callable[[bytes], MessageT], octets: bytes) -> MessageT:
-    try:
-        return decode(octets)
-    except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError) as error:
-        # It quotes what was sent.
-        words = "".join(c if c.isprintable() else "?" for c in str(error))
-        raise MessageError(f"it sent no message: {words[:ERROR_CHARS]}") from None
-
-
-def cut_texts(message: MessageT) -> MessageT:
-    """Return the message with long texts cut."""
-    match message:
-        case Failed(_, reason, traceback):
-            cut = {"reason": reason[:TEXT_CHARS]}
-            cut["traceback"] = traceback[-TRACEBACK_CHARS:]
-            return msgspec.structs.replace(message, **cut)
-        case WorkerEvent(_, text, traceback):
-            cut = {"text": text[:TEXT_CHARS]}
-            cut["traceback"] = traceback[-TRACEBACK_CHARS:]
-            return msgspec.structs.replace(message, **cut)
-        case TaskEnded(_, failure):
-            return msgspec.structs.replace(message, failure=failure[:TEXT_CHARS])
-        case ForkFailed(_, reason):
-            return msgspec.structs.replace(message, reason=reason[:TEXT_CHARS])
-        case Unsafe(findings):
-            return msgspec.structs.replace(message, findings=_cut_lines(findings))
-        case Loaded():
-            return msgspec.structs.replace(message, cold=_cut_lines(message.cold))
-    return message
-
-
-def _cut_lines(lines: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(each[:TEXT_CHARS] for each in lines[:MOST_FINDINGS])
 
 
 def describe_skew(masters_protocol: str) -> str | None:

@@ -1,8 +1,7 @@
-"""MessagePack of values whose texts may be no Unicode, as paths are.
+"""Messages, and other values, as octets: MessagePack, whatever texts are in them.
 
-Python reads an octet of a path that is not UTF-8 as a lone surrogate, which no text
-of MessagePack holds. Where a value has one, each text is written as its octets, one
-character for each, behind a mark that no MessagePack begins with. Pure.
+What a child sends was written by a process that runs foreign code: it is checked, and
+long texts in it are cut. Pure.
 """
 
 from collections.abc import Callable
@@ -10,7 +9,123 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from blazeio_supervisor.log.formats import map_texts
+from blazeio_supervisor.ipc.messages import (
+    Failed,
+    ForkFailed,
+    FromChild,
+    FromForkserver,
+    FromWorker,
+    Loaded,
+    Message,
+    TaskEnded,
+    Unsafe,
+    WorkerEvent,
+)
+from blazeio_supervisor.log.formats import escape_surrogates, map_texts
+
+TEXT_CHARS = 4_000
+"""The longest text that is taken from a child; the rest is cut where it is read."""
+TRACEBACK_CHARS = 16_000
+"""The longest traceback that is taken from a child; cut likewise."""
+ERROR_CHARS = 300
+"""The longest text about what is wrong with a message."""
+MOST_FINDINGS = 20
+"""How many things that make a fork unsafe are told; the rest is dropped."""
+
+
+class MessageError(Exception):
+    """Octets are no message that the sender may send."""
+
+
+_forkserver_decoder = msgspec.msgpack.Decoder(FromForkserver)
+_worker_decoder = msgspec.msgpack.Decoder(FromWorker)
+
+
+def serialize_message(message: Message) -> bytes:
+    """Return the octets of one datagram.
+
+    What a child tells is written to be read by people; the master's texts are paths.
+    """
+    if isinstance(message, FromChild):
+        message = escape_surrogates(message)
+    return pack(message)
+
+
+def parse_message(octets: bytes) -> Message:
+    """Read one datagram of the master.
+
+    Raises:
+        MessageError: It is no message of ours.
+    """
+    return _decode(_unpack_any, octets)
+
+
+def parse_from_forkserver(octets: bytes) -> FromForkserver:
+    """Read one datagram of a forkserver, which runs foreign code.
+
+    Raises:
+        MessageError: It is nothing that a forkserver says.
+    """
+    return cut_texts(_decode(_forkserver_decoder.decode, octets))
+
+
+def parse_from_worker(octets: bytes) -> FromWorker:
+    """Read one datagram of a worker, which runs foreign code.
+
+    Raises:
+        MessageError: It is nothing that a worker says.
+    """
+    return cut_texts(_decode(_worker_decoder.decode, octets))
+
+
+MessageT = TypeVar("MessageT", bound=Message)
+
+
+def _unpack_any(octets: bytes) -> Message:
+    return unpack(octets, Message)  # type: ignore[arg-type]  # a union is a kind
+
+
+def _decode(decode: Callable[[bytes], MessageT], octets: bytes) -> MessageT:
+    try:
+        return decode(octets)
+    except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError) as error:
+        # It quotes what was sent.
+        words = "".join(c if c.isprintable() else "?" for c in str(error))
+        raise MessageError(f"it sent no message: {words[:ERROR_CHARS]}") from None
+
+
+def cut_texts(message: MessageT) -> MessageT:
+    """Return the message with long texts cut."""
+    match message:
+        case Failed(_, reason, traceback):
+            cut = {"reason": reason[:TEXT_CHARS]}
+            cut["traceback"] = traceback[-TRACEBACK_CHARS:]
+            return msgspec.structs.replace(message, **cut)
+        case WorkerEvent(_, text, traceback):
+            cut = {"text": text[:TEXT_CHARS]}
+            cut["traceback"] = traceback[-TRACEBACK_CHARS:]
+            return msgspec.structs.replace(message, **cut)
+        case TaskEnded(_, failure):
+            return msgspec.structs.replace(message, failure=failure[:TEXT_CHARS])
+        case ForkFailed(_, reason):
+            return msgspec.structs.replace(message, reason=reason[:TEXT_CHARS])
+        case Unsafe(findings):
+            return msgspec.structs.replace(message, findings=_cut_lines(findings))
+        case Loaded():
+            return msgspec.structs.replace(message, cold=_cut_lines(message.cold))
+    return message
+
+
+def _cut_lines(lines: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(each[:TEXT_CHARS] for each in lines[:MOST_FINDINGS])
+
+
+# Values whose texts may be no Unicode, as paths are.
+#
+# Python reads an octet of a path that is not UTF-8 as a lone surrogate, which no text
+# of MessagePack holds. Where a value has one, each text is written as its octets, one
+# character for each, behind a mark that no MessagePack begins with.
+
 
 ValueT = TypeVar("ValueT")
 

@@ -34,8 +34,8 @@ from blazeio_supervisor.ipc.messages import (
     Quit,
     ReopenLogs,
     Unsafe,
-    parse_from_forkserver,
 )
+from blazeio_supervisor.ipc.packing import parse_from_forkserver
 from blazeio_supervisor.ipc.pairs import make_child_pair
 from blazeio_supervisor.ipc.signals import STACK_SIGNAL
 from blazeio_supervisor.isolation import list_too_late

@@ -41,8 +41,8 @@ from blazeio_supervisor.ipc.messages import (
     TaskBegan,
     TaskEnded,
     WorkerEvent,
-    parse_from_worker,
 )
+from blazeio_supervisor.ipc.packing import parse_from_worker
 from blazeio_supervisor.ipc.pairs import make_child_pair
 from blazeio_supervisor.ipc.processes import NotOurChildError
 from blazeio_supervisor.ipc.row_tables import AppTotals

@@ -19,15 +19,15 @@ from blazeio_supervisor.ipc.messages import (
     Failed,
     Fork,
     Message,
-    MessageError,
     Ready,
     Unsafe,
     describe_skew,
-    parse_message,
-    serialize_message,
 )
 from blazeio_supervisor.ipc.packing import (
+    MessageError,
     pack,
+    parse_message,
+    serialize_message,
     unpack,
 )
 from blazeio_supervisor.version import PROTOCOL

@@ -2,12 +2,8 @@ import asyncio
 import os
 
 from blazeio_supervisor.ipc.channel import ChildChannel, send
-from blazeio_supervisor.ipc.messages import (
-    FromWorker,
-    Message,
-    Ready,
-    parse_from_worker,
-)
+from blazeio_supervisor.ipc.messages import FromWorker, Message, Ready
+from blazeio_supervisor.ipc.packing import parse_from_worker
 from blazeio_supervisor.ipc.pairs import make_child_pair
 from blazeio_supervisor.log.setup import FramesPrinter
 from blazeio_supervisor.master.children import ChildContext, Reaper

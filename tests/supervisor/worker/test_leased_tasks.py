@@ -12,9 +12,8 @@ from blazeio_supervisor.ipc.messages import (
     TaskBegan,
     TaskEnded,
     TaskInfo,
-    parse_from_worker,
-    serialize_message,
 )
+from blazeio_supervisor.ipc.packing import parse_from_worker, serialize_message
 from blazeio_supervisor.worker.additions import LeasedTasks
 from tests.support.clock import wait_until
 
