@@ -42,6 +42,10 @@ FLEET: tuple[Explained, ...] = (
         ("hangs = measure_silence_s(context, owner) > context.policy.timeout_s",),
     ),
     Explained(
+        "any seed will do, as long as it is the same each time",
+        *(f"{_FLEET}/planner.py", "Planner.__init__", ("*Random(1)*",)),
+    ),
+    Explained(
         "where both are equal the distance is 0",
         *(f"{_FLEET}/budget.py", "is_no_chance", ("if share < expected:",)),
     ),

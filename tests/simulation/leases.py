@@ -127,7 +127,7 @@ class LeaseHistory:
             rng=self._rng,
             facts=facts,
         )
-        self._lease.run(context, may_grant=True)
+        self._lease.run(context)
         granted = [a.worker for a in context.actions if isinstance(a, GrantLease)]
         self._granted += granted
         holders = self.running | set(self._granted)

@@ -24,11 +24,11 @@ def test_a_lease_that_is_free_too_early_is_seen(
 ) -> None:
     run = TaskLease.run
 
-    def hasty(self: TaskLease, context: PlanContext, *, may_grant: bool) -> None:
+    def hasty(self: TaskLease, context: PlanContext) -> None:
         holder = context.roster.workers.get(self.holder or 0)
         if holder is not None and not holder.is_serving:
             self.holder = None  # it drains, and its tasks go on
-        run(self, context, may_grant=may_grant)
+        run(self, context)
 
     monkeypatch.setattr(TaskLease, "run", hasty)
     with pytest.raises(InvariantError, match="run them, or are about to"):

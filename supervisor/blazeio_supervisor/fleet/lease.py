@@ -24,13 +24,8 @@ class TaskLease(Struct):
 
     holder: int | None = None
 
-    def run(self, context: PlanContext, *, may_grant: bool) -> None:
-        """Take the lease back from a worker that has ended; grant it if it is free.
-
-        Args:
-            context: The present turn.
-            may_grant: The service serves, and does not drain.
-        """
+    def run(self, context: PlanContext) -> None:
+        """Take the lease back from a worker that has ended; grant it if it is free."""
         for fact in context.facts:
             if isinstance(fact, LeaseReturned):
                 self._return(context, fact.worker)
@@ -38,7 +33,7 @@ class TaskLease(Struct):
         # more when the lease goes to another one.
         if self.holder is not None and self.holder not in context.roster.workers:
             self.holder = None
-        if self.holder is None and may_grant:
+        if self.holder is None:
             self._grant(context)
 
     def _return(self, context: PlanContext, worker: int) -> None:

@@ -96,10 +96,9 @@ class Planner:
             self._run_parked(context)
         else:
             self._run_duties(context)
-        is_serving = state.boot.has_served and not state.stopping.is_active
         # In each state of the service: also one that is parked or drains has to take
         # the lease back.
-        state.lease.run(context, may_grant=is_serving)
+        state.lease.run(context)
         state.notices.run(context, state)
         wake_for_deadlines(context)
         context.wake(context.now + self.policy.tick_every_s)

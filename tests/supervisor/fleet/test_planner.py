@@ -1,11 +1,23 @@
+from collections.abc import Callable
 from random import Random
 
-from blazeio_supervisor.fleet.actions import Exit, ReportStatus, Spawn
+import pytest
+from msgspec.structs import replace
+
+from blazeio_supervisor.fleet.actions import (
+    Exit,
+    ReportStatus,
+    Spawn,
+    StopMode,
+    StopWorker,
+)
 from blazeio_supervisor.fleet.context import PlanContext
 from blazeio_supervisor.fleet.facts import (
     Fact,
     ForkserverExited,
     ForkserverReady,
+    ParkAsked,
+    RecycleAsked,
     StartAsked,
     StopAsked,
     WorkerExited,
@@ -13,7 +25,7 @@ from blazeio_supervisor.fleet.facts import (
 from blazeio_supervisor.fleet.planner import Planner
 from blazeio_supervisor.fleet.policy import Policy
 from blazeio_supervisor.fleet.roster import Roster
-from tests.supervisor.fleet.driver import Driver, one, only
+from tests.supervisor.fleet.driver import Driver, events, one, only
 
 
 def test_no_deadline_before_the_first_turn() -> None:
@@ -47,6 +59,17 @@ def test_same_facts_give_the_same_actions() -> None:
     assert run(Random(5)) == run(Random(5))
 
 
+def test_without_a_source_of_chance_each_planner_draws_the_same() -> None:
+    def draw() -> list[float]:
+        planner = Planner(Policy(), 3)
+        planner.plan([StartAsked()], 1.0)
+        planner.plan([ForkserverReady(1)], 1.0)
+        return [each.chance for each in planner.state.roster.workers.values()]
+
+    assert draw() == draw()
+    assert len(set(draw())) == 3
+
+
 def test_many_facts_in_one_turn_are_taken_in_order() -> None:
     planner = Planner(Policy(), 1)
     facts: list[Fact] = [StartAsked(), StopAsked(), ForkserverExited(1, 0)]
@@ -59,6 +82,87 @@ def test_void_turn_asks_for_the_next_one_soon_but_not_at_once() -> None:
     due = driver.planner.next_deadline_at()
     assert due is not None
     assert 0.04 < due - driver.now < 0.06
+
+
+def test_void_turn_in_which_a_deadline_has_passed_is_no_exception() -> None:
+    driver = Driver(slots=1, grace_s=5.0).start()
+    driver.tell(StopAsked())
+    driver.wait(4.9)
+    driver.sleep_through(30)
+    due = driver.planner.next_deadline_at()
+    assert due is not None
+    assert 0.04 < due - driver.now < 0.06
+    assert StopWorker(1, StopMode.TERM) in driver.wait(0.1)
+
+
+def rest(driver: Driver) -> Driver:
+    for worker, beat in driver.ready.items():
+        driver.ready[worker] = replace(beat, rests=True)
+    driver.wait(1.0)
+    assert driver.planner.is_at_rest
+    return driver
+
+
+@pytest.mark.parametrize("end", [ParkAsked(), StopAsked()])
+def test_who_parks_or_stops_is_not_at_rest(end: Fact) -> None:
+    driver = rest(Driver(slots=2).start())
+    driver.tell(end)
+    assert not driver.planner.is_at_rest
+
+
+@pytest.mark.parametrize("drain_delay_s", [0.0, 5.0])
+def test_who_stops_is_not_parked_any_more(drain_delay_s: float) -> None:
+    driver = Driver(slots=1, drain_delay_s=drain_delay_s).start()
+    driver.tell(StopAsked())
+    assert events(driver.tell(ParkAsked())) == []
+    assert not driver.planner.snapshot().is_parked
+
+
+def test_how_much_memory_is_free_is_asked_for_while_workers_are_replaced() -> None:
+    driver = Driver(slots=2).start()
+    assert not driver.planner.wants_memory
+    driver.tell(RecycleAsked(0))
+    assert driver.planner.wants_memory
+    driver.serve(3)
+    driver.exit(1)
+    assert not driver.planner.wants_memory
+    driver.reload()
+    assert driver.planner.wants_memory
+    assert Driver(slots=2, most_workers=4).planner.wants_memory
+
+
+# What must be over before an upgrade
+
+
+def begin(driver: Driver) -> None:
+    """Nothing has happened yet."""
+
+
+def leave(driver: Driver) -> None:
+    driver.start().tell(StopAsked())
+
+
+def hold(driver: Driver) -> None:
+    driver.start().reload_until_holding()
+
+
+@pytest.mark.parametrize(
+    ("live", "policy", "reason"),
+    [
+        (begin, {}, "the service has not started yet"),
+        (Driver.start, {}, ""),
+        (lambda driver: driver.start().reload(), {}, "a reload is under way"),
+        (hold, {}, "the code before the last reload is still kept"),
+        (leave, {}, "the service is stopping"),
+        (leave, {"drain_delay_s": 5.0}, "the service is stopping"),
+    ],
+)
+def test_why_no_upgrade_may_begin(
+    live: Callable[[Driver], object], policy: dict[str, float], reason: str
+) -> None:
+    driver = Driver(slots=2, **policy)
+    live(driver)
+    assert driver.planner.why_not_upgrade() == reason
 
 
 def test_idle_fleet_does_nothing() -> None:
