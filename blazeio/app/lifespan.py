@@ -12,11 +12,17 @@ import inspect
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from typing import Any, TypeVar, overload
 
-from blazeio.app.broadcast import BroadcastHandler, Broadcasts
 from blazeio.app.endpoints import describe
 from blazeio.app.metrics import AppMetrics
 from blazeio.app.middleware import Around, ErrorHandler, Middlewares
-from blazeio.app.once import OnceTask, OnceTasks, name_function, parse_schedule
+from blazeio.app.service import (
+    BroadcastHandler,
+    Broadcasts,
+    OnceTask,
+    OnceTasks,
+    name_function,
+    parse_schedule,
+)
 from blazeio.errors import ConfigurationError
 from blazeio.loggers import get_logger
 from blazeio.protocol.task_errors import find_task, is_cancelled, is_of_keyboard

@@ -12,8 +12,9 @@ from functools import partial
 from typing import Any, TypeVar, overload
 
 from blazeio.app.app import App
-from blazeio.app.broadcast import BroadcastHandler, Broadcasts
-from blazeio.app.once import (
+from blazeio.app.service import (
+    BroadcastHandler,
+    Broadcasts,
     OnceTask,
     Schedule,
     in_thread,

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from blazeio.app.app import App
-from blazeio.app.broadcast import INBOX_COUNT, MESSAGE_BYTES
+from blazeio.app.service import INBOX_COUNT, MESSAGE_BYTES
 from blazeio.errors import ConfigurationError
 from blazeio.testing import TestServer
 from tests.support.clock import wait_until

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from blazeio.app.app import App
-from blazeio.app.once import (
+from blazeio.app.service import (
     NAME_CHARS,
     TASK_COUNT,
     OnceObserver,

@@ -8,7 +8,7 @@ from datetime import datetime
 import pytest
 from hypothesis import given, strategies
 
-from blazeio.app.once import Schedule, parse_schedule
+from blazeio.app.service import Schedule, parse_schedule
 from blazeio.errors import ConfigurationError
 
 

@@ -98,7 +98,7 @@ def read_task(text: str) -> str:
     if schedule:
         if len(schedule) != 2:
             raise ValueError("expected one span or time after MODULE:FUNCTION")
-        from blazeio.app.once import parse_schedule  # not needed by --help
+        from blazeio.app.service import parse_schedule  # not needed by --help
         from blazeio.errors import ConfigurationError
 
         try:

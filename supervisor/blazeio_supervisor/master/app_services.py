@@ -9,7 +9,7 @@ from collections.abc import Callable, Container, Iterable, Iterator
 
 from msgspec import Struct, field
 
-from blazeio.app.once import Schedule
+from blazeio.app.service import Schedule
 from blazeio_supervisor.ipc.messages import (
     Broadcast,
     TaskInfo,

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from blazeio.app.app import App
-from blazeio.app.once import OnceObserver, OnceTask, OnceTasks, parse_schedule
+from blazeio.app.service import OnceObserver, OnceTask, OnceTasks, parse_schedule
 from blazeio.errors import ConfigurationError
 from blazeio_supervisor.api import list_declared, make_task
 from blazeio_supervisor.config.command_line import parse_app_path

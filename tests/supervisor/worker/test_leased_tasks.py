@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from blazeio.app.once import OnceTask, OnceTasks, Schedule
+from blazeio.app.service import OnceTask, OnceTasks, Schedule
 from blazeio_supervisor.ipc.messages import (
     Message,
     ReturnLease,
