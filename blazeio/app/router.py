@@ -1,22 +1,20 @@
 """The route table: exact paths by hashing, paths with parameters by segment.
 
-Trailing slashes are significant: ``/api/ip`` and ``/api/ip/`` are two routes.
-
-A path with parameters is searched in a tree of segments. At each segment a literal wins
-over a parameter, and a narrower kind over a wider one: int, uuid, float, str, path. So
-the order in which routes were added does not matter. A search visits each node at most
-once, and no node is deeper than the longest route: a client cannot make a search long.
+Trailing slashes are significant: ``/api/ip`` and ``/api/ip/`` are two routes. A path
+with parameters is searched in a ``PatternTree``.
 """
 
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, Unpack, overload
 
 from blazeio.app.endpoints import decide_path, describe
-from blazeio.app.patterns import REST, Converter, Parameter, Pattern
+from blazeio.app.patterns import Pattern
 from blazeio.app.route import (
     ANY,
     ByMethod,
+    Found,
     Methods,
+    PatternTree,
     Route,
     Scope,
     bind,
@@ -29,126 +27,6 @@ from blazeio.files.static_server import StaticServer
 from blazeio.protocol.context import Handler
 from blazeio.protocol.options import DEFAULT_OPTIONS, RouteOptions, RouteOptionValues
 from blazeio.protocol.request import BlazeioServerProtocol
-
-# Routes with parameters
-
-
-Found = list[tuple[ByMethod, tuple[Any, ...]]]
-
-
-class Node:
-    """What may follow a part of a path.
-
-    Attributes:
-        literals: The node that follows a literal segment.
-        parameters: The node that follows a value, by its converter; the narrowest kind
-            first.
-        kinds: The kinds of the parameters, in order.
-        here: The routes that end here.
-        rest: The routes that take everything that follows.
-    """
-
-    __slots__ = ("here", "kinds", "literals", "parameters", "rest")
-
-    def __init__(self) -> None:
-        self.literals: dict[str, Node] = {}
-        self.parameters: list[tuple[Callable[[str], Any], Node]] = []
-        self.kinds: list[Converter] = []
-        self.here: ByMethod = {}
-        self.rest: ByMethod = {}
-
-
-class PatternTree:
-    """Routes by the shape of their paths: the names of parameters do not matter."""
-
-    __slots__ = ("_root", "is_empty")
-
-    def __init__(self) -> None:
-        self._root = Node()
-        self.is_empty = True
-
-    def place_of(self, pattern: Pattern) -> ByMethod:
-        """Return the routes of this shape; routes are added to it."""
-        self.is_empty = False
-        node = self._root
-        for part in pattern.segments:
-            if isinstance(part, str):
-                node = node.literals.setdefault(part, Node())
-            elif part.converter is REST:
-                return node.rest
-            else:
-                node = _step(node, part)
-        return node.here
-
-    def search(self, path: str) -> Found:
-        """Return all routes of a path with their values, the most specific first."""
-        found: Found = []
-        if not self.is_empty:
-            _walk(self._root, path.split("/"), 1, (), found)
-        return found
-
-    def first(self, path: str, method: str) -> tuple[Route, list[Any]] | None:
-        """Return the most specific route of a path and method, with the values.
-
-        Returns:
-            None where the most specific way at each segment leads to no route: then
-            ``search`` has to be used. That takes three times as long, since it finds
-            all.
-        """
-        # Hot: runs once per request with parameters.
-        node = self._root
-        values: list[Any] = []
-        segments = path.split("/")
-        del segments[0]
-        at = 0
-        for segment in segments:
-            child = node.literals.get(segment)
-            if child is None:
-                for convert, child in node.parameters:  # noqa: B007 - used below
-                    value = convert(segment)
-                    if value is not None:
-                        values.append(value)
-                        break
-                else:
-                    values.append("/".join(segments[at:]))
-                    break
-            node = child
-            at += 1
-        here = node.here if at == len(segments) else node.rest
-        route = here.get(method) or pick(here, method)
-        return None if route is None else (route, values)
-
-
-def _step(node: Node, part: Parameter) -> Node:
-    if part.converter in node.kinds:
-        return node.parameters[node.kinds.index(part.converter)][1]
-    place = sum(kind.rank < part.converter.rank for kind in node.kinds)
-    child = Node()
-    node.kinds.insert(place, part.converter)
-    node.parameters.insert(place, (part.converter.convert, child))
-    return child
-
-
-def _walk(
-    node: Node, segments: list[str], at: int, values: tuple[Any, ...], found: Found
-) -> None:
-    # Hot: runs once per segment of a path with parameters. It fills a list, since a
-    # generator of generators takes twice as long.
-    if at == len(segments):
-        if node.here:
-            found.append((node.here, values))
-        return
-    segment = segments[at]
-    literal = node.literals.get(segment)
-    if literal is not None:
-        _walk(literal, segments, at + 1, values, found)
-    for convert, child in node.parameters:
-        value = convert(segment)
-        if value is not None:
-            _walk(child, segments, at + 1, (*values, value), found)
-    if node.rest:
-        found.append((node.rest, (*values, "/".join(segments[at:]))))
-
 
 Enclose = Callable[[Route], Handler]
 """Puts the middlewares of its sub-apps around a route."""

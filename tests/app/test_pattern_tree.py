@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from blazeio.app.patterns import parse_pattern
-from blazeio.app.router import PatternTree
+from blazeio.app.route import PatternTree
 
 SHAPES = [
     "/a/{x}/c",

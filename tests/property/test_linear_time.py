@@ -12,7 +12,7 @@ import pytest
 
 from blazeio.app.deliver import serialize_event
 from blazeio.app.patterns import parse_pattern
-from blazeio.app.router import PatternTree
+from blazeio.app.route import PatternTree
 from blazeio.client.cookies import (
     CookieJar,
     parse_cookie_date,
