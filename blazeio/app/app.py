@@ -1,4 +1,4 @@
-"""``App``: routes, middlewares, hooks and settings, and serving them in one process.
+"""``App``: routes, middlewares, hooks and settings.
 
 An ``App`` holds what a handler needs at run time and what a server needs to start. It
 imports nothing of the supervisor: whoever has sockets (``AppRunner`` here, a worker
@@ -11,7 +11,6 @@ import asyncio
 import inspect
 import os
 from collections.abc import Callable, Iterable, Mapping
-from functools import partial
 from types import SimpleNamespace
 from typing import (
     TYPE_CHECKING,
@@ -31,7 +30,6 @@ from blazeio.app.endpoints import (
     describe,
     find_endpoints,
 )
-from blazeio.app.lifespan import Hooks
 from blazeio.app.patterns import check_root_path, make_url, parse_prefix
 from blazeio.app.route import (
     Methods,
@@ -41,12 +39,7 @@ from blazeio.app.route import (
     make_route_options,
 )
 from blazeio.app.router import HandlerT, MethodRoutes, RouteTable, route_files
-from blazeio.app.runner import (
-    AppRunner,
-    check_address,
-    run_hook,
-    run_until_signalled,
-)
+from blazeio.app.runner import ServedAlone, check_address
 from blazeio.errors import ConfigurationError
 from blazeio.files.static_server import StaticOptions, StaticServer
 from blazeio.limits import LimitOptions, Limits
@@ -63,9 +56,8 @@ from blazeio.protocol.tls import TlsConfig
 from blazeio.protocol.trust import Trust, make_trust
 from blazeio.server.access_log import AccessLog
 from blazeio.server.log_format import compile_format
-from blazeio.server.process import CollectorTuning
 from blazeio.server.server import Server
-from blazeio.server.tls import TlsSettings, make_tls_config
+from blazeio.server.tls import TlsSettings
 
 log = get_logger("blazeio.app")
 
@@ -81,7 +73,7 @@ else:
     StateT = TypeVar("StateT")
 
 
-class App(Hooks, Generic[StateT]):
+class App(ServedAlone, Generic[StateT]):
     """Routes, middlewares and hooks, and a way to serve them.
 
     Args:
@@ -156,7 +148,6 @@ class App(Hooks, Generic[StateT]):
         self.host = host
         self.port = port
         self.tls = tls
-        self._tls_terms: TlsConfig | None = None
         self.trust = make_trust(
             forwarded_allow_ips=forwarded_allow_ips,
             proxy_protocol_allow_ips=proxy_protocol_allow_ips,
@@ -174,12 +165,11 @@ class App(Hooks, Generic[StateT]):
         self.limits = make_named(Limits, limits, "App(...) has no limit named")
         self.routes = RouteTable()
         self.route = MethodRoutes(self.routes)
-        Hooks.__init__(self)
+        ServedAlone.__init__(self)
         self._dispatch: Dispatch | None = None
         self._raw_handler: Handler | None = None
         self._outer: App[Any] | None = None
         self._served_below = self.root_path
-        self._service: AppRunner | None = None
         self._request_class: type[BlazeioServerProtocol] = BlazeioServerProtocol
 
     def __repr__(self) -> str:
@@ -499,102 +489,6 @@ class App(Hooks, Generic[StateT]):
             return describe(self._raw_handler)
         return self.routes.name_handler(method, path)
 
-    def read_certificates(self) -> TlsConfig | None:
-        """Read the files of ``tls``; once, before a fork if there is one.
-
-        A process that forks afterwards shares one set of ticket keys with its children,
-        and may drop the privileges that the files need.
-
-        Raises:
-            ConfigurationError: A file cannot be used; says which and why.
-        """
-        if self._tls_terms is None and self.tls is not None:
-            self._tls_terms = make_tls_config(self.tls)
-        return self._tls_terms
-
     async def serve_route(self, r: BlazeioServerProtocol) -> None:
         """Serve one request: middlewares, route, and the responses to errors."""
         await self.dispatch(r)
-
-    async def init(self) -> None:
-        """Run the ``on_start`` hooks in order, then start the tasks; once.
-
-        Raises:
-            Exception: What a hook raised; the hooks after it did not run.
-        """
-        await self._lifespan.start()
-
-    async def stop_hooks(self) -> None:
-        """End the tasks, then run the ``on_stop`` hooks in reverse; once."""
-        await self._lifespan.stop()
-
-    async def drain_hooks(self) -> None:
-        """Run the ``on_drain`` hooks in order; a server that drains calls it once."""
-        await self._lifespan.drain()
-
-    async def run(self) -> None:
-        """Serve in this process, on the running loop, until ``exit``.
-
-        Raises:
-            ConfigurationError: The address cannot be bound, a file of ``tls`` cannot be
-                used, or the app is already served.
-        """
-        await self._run(tunes_gc=False)  # the process is the caller's
-
-    async def _run(self, *, tunes_gc: bool) -> None:
-        if self._service is not None:
-            raise ConfigurationError(f"{self!r} is already served")
-        # The address is bound before any hook runs. So one that is taken is told before
-        # a hook opens connections, and a signal that comes while a slow hook runs is
-        # not lost: its event is kept until ``serve`` waits for it.
-        service = self._service = AppRunner(
-            self.host, self.port, self.read_certificates()
-        )
-        try:
-            await self.init()
-            with CollectorTuning(asyncio.get_running_loop(), is_wanted=tunes_gc):
-                await service.serve(self.make_server, self.drain_hooks)
-        finally:
-            try:
-                # The hooks run even if ``init`` has failed half-way, since the first of
-                # them may have opened something. ``close`` comes last, and always:
-                # ``exit`` waits for it, and has promised that the hooks are over.
-                await self.stop_hooks()
-            finally:
-                self._service = None
-                service.close()
-
-    async def exit(self) -> None:
-        """Stop accepting, finish the requests in flight, end ``run``.
-
-        Returns when ``run`` is over and the ``on_stop`` hooks have run. A handler must
-        not await it, since it waits for that handler: use a task.
-        """
-        if self._service is None:
-            await self.stop_hooks()
-        else:
-            self._service.ask_to_stop()
-            await self._service.wait_closed()
-
-    def runner(self) -> None:
-        """Serve until told to end: the last line of a script.
-
-        Alone it serves in this process until SIGINT or SIGTERM. Requests in flight are
-        finished first; a second signal ends it at once. Under ``blazeio-supervisor``
-        the worker that runs the script serves.
-
-        Raises:
-            ConfigurationError: An event loop runs here: await ``run`` instead.
-            SystemExit: The address cannot be bound, or a file of ``tls`` cannot be
-                used; says why.
-        """
-        serve = run_hook.get()
-        if serve is not None:
-            serve(self)
-        else:
-            run = partial(self._run, tunes_gc=self.tune_gc)
-            run_until_signalled(run, self._ask_to_stop)
-
-    def _ask_to_stop(self) -> None:
-        if self._service is not None:
-            self._service.ask_to_stop()

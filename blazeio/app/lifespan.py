@@ -490,3 +490,21 @@ class Hooks:
         """
         self._lifespan.broadcasts.add(handler)
         return handler
+
+    # Running them
+
+    async def init(self) -> None:
+        """Run the ``on_start`` hooks in order, then start the tasks; once.
+
+        Raises:
+            Exception: What a hook raised; the hooks after it did not run.
+        """
+        await self._lifespan.start()
+
+    async def stop_hooks(self) -> None:
+        """End the tasks, then run the ``on_stop`` hooks in reverse; once."""
+        await self._lifespan.stop()
+
+    async def drain_hooks(self) -> None:
+        """Run the ``on_drain`` hooks in order; a server that drains calls it once."""
+        await self._lifespan.drain()

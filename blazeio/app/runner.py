@@ -1,8 +1,9 @@
 """Serving one app in this process: bind, serve, drain, signals.
 
 A script that defines an app usually ends with ``web.runner()``. Run alone, it serves
-itself, by ``AppRunner``. A supervisor's worker that runs the same script sets
-``run_hook`` before, and serves the app on the listener that the worker was given.
+itself (``ServedAlone``), by ``AppRunner``. A supervisor's worker that runs the same
+script sets ``run_hook`` before, and serves the app on the listener that the worker was
+given.
 """
 
 import asyncio
@@ -13,22 +14,27 @@ import sys
 import threading
 from collections.abc import Callable, Coroutine
 from contextvars import ContextVar
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from blazeio.app.lifespan import Hooks
 from blazeio.errors import ConfigurationError
 from blazeio.loggers import escape_line, get_logger
 from blazeio.protocol.tls import TlsConfig
 from blazeio.server.acceptor import bind
-from blazeio.server.process import get_loop, raise_descriptor_limit, run_through
+from blazeio.server.process import (
+    CollectorTuning,
+    get_loop,
+    raise_descriptor_limit,
+    run_through,
+)
 from blazeio.server.server import Server
-from blazeio.server.tls import TlsSettings
-
-if TYPE_CHECKING:
-    from blazeio.app.app import App
+from blazeio.server.tls import TlsSettings, make_tls_config
 
 log = get_logger("blazeio.app")
 
-RunHook = Callable[["App[Any]"], None]
+RunHook = Callable[[Any], None]
+"""Called with the ``App``."""
 
 run_hook: ContextVar[RunHook | None] = ContextVar("run_hook", default=None)
 """Called by ``App.runner`` instead of serving by itself; returns when serving ends."""
@@ -128,6 +134,103 @@ class AppRunner:
     async def wait_closed(self) -> None:
         """Return when it is closed."""
         await self._over.wait()
+
+
+class ServedAlone(Hooks):
+    """What an ``App`` has to serve itself in this process: a base of it."""
+
+    _service: AppRunner | None = None
+    _tls_terms: TlsConfig | None = None
+
+    if TYPE_CHECKING:
+        host: str
+        port: int
+        tls: TlsSettings | None
+        tune_gc: bool
+
+        def make_server(self, loop: asyncio.AbstractEventLoop) -> Server:
+            """Make a server of this app: see ``App``."""
+            ...
+
+    def read_certificates(self) -> TlsConfig | None:
+        """Read the files of ``tls``; once, before a fork if there is one.
+
+        A process that forks afterwards shares one set of ticket keys with its children,
+        and may drop the privileges that the files need.
+
+        Raises:
+            ConfigurationError: A file cannot be used; says which and why.
+        """
+        if self._tls_terms is None and self.tls is not None:
+            self._tls_terms = make_tls_config(self.tls)
+        return self._tls_terms
+
+    async def run(self) -> None:
+        """Serve in this process, on the running loop, until ``exit``.
+
+        Raises:
+            ConfigurationError: The address cannot be bound, a file of ``tls`` cannot be
+                used, or the app is already served.
+        """
+        await self._run(tunes_gc=False)  # the process is the caller's
+
+    async def _run(self, *, tunes_gc: bool) -> None:
+        if self._service is not None:
+            raise ConfigurationError(f"{self!r} is already served")
+        # The address is bound before any hook runs. So one that is taken is told before
+        # a hook opens connections, and a signal that comes while a slow hook runs is
+        # not lost: its event is kept until ``serve`` waits for it.
+        service = self._service = AppRunner(
+            self.host, self.port, self.read_certificates()
+        )
+        try:
+            await self.init()
+            with CollectorTuning(asyncio.get_running_loop(), is_wanted=tunes_gc):
+                await service.serve(self.make_server, self.drain_hooks)
+        finally:
+            try:
+                # The hooks run even if ``init`` has failed half-way, since the first of
+                # them may have opened something. ``close`` comes last, and always:
+                # ``exit`` waits for it, and has promised that the hooks are over.
+                await self.stop_hooks()
+            finally:
+                self._service = None
+                service.close()
+
+    async def exit(self) -> None:
+        """Stop accepting, finish the requests in flight, end ``run``.
+
+        Returns when ``run`` is over and the ``on_stop`` hooks have run. A handler must
+        not await it, since it waits for that handler: use a task.
+        """
+        if self._service is None:
+            await self.stop_hooks()
+        else:
+            self._service.ask_to_stop()
+            await self._service.wait_closed()
+
+    def runner(self) -> None:
+        """Serve until told to end: the last line of a script.
+
+        Alone it serves in this process until SIGINT or SIGTERM. Requests in flight are
+        finished first; a second signal ends it at once. Under ``blazeio-supervisor``
+        the worker that runs the script serves.
+
+        Raises:
+            ConfigurationError: An event loop runs here: await ``run`` instead.
+            SystemExit: The address cannot be bound, or a file of ``tls`` cannot be
+                used; says why.
+        """
+        serve = run_hook.get()
+        if serve is not None:
+            serve(self)
+        else:
+            run = partial(self._run, tunes_gc=self.tune_gc)
+            run_until_signalled(run, self._ask_to_stop)
+
+    def _ask_to_stop(self) -> None:
+        if self._service is not None:
+            self._service.ask_to_stop()
 
 
 def run_until_signalled(
