@@ -36,6 +36,7 @@ from blazeio.app.route import (
     Scope,
     describe_missing,
     make_named,
+    make_route,
     make_route_options,
 )
 from blazeio.app.router import HandlerT, MethodRoutes, RouteTable, route_files
@@ -303,9 +304,10 @@ class App(ServedAlone, Generic[StateT]):
                 raise ConfigurationError(f"mount {prefix!r}: {reason}")
         below = parse_prefix(prefix)
         scope = Scope(below, app._middlewares, app.strict_slashes, name)
+        # A mount that is refused leaves nothing of the other app within this one:
+        # neither routes, nor hooks and tasks.
+        self._lifespan.check(app._lifespan)
         self.routes.mount(scope, app.routes)
-        # The hooks follow the routes: a mount that is refused for a collision must not
-        # leave the other app's hooks and tasks running within this one.
         app._outer = self
         self._lifespan.include(app._lifespan)
         if app._request_class is not BlazeioServerProtocol:
@@ -408,8 +410,15 @@ class App(ServedAlone, Generic[StateT]):
             ConfigurationError: See ``add_route``.
         """
         instance = target() if inspect.isclass(target) else target
-        for _, method in find_endpoints(instance):
-            self._add(method, None, None)
+        found = list(find_endpoints(instance))
+        middlewares = [each for each in found if each[0] in MIDDLEWARE_NAMES]
+        for _, method in middlewares:
+            self._middlewares.check(method)
+        self.routes.add_all(
+            make_route(method) for name, method in found if name not in MIDDLEWARE_NAMES
+        )
+        for name, method in middlewares:
+            self._middlewares.add(name, method)
         return instance
 
     # Serving

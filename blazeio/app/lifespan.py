@@ -63,6 +63,16 @@ class Lifespan:
         self._is_started = False
         self._is_running = False
 
+    def check(self, inner: "Lifespan") -> None:
+        """Check that another app can be included.
+
+        Raises:
+            ConfigurationError: Both have a metric or a task of the same name.
+        """
+        if inner not in self._inner:
+            self.metrics.check(inner.metrics)
+            self.once.check(inner.once.tasks)
+
     def include(self, inner: "Lifespan") -> None:
         """Run the hooks and tasks of another app too, within those of this one."""
         # An app may be mounted below two prefixes. It is one app all the same, with one

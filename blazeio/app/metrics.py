@@ -152,14 +152,15 @@ class MetricTable:
                 "on_start hook"
             )
         declared = _Declared(self, family, allowed, series_count)
-        self._join(declared)
+        self._check(declared)
+        self.declared[family.name] = declared
         names = family.label_names
         if all(name in allowed for name in names):
             for key in product(*(sorted(allowed[name]) for name in names)):
                 declared.make(key)
         return declared
 
-    def _join(self, declared: _Declared) -> None:
+    def _check(self, declared: _Declared) -> None:
         name = declared.family.name
         own = set(declared.family.sample_names)
         for other in self.declared.values():
@@ -167,7 +168,6 @@ class MetricTable:
                 other_name = other.family.name
                 text = "declared twice" if other_name == name else f"is {other_name!r}"
                 raise ConfigurationError(f"metric {name!r}: {text}")
-        self.declared[name] = declared
 
     def move(self, store: CellStore) -> None:
         """Go on in other cells; what was counted before is not carried over.
@@ -185,16 +185,26 @@ class MetricTable:
                 at = store.add(family, key)
                 series.move(store.cells, at)
 
+    def check(self, other: "MetricTable") -> None:
+        """Check that the metrics of another app can be taken over.
+
+        Raises:
+            ConfigurationError: Both have one of the same name.
+        """
+        for declared in other.declared.values():
+            self._check(declared)
+
     def take_over(self, other: "MetricTable") -> None:
         """Make the metrics of a mounted app metrics of this one.
 
         Raises:
             ConfigurationError: Both have one of the same name.
         """
+        self.check(other)
         for declared in other.declared.values():
-            self._join(declared)
             declared._owner = self
             family = declared.family
+            self.declared[family.name] = declared
             for key, series in declared.series.items():
                 at = self.store.add(family, key)
                 series.move(self.store.cells, at)
@@ -221,6 +231,14 @@ class AppMetrics:
     def table(self) -> MetricTable:
         """What is declared: of an app that is mounted, with those of the outer one."""
         return self._table if self._outer is None else self._outer.table
+
+    def check(self, inner: "AppMetrics") -> None:
+        """Check that the metrics of another app can be metrics of this one.
+
+        Raises:
+            ConfigurationError: Both have one of the same name.
+        """
+        self.table.check(inner.table)
 
     def include(self, inner: "AppMetrics") -> None:
         """Make the metrics of an app that is mounted metrics of this one.

@@ -144,14 +144,22 @@ class Middlewares:
         Raises:
             ConfigurationError: It is no handler, or the app is already served.
         """
-        check_handler(function)
-        self._check_time(function)
+        self.check(function)
         kind = {
             "before_middleware": self.before,
             "handle_all_middleware": self.fallback,
             "after_middleware": self.after,
         }[name]
         kind.append(function)
+
+    def check(self, function: Callable[..., Any]) -> None:
+        """Check that a middleware can be added.
+
+        Raises:
+            ConfigurationError: It is no handler, or the app is already served.
+        """
+        check_handler(function)
+        self._check_time(function)
 
     def add_around(self, function: Callable[..., Any]) -> None:
         """Add a middleware that calls what comes after it.

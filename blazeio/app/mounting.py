@@ -12,6 +12,7 @@ from typing import Any, Literal, Protocol, TypedDict, cast
 
 from blazeio.app.lifespan import Lifespan
 from blazeio.app.patterns import parse_prefix
+from blazeio.app.route import make_route
 from blazeio.app.router import RouteTable
 from blazeio.errors import ConfigurationError
 from blazeio.gateways.asgi import AsgiGateway
@@ -195,8 +196,9 @@ def mount_foreign(
         await _serve_mounted(gateway, cast(GatewayProtocol, r), above)
 
     serve.__name__ = serve_below.__name__ = called
-    web.routes.add(serve, prefix, None, FINISHES)
-    web.routes.add(serve_below, prefix + "/{path:path}", None, FINISHES)
+    whole = make_route(serve, prefix, options=FINISHES)
+    below = make_route(serve_below, prefix + "/{path:path}", options=FINISHES)
+    web.routes.add_all([whole, below])
     if part.asgi_lifespan is not None:
         # A stop hook that fails is logged, since other apps end here as well.
         # ``ForeignApp`` is alone, and lets the error out: then the process fails.

@@ -100,6 +100,16 @@ class Pattern(Struct, frozen=True):
     names: tuple[str, ...]
     ranks: tuple[int, ...]
 
+    @property
+    def shape(self) -> tuple[str | Converter, ...]:
+        """The segments without the names of parameters, which do not tell paths apart.
+
+        Two paths of one shape are the same to a request.
+        """
+        return tuple(
+            part if isinstance(part, str) else part.converter for part in self.segments
+        )
+
     def under(self, prefix: "Pattern") -> "Pattern":
         """Return the path below a prefix.
 

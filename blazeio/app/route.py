@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from msgspec import Struct
 from msgspec.structs import replace
 
-from blazeio.app.endpoints import check_handler, describe
+from blazeio.app.endpoints import check_handler, decide_path, describe
 from blazeio.app.middleware import Middlewares
 from blazeio.app.patterns import REST, Converter, Parameter, Pattern
 from blazeio.errors import ConfigurationError, find_near
@@ -225,6 +225,38 @@ class Route(Struct, eq=False):
         )
 
 
+def make_route(
+    handler: Callable[..., Any],
+    path: str | None = None,
+    methods: Methods = None,
+    options: RouteOptions = DEFAULT_OPTIONS,
+    name: str | None = None,
+) -> Route:
+    """Make a route.
+
+    Args:
+        handler: An ``async def`` that takes ``r``, and may take the path's parameters
+            by their names.
+        path: None: the handler gives it (see ``decide_path``).
+        methods: The methods it serves; GET serves HEAD too. None: all.
+        options: What holds for it alone.
+        name: For ``url_for``; None: that of the handler.
+
+    Raises:
+        ConfigurationError: It is no handler, or has no path.
+    """
+    pattern = decide_path(handler, path)
+    return Route(
+        pattern,
+        check_methods(methods, pattern.text),
+        handler,
+        bind(handler, pattern, options),
+        options,
+        name=name or getattr(handler, "__name__", None) or type(handler).__name__,
+        is_named=name is not None,
+    )
+
+
 def bind(
     function: Callable[..., Any], pattern: Pattern, options: RouteOptions
 ) -> Handler:
@@ -340,6 +372,22 @@ class PatternTree:
             else:
                 node = _step(node, part)
         return node.here
+
+    def find(self, pattern: Pattern) -> ByMethod:
+        """Return the routes of this shape; nothing is added to the tree."""
+        node: Node | None = self._root
+        for part in pattern.segments:
+            if node is None:
+                return {}
+            if isinstance(part, str):
+                node = node.literals.get(part)
+            elif part.converter is REST:
+                return node.rest
+            elif part.converter in node.kinds:
+                node = node.parameters[node.kinds.index(part.converter)][1]
+            else:
+                return {}
+        return {} if node is None else node.here
 
     def search(self, path: str) -> Found:
         """Return all routes of a path with their values, the most specific first."""

@@ -4,11 +4,11 @@ Trailing slashes are significant: ``/api/ip`` and ``/api/ip/`` are two routes. A
 with parameters is searched in a ``PatternTree``.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, Unpack, overload
 
-from blazeio.app.endpoints import decide_path, describe
-from blazeio.app.patterns import Pattern
+from blazeio.app.endpoints import describe
+from blazeio.app.patterns import Converter, Pattern
 from blazeio.app.route import (
     ANY,
     ByMethod,
@@ -17,8 +17,7 @@ from blazeio.app.route import (
     PatternTree,
     Route,
     Scope,
-    bind,
-    check_methods,
+    make_route,
     make_route_options,
     pick,
 )
@@ -85,50 +84,43 @@ class RouteTable:
         options: RouteOptions = DEFAULT_OPTIONS,
         name: str | None = None,
     ) -> None:
-        """Add a route.
-
-        Args:
-            handler: An ``async def`` that takes ``r``, and may take the path's
-                parameters by their names.
-            path: None: the handler gives it (see ``decide_path``).
-            methods: The methods it serves; GET serves HEAD too. None: all.
-            options: What holds for it alone.
-            name: For ``url_for``; None: that of the handler.
+        """Add a route; the arguments are those of ``make_route``.
 
         Raises:
             ConfigurationError: It is no handler, has no path, or another route serves a
                 method of this path, or has this name.
         """
-        pattern = decide_path(handler, path)
-        serve = bind(handler, pattern, options)
-        names = check_methods(methods, pattern.text)
-        called = name or getattr(handler, "__name__", None) or type(handler).__name__
-        self._take(
-            Route(
-                pattern,
-                names,
-                handler,
-                serve,
-                options,
-                name=called,
-                is_named=name is not None,
-            )
-        )
+        self.add_all([make_route(handler, path, methods, options, name)])
+
+    def add_all(self, routes: Iterable[Route]) -> None:
+        """Add routes, or none of them.
+
+        Raises:
+            ConfigurationError: One of them collides.
+        """
+        planned = [each for route in routes for each in self._plan(route)]
+        _check_planned(planned)
+        for table, route in planned:
+            table._take(route)
 
     def mount(self, scope: Scope, inner: "RouteTable") -> None:
         """Add the routes of another table, also those that it gets later.
 
         Raises:
             ConfigurationError: One of its routes collides with one that is here, or it
-                is this table, or has this table in it.
+                is this table, or has this table in it. Nothing is added then.
         """
         if inner is self or inner in self._tables_around():
             raise ConfigurationError(f"mount {scope.prefix.text!r}: within itself")
+        routes = [route.under(scope) for route in inner._routes]
+        planned = [each for route in routes for each in self._plan(route)]
+        _check_planned(planned)
+        # The scopes come first: a route is put into those of its sub-apps.
         self._take_scope((scope,))
         for chain in inner.scopes:
             self._take_scope((scope, *(each.under(scope) for each in chain)))
-        for route in inner._routes:
-            self._take(route.under(scope))
+        for table, route in planned:
+            table._take(route)
         inner._outer.append((self, scope))
 
     def seal(self, enclose: Enclose) -> None:
@@ -251,19 +243,25 @@ class RouteTable:
                 found = [each for each in found if not _is_wider(each[0], prefix)]
         return found
 
+    def _plan(self, route: Route) -> Iterator[tuple["RouteTable", Route]]:
+        """Iterate over what a new route is, here and where this table is mounted.
+
+        Raises:
+            ConfigurationError: See ``Route.under``.
+        """
+        yield self, route
+        for table, scope in self._outer:
+            yield from table._plan(route.under(scope))
+
     def _take(self, route: Route) -> None:
+        """Add a route that was checked."""
         routes = self._place_of(route.pattern)
-        _check_collisions(routes, route)
-        namesakes = self._named.setdefault(route.name, [])
-        _check_name(namesakes, route)
-        namesakes.append(route)
         for method in route.methods:
             routes[method] = route
+        self._named.setdefault(route.name, []).append(route)
         self._routes.append(route)
         self._has_options = self._has_options or route.options is not DEFAULT_OPTIONS
         self._install(route)
-        for table, scope in self._outer:
-            table._take(route.under(scope))
 
     def _take_scope(self, chain: tuple[Scope, ...]) -> None:
         self.scopes.append(chain)
@@ -278,6 +276,11 @@ class RouteTable:
         if pattern.names:
             return self._tree.place_of(pattern)
         return self._exact.setdefault(pattern.text, {})
+
+    def _find_place(self, pattern: Pattern) -> ByMethod:
+        if pattern.names:
+            return self._tree.find(pattern)
+        return self._exact.get(pattern.text, {})
 
     # The dicts of the hot path
 
@@ -317,6 +320,45 @@ def _with_own(methods: set[str]) -> list[str]:
     """Return the methods, with those that are answered without a route."""
     own = {"OPTIONS", "HEAD"} if "GET" in methods else {"OPTIONS"}
     return sorted(methods | own)
+
+
+class _Draft:
+    """What a table would have with further routes; the table itself is not changed."""
+
+    def __init__(self, table: RouteTable) -> None:
+        self._table = table
+        self._places: dict[tuple[str | Converter, ...], ByMethod] = {}
+        self._named: dict[str, list[Route]] = {}
+
+    def add(self, route: Route) -> None:
+        """Add a route.
+
+        Raises:
+            ConfigurationError: It collides, or its name is that of another one.
+        """
+        table, shape = self._table, route.pattern.shape
+        if shape not in self._places:
+            self._places[shape] = dict(table._find_place(route.pattern))
+        if route.name not in self._named:
+            self._named[route.name] = list(table._named.get(route.name, ()))
+        routes, namesakes = self._places[shape], self._named[route.name]
+        _check_collisions(routes, route)
+        _check_name(namesakes, route)
+        routes.update(dict.fromkeys(route.methods, route))
+        namesakes.append(route)
+
+
+def _check_planned(planned: Iterable[tuple[RouteTable, Route]]) -> None:
+    """Check that all of some routes can be added, before any of them is.
+
+    Raises:
+        ConfigurationError: One cannot be.
+    """
+    drafts: dict[RouteTable, _Draft] = {}
+    for table, route in planned:
+        if table not in drafts:
+            drafts[table] = _Draft(table)
+        drafts[table].add(route)
 
 
 def _check_name(namesakes: list[Route], route: Route) -> None:
@@ -370,12 +412,13 @@ def route_files(
         await static.serve(r, "")
 
     serve_file.__name__ = "static"
-    table.add(serve_file, prefix + "/{path:path}", "GET", name=name)
+    routes = [make_route(serve_file, prefix + "/{path:path}", "GET", name=name)]
     if prefix:
         # ``/assets`` without its slash is redirected to ``/assets/``. Else the browser
         # would resolve the relative links of an index page against the folder above
         # (RFC 3986 section 5.2.3).
-        table.add(serve_folder, prefix, "GET")
+        routes.append(make_route(serve_folder, prefix, "GET"))
+    table.add_all(routes)
 
 
 # Decorators that name a method: ``web.route.get("/path")``

@@ -23,7 +23,7 @@ import inspect
 import re
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from traceback import format_exception_only
 from typing import Any
@@ -311,32 +311,49 @@ class OnceTasks:
         """Those that have been started and have not ended."""
         return self._running.copy()
 
-    def add(self, task: OnceTask) -> None:
-        """Add a task, before they are started.
+    def check(self, tasks: Sequence[OnceTask]) -> None:
+        """Check that tasks, each of another name, can be added.
 
         Raises:
-            ConfigurationError: There is one of that name, or too many.
+            ConfigurationError: There is one of the same name, too many, or it is too
+                late.
         """
-        name = task.name
         if self._outer is not None:
-            self._outer.add(task)
+            self._outer.check(tasks)
             return
-        if self._running:
-            raise ConfigurationError(f"task {name}: the app is served by now")
-        if name in self._tasks:
-            text = "is there already: give one of them another name="
-            raise ConfigurationError(f"task {name!r} {text}")
-        if len(self._tasks) >= TASK_COUNT:
-            raise ConfigurationError(f"task {name!r}: more than {TASK_COUNT} of them")
-        if not name.isprintable() or not 0 < len(name) <= NAME_CHARS:
-            text = f"a name has 1 to {NAME_CHARS} printable characters"
-            raise ConfigurationError(f"task {name!r:.130}: {text}")
-        self._tasks[name] = task
+        for count, task in enumerate(tasks, len(self._tasks)):
+            name = task.name
+            if self._running:
+                raise ConfigurationError(f"task {name}: the app is served by now")
+            if name in self._tasks:
+                text = "is there already: give one of them another name="
+                raise ConfigurationError(f"task {name!r} {text}")
+            if count >= TASK_COUNT:
+                message = f"task {name!r}: more than {TASK_COUNT} of them"
+                raise ConfigurationError(message)
+            if not name.isprintable() or not 0 < len(name) <= NAME_CHARS:
+                text = f"a name has 1 to {NAME_CHARS} printable characters"
+                raise ConfigurationError(f"task {name!r:.130}: {text}")
+
+    def add(self, *tasks: OnceTask) -> None:
+        """Add tasks, or none of them, before they are started.
+
+        Raises:
+            ConfigurationError: See ``check``.
+        """
+        self.check(tasks)
+        home = self
+        while home._outer is not None:
+            home = home._outer
+        home._tasks.update((task.name, task) for task in tasks)
 
     def include(self, inner: "OnceTasks") -> None:
-        """Run the tasks of a mounted app with these."""
-        for task in inner.tasks:
-            self.add(task)
+        """Run the tasks of a mounted app with these.
+
+        Raises:
+            ConfigurationError: See ``check``.
+        """
+        self.add(*inner.tasks)
         inner._tasks, inner._outer = {}, self
 
     def start(self, last: Mapping[str, float] | None = None) -> None:
