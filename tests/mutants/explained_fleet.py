@@ -42,6 +42,12 @@ FLEET: tuple[Explained, ...] = (
         ("hangs = measure_silence_s(context, owner) > context.policy.timeout_s",),
     ),
     Explained(
+        "whether at the moment itself or in the turn after it",
+        f"{_FLEET}/notices.py",
+        "Notices._is_boot_overdue",
+        ("return context.now > self.began_at + 2 * context.policy.boot_timeout_s",),
+    ),
+    Explained(
         "any seed will do, as long as it is the same each time",
         *(f"{_FLEET}/planner.py", "Planner.__init__", ("*Random(1)*",)),
     ),

@@ -91,6 +91,25 @@ def measure_silence_s(context: PlanContext, handle: WorkerHandle) -> float:
     return silent_s - context.policy.rest_every_s if _rests(handle) else silent_s
 
 
+def find_standstill(context: PlanContext) -> str:
+    """Return how many hang where most do, right behind a reload; "" otherwise.
+
+    Where most workers are late at once, the machine is taken for the cause otherwise.
+    Behind a reload the new code is the likelier one.
+    """
+    if context.is_void:
+        return ""
+    timeout_s = context.policy.timeout_s
+    owners = [slot.owner for slot in context.roster.active() if slot.owner]
+    count = sum(measure_silence_s(context, each) >= timeout_s for each in owners)
+    if 2 * count <= len(owners):
+        return ""
+    return (
+        f"the loops of {count} of {len(owners)} workers have stood still for "
+        f"{timeout_s:g} s (--timeout)"
+    )
+
+
 def _mark(context: PlanContext, handle: WorkerHandle, *, is_excused: bool) -> None:
     """Steer away from and adopt for a late worker; end that after good beats."""
     health = handle.health

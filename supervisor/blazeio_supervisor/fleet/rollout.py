@@ -36,7 +36,7 @@ from blazeio_supervisor.fleet.canary import (
 )
 from blazeio_supervisor.fleet.context import Failure, PlanContext
 from blazeio_supervisor.fleet.facts import ReloadAsked
-from blazeio_supervisor.fleet.health import measure_silence_s
+from blazeio_supervisor.fleet.health import find_standstill
 from blazeio_supervisor.fleet.policy import Backoff
 from blazeio_supervisor.fleet.reasons import asked_for
 from blazeio_supervisor.fleet.room import awaits_reading, is_vacated, make_room
@@ -306,23 +306,8 @@ class Rollout(Struct):
         return self.budget.judge(context.policy, context.now)
 
     def _find_standstill(self, context: PlanContext) -> str:
-        """Return that the new workers hang, as long as there is a way back.
-
-        Where most workers are late at once, the machine is taken for the cause
-        otherwise (``fleet.health``). Behind a reload the new code is the likelier one.
-        """
-        if self.phase is not Phase.HOLDING or context.is_void:
-            return ""
-        policy = context.policy
-        owners = [slot.owner for slot in context.roster.active() if slot.owner]
-        spans = [measure_silence_s(context, owner) for owner in owners]
-        count = sum(span_s >= policy.timeout_s for span_s in spans)
-        if 2 * count <= len(owners):
-            return ""
-        return (
-            f"the loops of {count} of {len(owners)} workers have stood still for "
-            f"{policy.timeout_s:g} s (--timeout)"
-        )
+        """Return that the new workers hang, as long as there is a way back."""
+        return find_standstill(context) if self.phase is Phase.HOLDING else ""
 
     def _is_overdue(self, context: PlanContext) -> bool:
         return self.phase in _BOUNDED and context.has_come(self.deadline_at)

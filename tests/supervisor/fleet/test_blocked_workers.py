@@ -17,7 +17,11 @@ from blazeio_supervisor.fleet.actions import (
 )
 from blazeio_supervisor.fleet.context import PlanContext
 from blazeio_supervisor.fleet.facts import Beat, RecycleAsked, ScaleAsked, Tick
-from blazeio_supervisor.fleet.health import LoopWatchdog
+from blazeio_supervisor.fleet.health import (
+    LoopWatchdog,
+    find_standstill,
+    measure_silence_s,
+)
 from blazeio_supervisor.fleet.policy import Policy
 from blazeio_supervisor.fleet.roster import Roster, WorkerHandle
 from blazeio_supervisor.fleet.worker_state import State
@@ -154,20 +158,25 @@ def test_canary_that_hangs_while_held_fails_the_reload() -> None:
 # Each step at its very moment
 
 
+def silent(*spans_s: float) -> PlanContext:
+    """A turn in which as many workers serve, and have been silent for so long."""
+    roster, now = Roster.with_slots(len(spans_s)), 1000.0
+    for slot, silent_s in enumerate(spans_s):
+        handle = WorkerHandle(slot + 1, slot, 1, 0.0, None)
+        handle.state, handle.ready_at = State.SERVING, 1.0
+        handle.health.beat_at = now - silent_s
+        roster.workers[slot + 1] = roster.slots[slot].owner = handle
+    beats = tuple(Beat(worker, now) for worker in roster.workers)
+    return PlanContext(now, now, False, LADDER, roster, Random(1), beats)
+
+
 def judge(
     silent_s: float, dumped_before_s: float = 99.0
 ) -> tuple[list[bool], list[type]]:
     """What is done about a worker of three that has been silent for so long."""
-    roster, now = Roster.with_slots(3), 1000.0
-    for worker in (1, 2, 3):
-        handle = WorkerHandle(worker, worker - 1, 1, 0.0, None)
-        handle.state, handle.ready_at = State.SERVING, 1.0
-        handle.health.beat_at = now
-        roster.workers[worker] = roster.slots[worker - 1].owner = handle
-    health = roster.workers[2].health
-    health.beat_at, health.dumped_at = now - silent_s, now - dumped_before_s
-    beats = tuple(Beat(worker, now) for worker in (1, 2, 3))
-    context = PlanContext(now, now, False, LADDER, roster, Random(1), beats)
+    context = silent(0.0, silent_s, 0.0)
+    health = context.roster.workers[2].health
+    health.dumped_at = context.now - dumped_before_s
     LoopWatchdog().run(context)
     marks = [health.is_late, health.is_avoided, health.needs_adopter]
     return marks, [type(each) for each in context.actions]
@@ -197,6 +206,28 @@ def test_each_step_is_taken_when_its_time_has_come_and_not_before(
 ) -> None:
     assert judge(since_s) == (marks, deeds)
     assert judge(since_s - JUST_BELOW) != (marks, deeds)
+
+
+def test_who_boots_is_not_silent() -> None:
+    booting = WorkerHandle(1, 0, 1, 0.0, None)
+    assert measure_silence_s(silent(), booting) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("hung", "slots", "hangs"),
+    [
+        *((0, 1, False), (1, 1, True), (1, 2, False), (2, 2, True)),
+        *((2, 4, False), (3, 4, True), (2, 5, False), (3, 5, True)),
+    ],
+)
+def test_new_code_hangs_where_more_than_half_of_the_workers_do(
+    hung: int, slots: int, hangs: bool
+) -> None:
+    context = silent(*[32.0] * hung, *[32.0 - JUST_BELOW] * (slots - hung))
+    text = f"the loops of {hung} of {slots} workers have stood still for 32 s "
+    assert find_standstill(context) == (f"{text}(--timeout)" if hangs else "")
+    context.is_void = True
+    assert find_standstill(context) == ""
 
 
 def test_stacks_are_dumped_again_when_the_time_for_it_has_come() -> None:

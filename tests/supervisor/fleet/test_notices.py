@@ -74,6 +74,22 @@ def test_a_reload_is_told_from_its_begin_to_its_end() -> None:
     assert statuses(driver)[-1] == "2/2 workers, gen 2, 0 requests/s"
 
 
+def test_each_step_of_a_reload_is_shown() -> None:
+    driver = Driver(2).start()
+    rolling = driver.reload_until_rolling()
+    driver.fork(4)
+    driver.exit(4, 1)
+    driver.roll(rolling)
+    steps = [status.partition("; ")[2] for status in statuses(driver)]
+    assert [step for step in dict.fromkeys(steps) if step] == [
+        "reload to gen 2: importing",
+        "reload to gen 2: canary",
+        "reload to gen 2: probation",
+        "reload to gen 2: rolling",
+        "reload to gen 2: rolling back",
+    ]
+
+
 def test_a_reload_that_fails_says_why_until_one_succeeds() -> None:
     driver = Driver(2).start()
     driver.tell(ReloadAsked(1))
@@ -138,7 +154,7 @@ def test_a_failed_first_boot_was_never_ready() -> None:
 
 @pytest.mark.parametrize("slow", ["boot", "reload", "end"])
 def test_what_is_long_asks_for_more_time_and_again(slow: str) -> None:
-    driver = Driver(1)
+    driver = Driver(1, tick_every_s=100.0)
     if slow == "boot":
         driver.tell(StartAsked())
     else:
@@ -146,6 +162,9 @@ def test_what_is_long_asks_for_more_time_and_again(slow: str) -> None:
         driver.wait(1)
         driver.notices.clear()
         driver.tell(ReloadAsked(1) if slow == "reload" else StopAsked())
+    due = driver.planner.next_deadline_at()
+    assert due is not None
+    assert due > driver.now
     driver.wait(2 * EXTEND_EVERY_S + 0.1)
     assert extensions(driver) == [EXTEND_S] * 3
 

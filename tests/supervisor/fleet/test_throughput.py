@@ -31,6 +31,8 @@ def test_the_rate_is_that_of_the_last_whole_span() -> None:
     assert throughput.rate == 0
     throughput.take(context(RATE_OVER_S))
     assert throughput.rate == 100 / RATE_OVER_S
+    throughput.take(context(2 * RATE_OVER_S))
+    assert throughput.rate == 0
 
 
 def test_who_is_gone_takes_nothing_back() -> None:
