@@ -85,10 +85,6 @@ SOCKETS: tuple[Explained, ...] = (
         f"{_SOCKETS}/*.py",
         "*",
         (
-            "draw_evenly(group[1])",
-            "draw_evenly(group.sockets[1])",
-            "draw_evenly(sockets[1])",
-            "pick_always(sockets[1], index)",
             "host, port = sockets[1].getsockname()[:2]",
         ),
     ),

@@ -177,7 +177,7 @@ def examine_steering() -> Finding:
             sock.listen(1)
             # Tried and not looked up: whether it is allowed depends on the kernel, on
             # seccomp and on the capabilities, and no file says so.
-            pick_always(sock, 0)
+            pick_always([sock], 0)
         except OSError as error:
             return warn(
                 name,

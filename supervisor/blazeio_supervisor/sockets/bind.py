@@ -68,14 +68,26 @@ def open_sibling(first: socket.socket, backlog: int = BACKLOG) -> socket.socket:
     """
     host, port = first.getsockname()[:2]
     endpoint = TcpEndpoint(first.family, host, port)
-    sock = _make_tcp(first.family)
+    try:
+        return open_member(endpoint, backlog)
+    except OSError as error:
+        raise _explain(endpoint, error) from error
+
+
+def open_member(endpoint: TcpEndpoint, backlog: int = BACKLOG) -> socket.socket:
+    """Bind and listen beside those who listen there already.
+
+    Raises:
+        OSError: The kernel refused.
+    """
+    sock = _make_tcp(endpoint.family)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         _bind_tcp(sock, endpoint)
         sock.listen(backlog)
-    except OSError as error:
+    except OSError:
         sock.close()
-        raise _explain(endpoint, error) from error
+        raise
     return sock
 
 

@@ -156,7 +156,7 @@ def inherit_group(
         group.is_ordered = ordered is not None
         group.sockets = ordered or group.sockets
     else:
-        draw_evenly(sockets[0])  # what a larger group before us has left
+        draw_evenly(sockets)  # what a larger group before us has left
     return group
 
 
@@ -480,7 +480,7 @@ class Steerer(Struct):
         """Steer as before, after the kernel numbers some sockets anew."""
         for group in listeners.groups:
             if not group.is_ordered:
-                draw_evenly(group.sockets[0])
+                draw_evenly(group.sockets)
         self.apply(listeners, self.weights)
 
 

@@ -18,7 +18,7 @@ from msgspec import Struct
 
 from blazeio_supervisor.errors import BindError
 from blazeio_supervisor.files import remove
-from blazeio_supervisor.sockets.bind import identify_path, open_unix
+from blazeio_supervisor.sockets.bind import identify_path, open_member, open_unix
 from blazeio_supervisor.sockets.listeners import Listeners, TcpGroup, UnixListener
 from blazeio_supervisor.sockets.reuseport import begin_handshakes
 
@@ -78,8 +78,10 @@ def _renew_group(
         try:
             _listen_again(group, at, backlog)
         except OSError as error:
-            failures.append(f"{address}: {error.strerror}")
-            continue
+            is_taken = error.errno == errno.EADDRINUSE
+            if not (is_taken and _replace(group, at, backlog)):
+                failures.append(f"{address}: {error.strerror}")
+                continue
         group.note_renewed(at)
         count = len(group.sockets)
         slots = frozenset(range(at, listeners.slot_count, count))
@@ -96,6 +98,23 @@ def _listen_again(group: TcpGroup, at: int, backlog: int) -> None:
         if error.errno != errno.EINVAL:  # it is bound still
             raise
     sock.listen(backlog)
+
+
+def _replace(group: TcpGroup, at: int, backlog: int) -> bool:
+    """Put another socket in the place of one that cannot listen again.
+
+    A program that was attached just after it was shut down has put it into a group of
+    its own. The kernel then takes the others for strangers who have its address.
+    """
+    if group.is_fixed or at < group.kept_count:
+        return False  # others hold it too, and will again
+    try:
+        made = open_member(group.endpoint, backlog)
+    except OSError:
+        return False
+    group.sockets[at].close()
+    group.sockets[at] = made
+    return True
 
 
 def _renew_unix(

@@ -79,26 +79,39 @@ def steer(group: Sequence[socket.socket], weights: Sequence[int]) -> None:
         OSError: The kernel refused, or the group has one socket only.
     """
     if any(weights):
-        attach(group[0], _SO_ATTACH_REUSEPORT_CBPF, make_program(weights))
+        _attach_to_group(group, make_program(weights))
     else:
-        draw_evenly(group[0])
+        draw_evenly(group)
 
 
-def pick_always(member: socket.socket, index: int) -> None:
+def pick_always(group: Sequence[socket.socket], index: int) -> None:
     """Give every new connection of the group to one socket.
 
     Raises:
         OSError: The kernel refused.
     """
-    attach(member, _SO_ATTACH_REUSEPORT_CBPF, [(_RETURN, 0, 0, index)])
+    _attach_to_group(group, [(_RETURN, 0, 0, index)])
 
 
-def draw_evenly(member: socket.socket) -> None:
+def _attach_to_group(
+    group: Sequence[socket.socket], program: Sequence[Instruction]
+) -> None:
+    # Never to one that was shut down: the kernel would put it into a group of its own
+    # (``reuseport_attach_prog``), which has no part in the address for good.
+    for member in group:
+        if member.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            attach(member, _SO_ATTACH_REUSEPORT_CBPF, program)
+            return
+
+
+def draw_evenly(group: Sequence[socket.socket]) -> None:
     """Leave the choice to the kernel; a group that is not steered stays so."""
-    try:
-        member.setsockopt(socket.SOL_SOCKET, _SO_DETACH_REUSEPORT_BPF, 0)
-    except OSError:
-        pass  # there was no program
+    for member in group:
+        try:
+            member.setsockopt(socket.SOL_SOCKET, _SO_DETACH_REUSEPORT_BPF, 0)
+        except OSError:
+            continue  # there was no program, or it was shut down and is no member
+        return
 
 
 # Ending a TCP listener without resetting anybody.
@@ -265,13 +278,13 @@ def sort_by_order(sockets: Sequence[socket.socket]) -> list[socket.socket] | Non
     except OSError:
         pass
     finally:
-        draw_evenly(sockets[0])
+        draw_evenly(sockets)
     return None  # a handshake under way has ended elsewhere, twice
 
 
 def _find(sockets: Sequence[socket.socket], index: int) -> int:
     """Return the socket that has this number in the kernel."""
-    pick_always(sockets[0], index)
+    pick_always(sockets, index)
     before = [_count_queued(sock) for sock in sockets]
     host, port = sockets[0].getsockname()[:2]
     address = (_ANYWHERE.get(host, host), port)

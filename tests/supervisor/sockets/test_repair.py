@@ -8,13 +8,17 @@ from blazeio_supervisor.sockets.address import TcpAddress, UnixAddress
 from blazeio_supervisor.sockets.listeners import Listeners, TcpGroup
 from blazeio_supervisor.sockets.repair import find_dead, renew
 from blazeio_supervisor.sockets.reuseport import (
+    attach,
+    draw_evenly,
     drop_handshakes,
     pick_always,
     read_queue,
+    steer,
 )
 from tests.support.users import NOBODY, need_root
 
 BACKLOG = 16
+SO_ATTACH_REUSEPORT_CBPF = 51
 
 
 def open_listeners(count: int) -> Listeners:
@@ -33,7 +37,7 @@ def shut(listeners: Listeners, *places: int) -> None:
 def reach(listeners: Listeners, number: int) -> int:
     """The place of the socket that the kernel calls by this number."""
     group = listeners.groups[0]
-    pick_always(group.sockets[0], number)
+    pick_always(group.sockets, number)
     socket.create_connection((group.endpoint.host, group.endpoint.port)).close()
     queues = [read_queue(sock) for sock in group.sockets]
     assert all(queue is not None for queue in queues)
@@ -95,6 +99,60 @@ def test_a_port_that_somebody_has_taken_meanwhile_is_a_failure() -> None:
     assert not renewed
     assert failures == [f"http://127.0.0.1:{endpoint.port}: Address already in use"]
     assert len(renew(listeners, BACKLOG)[0]) == 1
+    listeners.shut()
+
+
+@pytest.mark.parametrize("dead", [0, 1])
+def test_steering_goes_past_one_that_is_shut_down(dead: int) -> None:
+    listeners = open_listeners(3)
+    group = listeners.groups[0]
+    before = group.sockets[:]
+    shut(listeners, dead)
+    steer(group.sockets, [1, 1, 1])
+    draw_evenly(group.sockets)
+    steer(group.sockets, [1, 1, 0])
+    assert len(renew(listeners, BACKLOG)[0]) == 1
+    assert group.sockets == before
+    listeners.shut()
+
+
+def test_those_that_are_all_shut_down_are_not_steered() -> None:
+    listeners = open_listeners(2)
+    shut(listeners, 0, 1)
+    steer(listeners.groups[0].sockets, [1, 1])
+    assert len(renew(listeners, BACKLOG)[0]) == 2
+    listeners.shut()
+
+
+@pytest.mark.parametrize("dead", [0, 1])
+def test_one_that_the_kernel_has_put_aside_is_replaced(dead: int) -> None:
+    listeners = open_listeners(3)
+    group = listeners.groups[0]
+    sock = group.sockets[dead]
+    shut(listeners, dead)
+    attach(sock, SO_ATTACH_REUSEPORT_CBPF, [(0x06, 0, 0, 0)])  # in that instant
+    renewed, failures = renew(listeners, BACKLOG)
+    assert not failures
+    assert [each.slots for each in renewed] == [frozenset([dead])]
+    assert sock.fileno() == -1
+    assert not find_dead(group.sockets)
+    assert [reach(listeners, number) for number in range(3)] == group.list_ranks()
+    listeners.shut()
+
+
+@pytest.mark.parametrize(("kept_count", "is_fixed"), [(1, False), (0, True)])
+def test_one_that_others_hold_too_is_not_replaced(
+    kept_count: int, is_fixed: bool
+) -> None:
+    listeners = open_listeners(2)
+    group = listeners.groups[0]
+    shut(listeners, 0)
+    attach(group.sockets[0], SO_ATTACH_REUSEPORT_CBPF, [(0x06, 0, 0, 0)])
+    group.kept_count, group.is_fixed = kept_count, is_fixed
+    renewed, (failure,) = renew(listeners, BACKLOG)
+    assert not renewed
+    assert failure.endswith(": Address already in use")
+    group.kept_count, group.is_fixed = 0, False
     listeners.shut()
 
 

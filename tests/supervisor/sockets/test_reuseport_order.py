@@ -40,7 +40,7 @@ def test_the_order_is_found_whatever_order_they_come_in(
 
 
 def test_it_is_found_beside_connections_that_wait(group: list[socket.socket]) -> None:
-    pick_always(group[0], 2)
+    pick_always(group, 2)
     host, port = group[0].getsockname()[:2]
     clients = [socket.create_connection((host, port)) for _ in range(20)]
     assert sort_by_order(group[::-1]) == group
@@ -71,7 +71,7 @@ def test_a_full_queue_cannot_be_told(monkeypatch: pytest.MonkeyPatch) -> None:
     first.listen(0)
     second.listen(0)
     for index in (0, 1):
-        pick_always(first, index)
+        pick_always([first], index)
         client = socket.socket()
         client.setblocking(False)
         client.connect_ex(first.getsockname())

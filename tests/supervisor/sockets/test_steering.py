@@ -76,7 +76,7 @@ def test_the_next_image_can_steer_by_the_last_weights() -> None:
     steerer.apply(listeners, (1, 0))
     later = copy(steerer)
     assert later == steerer
-    draw_evenly(listeners.groups[0].sockets[0])
+    draw_evenly(listeners.groups[0].sockets)
     later.apply_again(listeners)
     assert count_connections(listeners.groups[0].sockets, 20) == [20, 0]
     listeners.shut()
