@@ -5,17 +5,21 @@ That are other routes, fields, and whatever the app declares and does not use.
 By instructions, since a clock says something else on each machine.
 """
 
-import shutil
-
 import pytest
 
 from tests.bench.instructions import count_instructions
+from tests.support.programs import find_program
 
 pytestmark = [
     pytest.mark.long,
     pytest.mark.timeout(300),
-    pytest.mark.skipif(not shutil.which("valgrind"), reason="there is no valgrind"),
+    pytest.mark.usefixtures("valgrind"),
 ]
+
+
+@pytest.fixture
+def valgrind() -> str:
+    return find_program("valgrind")
 
 
 @pytest.mark.parametrize("kind", ["routes", "patterns"])

@@ -84,9 +84,7 @@ SOCKETS: tuple[Explained, ...] = (
         "any member of a group stands for all of it",
         f"{_SOCKETS}/*.py",
         "*",
-        (
-            "host, port = sockets[1].getsockname()[:2]",
-        ),
+        ("host, port = sockets[1].getsockname()[:2]",),
     ),
     Explained(
         "what is detached is detached, whatever the number",

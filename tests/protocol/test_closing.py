@@ -1,6 +1,7 @@
 """server.py: refusals, deadlines, and closes that the client survives."""
 
 import asyncio
+import time
 
 import pytest
 
@@ -305,10 +306,12 @@ class TestDeadlines:
 
     @pytest.mark.slow
     async def test_a_used_connection_is_not_idle(self, serve: Serve) -> None:
-        peer = await serve(hello, keep_alive_timeout_s=scaled(0.15)).connect()
-        for _ in range(5):
+        span_s = scaled(0.5)
+        peer = await serve(hello, keep_alive_timeout_s=span_s).connect()
+        began_at = time.monotonic()
+        while time.monotonic() < began_at + 1.3 * span_s:
             await peer.exchange(GET)
-            await asyncio.sleep(scaled(0.06))
+            await asyncio.sleep(span_s / 10)
         await peer.exchange(GET)
 
     async def test_half_a_head_gets_408(self, serve: Serve) -> None:

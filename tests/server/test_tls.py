@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import shutil
 import socket
 import ssl
 from collections.abc import AsyncIterator, Callable
@@ -24,6 +23,7 @@ from blazeio.server.tls import (
 from tests.protocol.serving import GET, R, Served, hello
 from tests.support.clock import within
 from tests.support.live import run_to_exit
+from tests.support.programs import find_program
 from tests.support.tls_peer import NAME, Certificates, TlsPeer
 
 Serve = Callable[..., "TlsServerHarness"]
@@ -377,13 +377,18 @@ class TestForeignClients:
 
         assert (await within(asyncio.to_thread(ask), 5)).endswith(b"hello")
 
-    @pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl")
     @pytest.mark.parametrize("version", ["-tls1_2", "-tls1_3"])
     async def test_openssl(self, serve: Serve, version: str) -> None:
         tls_server = serve()
         host, port = tls_server.served.address
         client = await asyncio.create_subprocess_exec(
-            *("openssl", "s_client", "-connect", f"{host}:{port}", version),
+            *(
+                find_program("openssl"),
+                "s_client",
+                "-connect",
+                f"{host}:{port}",
+                version,
+            ),
             *("-servername", NAME, "-verify_hostname", NAME, "-alpn", "http/1.1"),
             *("-CAfile", str(tls_server.certificates.ca_file), "-ign_eof"),
             stdin=asyncio.subprocess.PIPE,

@@ -9,6 +9,7 @@ _PACKAGES = {
     "chromedriver": "chromium-driver",
     "h2load": "nghttp2-client",
     "ip": "iproute2",
+    "nghttp": "nghttp2-client",
     "nginx": "nginx-light",
     "promtool": "prometheus",
     "systemd-analyze": "systemd",

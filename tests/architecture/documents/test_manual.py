@@ -1,14 +1,12 @@
 """The page for man: every option and verb is in it, and roff reads it."""
 
 import re
-import shutil
 import subprocess
-
-import pytest
 
 from blazeio_supervisor.cli.verbs import list_verbs
 from blazeio_supervisor.config.sources import OPTIONS
 from tests.architecture.documents.manual import escape, write_manual
+from tests.support.programs import find_program
 
 MANUAL = write_manual()
 PLAIN = MANUAL.replace("\\-", "-")
@@ -28,10 +26,9 @@ def test_what_means_something_to_roff_is_escaped() -> None:
     assert requests <= {'.\\"', ".TH", ".SH", ".SS", ".TP", ".PP", ".nf", ".fi", ".br"}
 
 
-@pytest.mark.skipif(shutil.which("groff") is None, reason="groff is not installed")
 def test_groff_has_nothing_to_complain_about() -> None:
     done = subprocess.run(
-        ["groff", "-man", "-Tutf8", "-ww", "-z"],
+        [find_program("groff"), "-man", "-Tutf8", "-ww", "-z"],
         input=MANUAL,
         capture_output=True,
         text=True,

@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import shutil
 
 import pytest
 
@@ -21,6 +20,7 @@ from tests.protocol.tls_serving import (
 )
 from tests.support.clock import scaled, wait_until, within
 from tests.support.peer import RawPeer
+from tests.support.programs import find_program
 
 SOON_S = scaled(0.1)
 
@@ -184,7 +184,6 @@ class TestTransport:
         transport.resume_writing()
         assert (await peer.read_response()).body == b"x"
 
-    @pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl")
     @pytest.mark.parametrize("is_read", [True, False])
     async def test_a_new_handshake_is_refused_but_not_to_one_that_does_not_read(
         self, serve: Serve, *, is_read: bool
@@ -192,7 +191,13 @@ class TestTransport:
         served = serve(hello)
         host, port = served.address
         client = await asyncio.create_subprocess_exec(
-            *("openssl", "s_client", "-tls1_2", "-connect", f"{host}:{port}"),
+            *(
+                find_program("openssl"),
+                "s_client",
+                "-tls1_2",
+                "-connect",
+                f"{host}:{port}",
+            ),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,

@@ -1,4 +1,3 @@
-import shutil
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from blazeio_supervisor.cli.unit import (
 )
 from blazeio_supervisor.errors import UsageError
 from blazeio_supervisor.sockets.address import Address, TcpAddress, UnixAddress
+from tests.support.programs import find_program
 
 LOCAL = TcpAddress("127.0.0.1", 8000)
 COMMAND = Command(
@@ -157,7 +157,6 @@ NAMES = (
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="no systemd-analyze")
 def test_systemd_takes_every_name_that_is_not_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -193,7 +192,7 @@ def test_systemd_takes_every_name_that_is_not_refused(
                 files[-1].write_text(text)
     assert len(files) >= 2 * 2 * len(NAMES)
     done = subprocess.run(
-        ["systemd-analyze", "verify", "--man=no", *files],
+        [find_program("systemd-analyze"), "verify", "--man=no", *files],
         capture_output=True,
         text=True,
         check=False,
