@@ -1,4 +1,4 @@
-"""``ClientContext``: what all requests of a session share."""
+"""``ClientContext``: what all requests of a session share, and how they are made."""
 
 import asyncio
 import os
@@ -7,7 +7,7 @@ import weakref
 from collections.abc import Callable, Mapping
 from functools import partial
 from threading import get_ident
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from blazeio.client.attempts import (
     RedirectHandler,
@@ -20,13 +20,25 @@ from blazeio.client.connection_pool import ConnectionPool
 from blazeio.client.cookies import CookieJar
 from blazeio.client.pool import PoolLimits
 from blazeio.client.proxy import ProxyRules
-from blazeio.client.settings import ClientTls, Timeouts
-from blazeio.client.url import Origin, Url
+from blazeio.client.request import ClientRequest, merge_fields, read_method
+from blazeio.client.request_body import NO_BODY, Body, Files, choose_body
+from blazeio.client.response import ClientResponse
+from blazeio.client.settings import (
+    ClientTls,
+    Timeouts,
+    check_argument,
+    check_arguments,
+    check_retries,
+    settle_cookies,
+)
+from blazeio.client.url import Origin, Url, join_base, parse_url
+from blazeio.content.forms import FormInput, serialize_urlencoded
 from blazeio.errors import FieldInput, LocalProtocolError, SessionClosed
 from blazeio.limits import Limits
 from blazeio.protocol.context import RECEIVE_BUFFER_BYTES, keep_heap
 from blazeio.protocol.timeouts import DeadlineWheel
 from blazeio.wire.headers import Headers
+from blazeio.wire.serializer import NO_FIELDS
 
 
 class _ThreadBuffer(threading.local):
@@ -64,6 +76,7 @@ class ClientContext:
         unix: The path of a socket that is connected to, whatever the URL says.
         proxies: Say which proxy a request goes through.
         is_routed: There may be a proxy, or a unix socket instead of the host.
+        is_plain: A GET without options is nothing but its URL.
         fields: Sent with each request that has none of the same name.
         compress: Whether encoded content is asked for, where a request does not say.
         allow_trailing_octets: Whether octets after encoded content are dropped, where a
@@ -94,6 +107,7 @@ class ClientContext:
         "fields",
         "follow_redirects",
         "is_closed",
+        "is_plain",
         "is_routed",
         "limits",
         "loop",
@@ -160,6 +174,10 @@ class ClientContext:
         )
         if tracing is not None:
             self.make_attempts = partial(TracedAttempts, tracer=tracing)
+        self.is_plain = not self.is_routed and not follow_redirects and not compress
+        self.is_plain = self.is_plain and all(
+            each is None for each in (fields, cookies, auth, base_url)
+        )
         self.is_closed = False
         self._why_closed = "the session was closed"
         self._closing: asyncio.Event | None = None
@@ -240,7 +258,114 @@ class ClientContext:
             return Origin("http", proxy.host, proxy.port, proxy=proxy)
         return origin._replace(proxy=proxy)
 
-    def identify(
+    # The requests of the session
+
+    def ask(
+        self,
+        method: str,
+        url: str | Url,
+        *,
+        headers: FieldInput | Headers | None = None,
+        body: Body | None = None,
+        json: Any = NO_BODY,
+        form: FormInput | None = None,
+        files: Files | None = None,
+        params: FormInput | None = None,
+        compress: bool | None = None,
+        allow_trailing_octets: bool | None = None,
+        auth: Auth | None = None,
+        cookies: Mapping[str, str] | None = None,
+        follow_redirects: bool | None = None,
+        max_redirects: int | None = None,
+        retries: int | None = None,
+        timeouts: Timeouts | None = None,
+        expect_continue: bool = False,
+        upgrade: str | None = None,
+        **unknown: Any,
+    ) -> ClientResponse:
+        """Make a request of the options of ``Session.request``; nothing is sent yet.
+
+        Raises:
+            InvalidUrl: The caller's fault.
+            InvalidArgument: Likewise: an argument is of a wrong type.
+            LocalProtocolError: Likewise: HTTP cannot say this.
+        """
+        if unknown or max_redirects is not None or upgrade is not None:
+            check_arguments(unknown, max_redirects=max_redirects, upgrade=upgrade)
+        if method != "GET":
+            check_argument("method", method)
+            method = read_method(method)
+        if self.base_url is not None:
+            url = join_base(self.base_url, url)
+        url = parse_url(url)
+        if params is not None:
+            url = url.with_query(serialize_urlencoded(params, "params"))
+        if timeouts is not None:
+            check_argument("timeouts", timeouts)
+        content, content_lines = None, b""
+        if not (body is None and json is NO_BODY and form is None and files is None):
+            content, content_lines = choose_body(body, json, form, files)
+        if headers is None and self.fields is None:
+            fields = NO_FIELDS
+        else:
+            fields = merge_fields(self.fields, headers)
+        if cookies is not None or "cookie" in fields.names:
+            fields, cookies = settle_cookies(fields, cookies)
+        compress = self.compress if compress is None else compress
+        credentials = self._identify(url, auth, cookies)
+        request = ClientRequest(
+            method,
+            url,
+            fields,
+            content,
+            content_lines,
+            credentials,
+            compress,
+            upgrade,
+            expect_continue,
+            method == "GET"
+            and fields is NO_FIELDS
+            and content is None
+            and not compress
+            and upgrade is None
+            and not expect_continue
+            and credentials is None
+            and not self.is_routed,
+        )
+        attempts = self.make_attempts(
+            self.retries if retries is None else check_retries(retries),
+            self._make_redirects(follow_redirects, max_redirects, credentials),
+        )
+        return ClientResponse(
+            self,
+            request,
+            self.timeouts if timeouts is None else timeouts,
+            attempts,
+            self.allow_trailing_octets
+            if allow_trailing_octets is None
+            else allow_trailing_octets,
+        )
+
+    def ask_plainly(self, url: str | Url) -> ClientResponse:
+        """Make a GET of which nothing but its URL was said, where ``is_plain`` holds.
+
+        Raises:
+            InvalidUrl: The caller's fault.
+        """
+        # Hot: runs once per request. ``ask`` makes the same: 1.6 us instead of 0.8, and
+        # 10 % of the instructions of a small request.
+        url = parse_url(url)
+        if url.authorization is not None:
+            return self.ask("GET", url)
+        request = ClientRequest(
+            "GET", url, NO_FIELDS, None, b"", None, False, None, False, True
+        )
+        attempts = self.make_attempts(self.retries, None)
+        return ClientResponse(
+            self, request, self.timeouts, attempts, self.allow_trailing_octets
+        )
+
+    def _identify(
         self, url: Url, auth: Auth | None, cookies: Mapping[str, str] | None
     ) -> Credentials | None:
         """Return the credentials of one request; None where it has none, and no jar."""
@@ -256,7 +381,7 @@ class ClientContext:
             return None
         return Credentials(url, auth, cookies, self.cookies)
 
-    def make_redirects(
+    def _make_redirects(
         self,
         follow_redirects: bool | None,
         max_redirects: int | None,

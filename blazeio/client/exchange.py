@@ -14,7 +14,7 @@ import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
-from blazeio.client.states import CONTENT, HEAD
+from blazeio.client.states import HEAD
 from blazeio.errors import (
     BlazeioError,
     HeadTimeout,
@@ -181,8 +181,7 @@ class ExchangeDeadlines:
         exchange = self._exchange
         if exchange is None or self._state != HEAD:
             return
-        span_s = exchange.timeouts.head_s
-        self._end_state_in(span_s, exchange.total_at)
+        self._end_state_in(exchange.timeouts.head_s, exchange.total_at)
 
     def start_total_timeout(self) -> None:
         """Use only the total timeout for now."""
@@ -257,24 +256,3 @@ def has_ended_properly(transport: asyncio.BaseTransport) -> bool:
         return True
     except ssl.SSLError:
         return False
-
-
-def describe_missing_end(
-    state: int, content: ContentStream, *, has_received: bool
-) -> str:
-    """Return what is missing at the end of a connection, for the error.
-
-    Args:
-        state: The state of the connection.
-        content: The content of the response, in CONTENT.
-        has_received: An octet of the response has come.
-    """
-    if state == CONTENT and content.ends_by_close:
-        return "was cut off within its response"
-    if state == CONTENT and content.due_bytes:
-        return f"closed {content.due_bytes} octets before the end of its response"
-    if state == CONTENT:
-        return "closed before its last chunk"
-    if has_received:
-        return "closed within the head of its response"
-    return "closed and gave no response"

@@ -342,7 +342,11 @@ class Pool(Generic[_Origin, _Connection]):
         of_origin.busy.remove(connection)
         if of_origin.lingering:
             of_origin.lingering.pop(connection, None)
-        if not of_origin.waiting and not self._is_full:
+        if (
+            not of_origin.waiting
+            # not by ``_is_full``: a call, 1 % of a small request
+            and len(self._origin_of) + self._opening_count < self._limits.connections
+        ):
             of_origin.idle[connection] = idle_until
             return ()
         return self._place(of_origin, connection, idle_until, is_new=False)

@@ -9,20 +9,16 @@ or not, and what is made of it (text, JSON, events, a file). How the request is 
 and how the head of its response arrives, is in ``client.request_exchange``.
 """
 
-from collections.abc import AsyncIterator, Generator, Mapping
+from collections.abc import AsyncIterator, Generator
 from copy import copy
 from os import PathLike
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
-from blazeio.client.auth import Auth
 from blazeio.client.download import Progress, save_content
 from blazeio.client.request import (
     ClientRequest,
-    merge_fields,
-    read_method,
 )
-from blazeio.client.request_body import NO_BODY, Body, Files, choose_body
 from blazeio.client.request_exchange import RequestExchange
 from blazeio.client.response_content import (
     LEAST_RETRY_S,
@@ -34,19 +30,10 @@ from blazeio.client.response_content import (
     iterate_events,
     list_cookies,
 )
-from blazeio.client.settings import (
-    check_argument,
-    check_arguments,
-    check_retries,
-    settle_cookies,
-)
-from blazeio.client.url import Url, join_base, parse_url
 from blazeio.content.decoders import ContentDecoder, can_undo, parse_codings
 from blazeio.content.event_stream import EVENT_BYTES, ServerSentEvent
-from blazeio.content.forms import FormInput, serialize_urlencoded
 from blazeio.content.json_text import read_json
 from blazeio.errors import (
-    FieldInput,
     InvalidResponse,
     LocalProtocolError,
     RemoteProtocolError,
@@ -56,10 +43,9 @@ from blazeio.errors import (
     StatusError,
     TotalTimeout,
 )
-from blazeio.wire.headers import Headers
-from blazeio.wire.serializer import NO_FIELDS
 
 if TYPE_CHECKING:
+    from blazeio.client.attempts import RequestAttempts
     from blazeio.client.context import ClientContext
     from blazeio.client.settings import Timeouts
 
@@ -105,85 +91,14 @@ class ClientResponse(RequestExchange):
     def __init__(
         self,
         context: "ClientContext",
-        method: str,
-        url: str | Url,
-        *,
-        headers: FieldInput | Headers | None = None,
-        body: Body | None = None,
-        json: Any = NO_BODY,
-        form: FormInput | None = None,
-        files: Files | None = None,
-        params: FormInput | None = None,
-        compress: bool | None = None,
-        allow_trailing_octets: bool | None = None,
-        auth: Auth | None = None,
-        cookies: Mapping[str, str] | None = None,
-        follow_redirects: bool | None = None,
-        max_redirects: int | None = None,
-        retries: int | None = None,
-        timeouts: "Timeouts | None" = None,
-        expect_continue: bool = False,
-        upgrade: str | None = None,
-        **unknown: Any,
+        request: ClientRequest,
+        timeouts: "Timeouts",
+        attempts: "RequestAttempts",
+        allow_trailing_octets: bool,
     ) -> None:
-        if unknown or max_redirects is not None or upgrade is not None:
-            check_arguments(unknown, max_redirects=max_redirects, upgrade=upgrade)
-        if method != "GET":
-            check_argument("method", method)
-            method = read_method(method)
-        if context.base_url is not None:
-            url = join_base(context.base_url, url)
-        url = parse_url(url)
-        if params is not None:
-            url = url.with_query(serialize_urlencoded(params, "params"))
-        if timeouts is not None:
-            check_argument("timeouts", timeouts)
-        content, content_lines = None, b""
-        if not (body is None and json is NO_BODY and form is None and files is None):
-            content, content_lines = choose_body(body, json, form, files)
-        if headers is None and context.fields is None:
-            fields = NO_FIELDS
-        else:
-            fields = merge_fields(context.fields, headers)
-        if cookies is not None or "cookie" in fields.names:
-            fields, cookies = settle_cookies(fields, cookies)
-        compress = context.compress if compress is None else compress
-        credentials = context.identify(url, auth, cookies)
-        request = ClientRequest(
-            method,
-            url,
-            fields,
-            content,
-            content_lines,
-            credentials,
-            compress,
-            upgrade,
-            expect_continue,
-            method == "GET"
-            and fields is NO_FIELDS
-            and content is None
-            and not compress
-            and upgrade is None
-            and not expect_continue
-            and credentials is None
-            and not context.is_routed,
-        )
-        attempts = context.make_attempts(
-            context.retries if retries is None else check_retries(retries),
-            context.make_redirects(follow_redirects, max_redirects, credentials),
-        )
-        RequestExchange.__init__(  # 0.1 us less than super()
-            self,
-            context,
-            request,
-            context.timeouts if timeouts is None else timeouts,
-            attempts,
-        )
-        self._allows_trailing = (
-            context.allow_trailing_octets
-            if allow_trailing_octets is None
-            else allow_trailing_octets
-        )
+        # 0.1 us less than super()
+        RequestExchange.__init__(self, context, request, timeouts, attempts)
+        self._allows_trailing = allow_trailing_octets
         self._decoded: bytes | None = None
         self._again: ClientResponse | None = None
 

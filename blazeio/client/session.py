@@ -342,12 +342,15 @@ class Session(Generic[_Entered], metaclass=SessionType):
             LocalProtocolError: Likewise: HTTP cannot say this.
             SessionClosed: Likewise: it was closed.
         """
-        return ClientResponse(self._context or self._begin(), method, url, **options)
+        return (self._context or self._begin()).ask(method, url, **options)
 
     def get(self, url: str | Url, **options: Unpack[RequestOptions]) -> ClientResponse:
         """Make a GET; see ``request``."""
-        # Hot: not by ``request``, which would take 0.3 us more.
-        return ClientResponse(self._context or self._begin(), "GET", url, **options)
+        # Hot: runs once per request.
+        context = self._context or self._begin()
+        if options or not context.is_plain:
+            return context.ask("GET", url, **options)
+        return context.ask_plainly(url)
 
     def head(self, url: str | Url, **options: Unpack[RequestOptions]) -> ClientResponse:
         """Make a HEAD; see ``request``."""

@@ -73,7 +73,10 @@ def find_assignments(module: ModuleType, attribute: str) -> list[tuple[str, str]
 
 @pytest.mark.parametrize(
     ("module", "by_hand"),
-    [(http1, {"data_received", "request_is_over"}), (connection, set())],
+    [
+        (http1, {"data_received", "request_is_over"}),
+        (connection, {"begin", "_begin_content", "_finish"}),
+    ],
 )
 def test_the_state_is_set_by_the_table_alone(
     module: ModuleType, by_hand: set[str]

@@ -108,8 +108,10 @@ async def count_in_turn(names: Sequence[str]) -> None:
 
     loop = asyncio.get_running_loop()
     await web.init()
-    asked = [name for name in names if name in STEPS]
-    for name in asked:
+    for name in names:
+        if name in CLIENTS:
+            await _count_client(name)
+            continue
         server, kind, octets = STEPS[name](loop)
         step = kind(server, octets)
         answers = ANSWERS.get(name, 1)
@@ -122,6 +124,18 @@ async def count_in_turn(names: Sequence[str]) -> None:
         print(json.dumps([name, count * answers]), flush=True)
         step.close()
     await web.stop_hooks()
+
+
+async def _count_client(name: str) -> None:
+    from tests.bench import client_requests
+
+    step: client_requests.SessionRequests = getattr(client_requests, CLIENTS[name])()
+    await step.ask(WARM_UP_TURNS)
+    os.getpgrp()
+    count = await step.ask(4 * TURNS)
+    os.getppid()
+    print(json.dumps([name, count]), flush=True)
+    await step.close()
 
 
 Made = tuple["Server", type[Connections], Sequence[bytes]]
@@ -289,6 +303,10 @@ STEPS: dict[str, Maker] = {
 }
 
 
+CLIENTS = {"client": "SessionRequests", "bare protocol": "BareRequests"}
+"""Requests of a client, by their class in ``client_requests``."""
+
+
 # In the process that asks
 
 
@@ -344,7 +362,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         "python -m tests.bench.instructions", description=__doc__
     )
-    parser.add_argument("--only", action="append", choices=list(STEPS))
+    parser.add_argument("--only", action="append", choices=[*STEPS, *CLIENTS])
     parser.add_argument("--be", nargs="+", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.be:
@@ -354,7 +372,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             uvloop.run(count_in_turn(options.be))
         return
     try:
-        counts = count_instructions(options.only or list(STEPS))
+        counts = count_instructions(options.only or [*STEPS, *CLIENTS])
     except MissingValgrindError as error:
         sys.exit(str(error))
     print(read_interpreter())

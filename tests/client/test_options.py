@@ -3,6 +3,7 @@ import inspect
 import pytest
 
 import blazeio as io
+from blazeio.client.context import ClientContext
 from blazeio.client.settings import PoolOptions, RequestOptions, SingleOptions
 
 
@@ -11,8 +12,8 @@ def list_named(function: object) -> set[str]:
     return {each.name for each in parameters if each.kind is each.KEYWORD_ONLY}
 
 
-def test_options_of_a_request_are_what_a_response_is_made_with() -> None:
-    assert RequestOptions.__annotations__.keys() == list_named(io.ClientResponse)
+def test_options_of_a_request_are_what_a_session_asks_with() -> None:
+    assert RequestOptions.__annotations__.keys() == list_named(ClientContext.ask)
 
 
 def test_options_of_a_pool_are_what_a_session_is_made_with() -> None:
