@@ -24,6 +24,7 @@ from blazeio.protocol.options import (
     name_no_handler,
 )
 from blazeio.protocol.readiness import HangupWatcher, WritabilityWatcher
+from blazeio.protocol.tally import RequestTally
 from blazeio.protocol.timeouts import NEVER, DeadlineWheel
 from blazeio.protocol.trust import ConnectionOrigin, Trust
 from blazeio.wire.request import RequestHead
@@ -81,8 +82,10 @@ class Recorder(Protocol):
 Record = Callable[["BlazeioServerProtocol"], None]
 
 
-def _call_both(first: Record, second: Record) -> Record:
+def _call_both(first: Record | None, second: Record) -> Record:
     """Make one function of two, so that a server with one pays for one."""
+    if first is None:
+        return second
 
     def record(r: "BlazeioServerProtocol") -> None:
         first(r)
@@ -99,8 +102,7 @@ class ServerContext:
         pid: Of the process that serves. A process that a handler forks has another.
         record: Called with ``r`` for each response when it is over; None: nobody wants
             to know.
-        on_begin: Called with each request as its handler's task is made; must not
-            raise.
+        tally: Counts requests in memory that outlives this process; None: nothing does.
         make_http2: Makes the protocol of a connection of HTTP/2; None: it is not
             spoken.
         raw_handler: Called with ``r`` for each connection, whose octets are no HTTP.
@@ -172,7 +174,6 @@ class ServerContext:
         "make_url",
         "name_handler",
         "now",
-        "on_begin",
         "pid",
         "raw_handler",
         "receive_view",
@@ -182,6 +183,7 @@ class ServerContext:
         "root_path",
         "send_transfer",
         "shutdown_hooks_from",
+        "tally",
         "transferable",
         "trust",
         "wheel",
@@ -231,7 +233,7 @@ class ServerContext:
         self.idle_timeout_s = limits.keep_alive_timeout_s
         self.record: Record | None = None
         self._close_recorders: list[Callable[[], None]] = []
-        self.on_begin: Callable[[BlazeioServerProtocol], None] | None = None
+        self.tally: RequestTally | None = None
         self.trust: Trust | None = None
         self.heads = HeaderConfig()
         self.root_path = ""
@@ -297,9 +299,16 @@ class ServerContext:
 
     def record_responses(self, recorder: Recorder) -> None:
         """Add a recorder; before the first connection."""
-        record = recorder.record
-        self.record = record if self.record is None else _call_both(self.record, record)
+        self.record = _call_both(self.record, recorder.record)
+        if self.tally is not None:
+            self.tally.others = _call_both(self.tally.others, recorder.record)
         self._close_recorders.append(recorder.close)
+
+    def count_requests(self, tally: RequestTally) -> None:
+        """Count all requests there; before the first connection."""
+        self.tally = tally
+        tally.others = self.record
+        self.record = _call_both(self.record, tally.record)
 
     def know_clients(self) -> None:
         """Let each connection find out its client; before the first connection."""

@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any, Final
 from blazeio.errors import ClientDisconnected, LocalProtocolError, ProtocolError
 from blazeio.loggers import get_logger
 from blazeio.protocol.context import TASK_NAME, Handler, ServerContext
-from blazeio.protocol.flow import ContentStream
+from blazeio.protocol.flow import NO_CONTENT, ContentStream
+from blazeio.protocol.tally import USUAL_S
 from blazeio.protocol.task_errors import find_task, is_cancelled, is_of_keyboard
 from blazeio.protocol.timeouts import NEVER
 from blazeio.wire.request import NO_HEAD, RequestHead
@@ -145,7 +146,7 @@ class HandlerTask:
         handler = context.handler
         if context.bounds_requests:
             handler = self._apply_limits(handler)
-        context.in_flight += 1
+        context.in_flight = in_flight = context.in_flight + 1
         context.request_count += 1
         self.begun_at = context.now()  # 0.04 us
         if context.loop.get_task_factory() is None:
@@ -168,8 +169,12 @@ class HandlerTask:
             )
         else:
             self._start_by_factory(handler)
-        if context.on_begin is not None:
-            context.on_begin(request)
+        tally = context.tally
+        if tally is not None:
+            tally.in_flight[0] = in_flight
+            # The target of a head that came before is the same object.
+            if head.target is not tally.last_target:
+                tally.name(request)
 
     def _apply_limits(self, handler: Handler) -> Handler:
         """Set the deadline; return the handler, or another where too many run."""
@@ -323,10 +328,10 @@ class HandlerTask:
 
     def _finish(self) -> None:
         """End the response, then have the carrier turn to what comes next."""
-        # Hot: runs once per request; _end by hand.
+        # Hot: runs once per request; _end and RequestTally.record by hand.
         context = self._context
         self._task = None
-        self.ended_at = context.now()
+        self.ended_at = ended_at = context.now()
         self.deadline_at = NEVER
         context.in_flight -= 1
         if context.when_changed is not None:
@@ -343,7 +348,21 @@ class HandlerTask:
             return
         record = context.record
         if record is not None:
-            record(request)
+            tally = context.tally
+            if tally is not None:
+                response = request.response
+                if response.status == 200 and request.content is NO_CONTENT:
+                    span_s = ended_at - self.begun_at
+                    tally.span_s = tally.usual[0] = tally.span_s + span_s
+                    if span_s <= USUAL_S:
+                        tally.count = tally.usual[1] = tally.count + 1.0
+                    else:
+                        tally.count_long(span_s)
+                    size = tally.content_bytes + response.content_bytes
+                    tally.content_bytes = tally.content_cell[0] = size
+                    record = tally.others
+            if record is not None:
+                record(request)
         request.carrier.request_is_over()
 
     def _finish_beside_http(self) -> None:

@@ -5,7 +5,6 @@ import functools
 import heapq
 import itertools
 import socket
-from collections.abc import Callable
 
 from blazeio.http2.connection import ALPN, Http2Connection
 from blazeio.http2.stream import StreamPool
@@ -27,6 +26,7 @@ from blazeio.protocol.options import (
     name_no_handler,
 )
 from blazeio.protocol.request import BlazeioServerProtocol
+from blazeio.protocol.tally import RequestTally
 from blazeio.protocol.tls import TlsConfig, TlsTransport
 from blazeio.protocol.trust import ConnectionOrigin, Trust
 from blazeio.server.acceptor import ACCEPTS_PER_TURN, Acceptor, ProxyHeaderReader
@@ -121,9 +121,9 @@ class Server:
         """
         self.context.record_responses(recorder)
 
-    def note_requests(self, note: Callable[[BlazeioServerProtocol], None]) -> None:
-        """Call a function for each request as it begins; ``note`` must not raise."""
-        self.context.on_begin = note
+    def count_requests(self, tally: RequestTally) -> None:
+        """Count all requests in memory that outlives them; before the first of them."""
+        self.context.count_requests(tally)
 
     def _new_connection(self, header: ProxyHeader | None = None) -> Http1Connection:
         return Http1Connection(self.context, header, self._request_class)

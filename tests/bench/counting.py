@@ -1,4 +1,4 @@
-"""What counting a response for the scoreboard costs a request.
+"""What counting a request for the scoreboard costs a request.
 
     python -m tests.bench.counting
 
@@ -10,24 +10,18 @@ import uvloop
 
 from blazeio.server.server import Server
 from blazeio_supervisor.ipc.scoreboard import Row, make_row_memory
-from blazeio_supervisor.worker.counting import (
-    RequestNamer,
-    ResponseCounter,
-    RouteCounter,
-)
+from blazeio_supervisor.worker.counting import RouteCounter, WorkerTally
 from tests.bench.access_log import REQUESTS_A_ROUND, ROUNDS, SHORTEST, Load
 
 
-def make_counter() -> ResponseCounter:
+def make_tally() -> WorkerTally:
     """Make one that counts for nobody."""
-    return ResponseCounter(Row(make_row_memory()))
+    return WorkerTally(Row(make_row_memory()))
 
 
 def count_as_worker(server: Server) -> None:
     """Have a server do for each request what it does in a worker."""
-    row = Row(make_row_memory())
-    server.record_responses(ResponseCounter(row))
-    server.note_requests(RequestNamer(row).note)
+    server.count_requests(make_tally())
 
 
 def count_routes(server: Server) -> None:
@@ -37,8 +31,8 @@ def count_routes(server: Server) -> None:
 
 async def measure(count: int) -> tuple[float, float]:
     """Microseconds per request, without and with the counter."""
-    counter = make_counter()
-    loads = (Load(SHORTEST, count, None), Load(SHORTEST, count, counter))
+    loads = (Load(SHORTEST, count, None), Load(SHORTEST, count, None))
+    loads[1].context.count_requests(make_tally())
     spans: tuple[list[float], list[float]] = ([], [])
     for _ in range(ROUNDS):
         for load, found in zip(loads, spans, strict=True):

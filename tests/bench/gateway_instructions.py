@@ -118,12 +118,12 @@ async def make_ours(app: Any) -> Served:
     from blazeio.app.foreign import ForeignApp
     from blazeio.gateways.interfaces import Interface
     from blazeio.protocol.http1 import Http1Connection
-    from tests.bench.counting import make_counter
+    from tests.bench.counting import count_as_worker
 
     web = ForeignApp(app, Interface.ASGI, "app")
     server = web.make_server(asyncio.get_running_loop())
     await web.init()
-    server.record_responses(make_counter())
+    count_as_worker(server)
     kind = web._request_class
     context = server.context
     return Served(

@@ -12,6 +12,7 @@ from time import monotonic  # an app may put another clock into ``time``
 from typing import TYPE_CHECKING
 
 from blazeio.protocol.flow import NO_CONTENT
+from blazeio.protocol.tally import RequestTally
 from blazeio.server.server import Server
 from blazeio_supervisor.ipc.row_tables import (
     FAILING_COUNT,
@@ -48,83 +49,11 @@ if TYPE_CHECKING:
 # alone: a call at the end of the turn, and the sorting (tests/bench/counting.py).
 
 
-_USUAL_S = LATENCY_EDGES_S[1]
-"""Most spans fall into the first bucket: to compare costs 5 ns, to search 60."""
+_USUAL_AT = first_cell(200)
 
 
-class _StatusClass:
-    """What is in the cells of a status class that every response changes.
-
-    Attributes:
-        first: The place of its cells, and of the sum of all spans.
-        usual: The place of the first bucket.
-        total_s: What is in the one.
-        usual_count: What is in the other.
-    """
-
-    __slots__ = ("first", "total_s", "usual", "usual_count")
-
-    def __init__(self, cells: "memoryview[float]", first: int) -> None:
-        self.first, self.usual = first, first + 1
-        self.total_s, self.usual_count = cells[first], cells[first + 1]
-
-
-class _StatusClasses(dict[int, _StatusClass]):
-    """By status: the one object of its class."""
-
-    def __init__(self, cells: "memoryview[float]") -> None:
-        super().__init__()
-        self._cells = cells
-        self._classes: dict[int, _StatusClass] = {}
-
-    def __missing__(self, status: int) -> _StatusClass:
-        first = first_cell(status)
-        if first not in self._classes:
-            self._classes[first] = _StatusClass(self._cells, first)
-        found = self[status] = self._classes[first]
-        return found
-
-
-class ResponseCounter:
-    """Counts responses; the server calls it for each.
-
-    Args:
-        row: This worker's.
-    """
-
-    __slots__ = ("_cells", "_response_bytes", "_status_classes")
-
-    def __init__(self, row: Row) -> None:
-        self._cells = row.counted
-        self._status_classes = _StatusClasses(row.counted)
-        self._response_bytes = row.counted[RESPONSE_BYTES]
-
-    def record(self, r: "BlazeioServerProtocol") -> None:
-        """Count a response that is over, whole or not."""
-        # Hot: runs once per request; see tests/bench/counting.py. What changes
-        # each time is kept here and only written there, 31 ns a cell; to add to
-        # the cell itself costs 44, and 71 where the addend is an int.
-        answer = r.response
-        handling = r.handler_task
-        span_s = handling.ended_at - handling.begun_at
-        cells = self._cells
-        its = self._status_classes[answer.status]
-        its.total_s = cells[its.first] = its.total_s + span_s
-        if span_s <= _USUAL_S:
-            its.usual_count = cells[its.usual] = its.usual_count + 1.0
-        else:
-            cells[its.first + bisect_left(LATENCY_EDGES_S, span_s)] += 1.0
-        size = self._response_bytes + answer.content_bytes
-        self._response_bytes = cells[RESPONSE_BYTES] = size
-        if r.content is not NO_CONTENT:
-            cells[REQUEST_BYTES] += r.content.received_bytes
-
-    def close(self) -> None:
-        """Count nothing more."""
-
-
-class RequestNamer:
-    """Names requests; the server calls it as each begins.
+class WorkerTally(RequestTally):
+    """Counts responses, and names requests.
 
     A worker that is killed, or dies of a signal, says no word: what was in flight is
     known from here.
@@ -136,25 +65,59 @@ class RequestNamer:
         on_wake: Called before a request is named, where somebody waits for one.
     """
 
-    __slots__ = ("_cells", "_last", "_row", "on_wake")
+    __slots__ = ("_cells", "_row", "on_wake")
 
     def __init__(self, row: Row) -> None:
+        cells = self._cells = row.counted
+        super().__init__(
+            row.cells[IN_FLIGHT : IN_FLIGHT + 1],
+            cells[_USUAL_AT : _USUAL_AT + 2],
+            cells[RESPONSE_BYTES : RESPONSE_BYTES + 1],
+        )
         self._row = row
-        self._cells = row.cells
-        self._last = ""
         self.on_wake: Callable[[], None] | None = None
 
-    def note(self, r: "BlazeioServerProtocol") -> None:
+    def wake_by_next(self, on_wake: Callable[[], None]) -> None:
+        """Call a function when the next request begins, before it runs."""
+        self.on_wake = on_wake
+        self.last_target = None
+
+    def name(self, request: "BlazeioServerProtocol") -> None:
         """Name a request that begins, unless it is the one that was named last."""
-        # Hot: runs once per request. The target of a head that came before is the
-        # same object: then this costs 0.1 us, else 0.3.
         if self.on_wake is not None:
-            self.on_wake()
-        self._cells[IN_FLIGHT] = r.context.in_flight
-        target = r.tail
-        if target is not self._last:
-            self._last = target
-            self._row.name_begun(r.context.request_count, f"{r.method} {target}")
+            on_wake, self.on_wake = self.on_wake, None
+            on_wake()
+        target = self.last_target = request.tail
+        number = request.context.request_count
+        self._row.name_begun(number, f"{request.method} {target}")
+
+    def count_long(self, span_s: float) -> None:
+        """Count a usual response that took longer; its span was added to the sum."""
+        self._cells[_USUAL_AT + bisect_left(LATENCY_EDGES_S, span_s)] += 1.0
+
+    def record(self, request: "BlazeioServerProtocol") -> None:
+        """Count a response that is over, usual or not, whole or not."""
+        response = request.response
+        handler_task = request.handler_task
+        span_s = handler_task.ended_at - handler_task.begun_at
+        cells = self._cells
+        first = first_cell(response.status)
+        bucket = bisect_left(LATENCY_EDGES_S, span_s)
+        if first == _USUAL_AT:
+            self.span_s = cells[first] = self.span_s + span_s
+        else:
+            cells[first] += span_s
+        if first == _USUAL_AT and bucket == 1:
+            self.count = cells[first + 1] = self.count + 1.0
+        else:
+            cells[first + bucket] += 1.0
+        size = self.content_bytes + response.content_bytes
+        self.content_bytes = cells[RESPONSE_BYTES] = size
+        if request.content is not NO_CONTENT:
+            cells[REQUEST_BYTES] += request.content.received_bytes
+
+    def close(self) -> None:
+        """Count nothing more."""
 
 
 # The beat: the loop runs, and what it has to do.
@@ -169,7 +132,7 @@ class Heartbeat:
 
     Args:
         row: This worker's.
-        server: Is looked at for each beat, and has its requests named.
+        server: Is looked at for each beat, and has its requests counted and named.
         gateways: Of WSGI apps, which have threads.
         loop: The running loop.
     """
@@ -185,13 +148,13 @@ class Heartbeat:
         self._server = server
         self._gateways = gateways
         self._loop = loop
-        self._namer = RequestNamer(row)
+        self._tally = WorkerTally(row)
         self._timer: asyncio.TimerHandle | None = None
         self._seen_requests = 0
         self._asked_at = 0.0
         self._named_longest_at = 0.0
         self._longest: BlazeioServerProtocol | None = None
-        server.note_requests(self._namer.note)
+        server.count_requests(self._tally)
 
     def begin(self, on_beat: Callable[[], object]) -> None:
         """Beat from now on.
@@ -228,17 +191,16 @@ class Heartbeat:
             self._seen_requests = server.request_count
             self._asked_at = now
         rests = now - self._asked_at >= _REST_AFTER_S
-        if rests and self._namer.on_wake is None:
+        if rests and self._tally.on_wake is None:
             # The flag is set after the beat and taken back before the next request
             # begins, so the master never waits for a beat that will not come.
             self._row.rest(True)
-            self._namer.on_wake = self._wake
+            self._tally.wake_by_next(self._wake)
         return rests
 
     def _wake(self) -> None:
         """Beat as ever: a request begins, and may block the loop at once."""
         now = monotonic()
-        self._namer.on_wake = None
         self._asked_at = now
         # Beat first, then take the flag back: in between the master sees a young beat
         # of a worker that rests, and not an old one of a worker that does not.

@@ -54,7 +54,7 @@ from blazeio_supervisor.worker.connections import (
     TransferSender,
     WorkerListeners,
 )
-from blazeio_supervisor.worker.counting import Heartbeat, ResponseCounter, RouteCounter
+from blazeio_supervisor.worker.counting import Heartbeat, RouteCounter
 from blazeio_supervisor.worker.exit import Printing, end_escaped_task
 from blazeio_supervisor.worker.forks import (
     OwnInstallations,
@@ -164,7 +164,6 @@ class WorkerServer:
         self._place_metrics()
         self._server = self._make_server(loop)
         self._check_schemes()
-        self._server.record_responses(ResponseCounter(self._row))
         if self._load.counts_routes:
             self._server.record_responses(RouteCounter(self._row.routes))
         self._heartbeat = Heartbeat(self._row, self._server, self._gateways, loop)

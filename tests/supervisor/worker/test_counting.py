@@ -1,4 +1,5 @@
 import asyncio
+import itertools
 from collections.abc import AsyncIterator
 
 import pytest
@@ -6,6 +7,7 @@ import pytest
 from blazeio.limits import Limits
 from blazeio.protocol.context import ServerContext
 from blazeio.protocol.http1 import Http1Connection
+from blazeio.protocol.tally import USUAL_S
 from blazeio_supervisor.ipc.row_tables import (
     ANSWERED_COUNT,
     RouteReading,
@@ -18,7 +20,7 @@ from blazeio_supervisor.ipc.scoreboard import (
     Tally,
     make_row_memory,
 )
-from blazeio_supervisor.worker.counting import ResponseCounter, RouteCounter, generalize
+from blazeio_supervisor.worker.counting import RouteCounter, WorkerTally, generalize
 from tests.protocol.serving import GET, R, Served, forever, hello, post
 from tests.support.clock import wait_until
 from tests.support.transport import FakeTransport
@@ -45,7 +47,7 @@ async def site(row: Row) -> AsyncIterator[Served]:
             await hello(r)
 
     served = Served.start(handle, Limits())
-    served.server.record_responses(ResponseCounter(row))
+    served.server.count_requests(WorkerTally(row))
     yield served
     await served.end()
 
@@ -101,7 +103,7 @@ async def test_who_leaves_before_an_answer_is_counted_apart(
 
 async def test_a_response_stands_in_the_row_before_the_next_turn(row: Row) -> None:
     context = ServerContext(hello, Limits(), asyncio.get_running_loop())
-    context.record_responses(ResponseCounter(row))
+    context.count_requests(WorkerTally(row))
     FakeTransport(Http1Connection(context)).feed(GET)
     await asyncio.sleep(0)
     assert row.read_tally().latency("2xx").count == 1
@@ -116,6 +118,78 @@ async def test_statuses_of_one_class_add_up(site: Served, row: Row) -> None:
     latency = (await read_tally(row, "2xx")).latency("2xx")
     assert latency.count == 3
     assert latency.total_s > 0
+
+
+async def test_what_is_usual_is_counted_as_what_is_not(row: Row) -> None:
+    """The usual is counted by hand in ``HandlerTask``, the rest by ``record``."""
+    context = ServerContext(hello, Limits(), asyncio.get_running_loop())
+    context.count_requests(WorkerTally(row))
+    times = itertools.chain.from_iterable((0.0, span) for span in LATENCY_EDGES_S[1:-1])
+    context.now = iter(times).__next__
+    transport = FakeTransport(Http1Connection(context))
+    for method in (b"GET", b"GET", b"POST", b"GET"):
+        content = b"Content-Length: 1\r\n\r\nx" if method == b"POST" else b"\r\n"
+        transport.feed(method + GET[3:-2] + content)
+        await wait_until(lambda: not context.in_flight)
+    tally = row.read_tally()
+    latency = tally.latency("2xx")
+    assert latency.counts[:5] == (1, 1, 1, 1, 0)
+    assert latency.total_s == pytest.approx(sum(LATENCY_EDGES_S[1:5]))
+    assert (tally.request_bytes, tally.response_bytes) == (1, 4 * len(b"hello"))
+    assert LATENCY_EDGES_S[1] == USUAL_S
+    context.close()
+
+
+async def test_other_recorders_are_told_of_usual_responses(row: Row) -> None:
+    """Whether they were added before the tally or after."""
+    seen: list[tuple[str, int]] = []
+
+    class Witness:
+        def __init__(self, name: str) -> None:
+            self._name = name
+
+        def record(self, r: R) -> None:
+            seen.append((self._name, r.status))
+
+        def close(self) -> None:
+            """Keep what was seen."""
+
+    served = Served.start(hello, Limits())
+    served.server.record_responses(Witness("before"))
+    served.server.count_requests(WorkerTally(row))
+    served.server.record_responses(Witness("after"))
+    peer = await served.connect()
+    await peer.exchange(GET)
+    await peer.exchange(GET.replace(b"GET", b"PUT", 1))
+    await wait_until(lambda: len(seen) == 4)
+    assert seen == [("before", 200), ("after", 200)] * 2
+    assert row.read_tally().latency("2xx").count == 2
+    await served.end()
+
+
+async def test_a_request_is_named_as_it_begins(site: Served, row: Row) -> None:
+    peer = await site.connect()
+    await peer.exchange(GET)
+    assert row.read_begun() == ["GET /"]
+    await peer.send(GET.replace(b"/", b"/forever?a=1", 1))
+    await wait_until(lambda: site.server.in_flight == 1)
+    assert row.read().in_flight == 1
+    assert row.read_begun() == ["GET /forever", "GET /"]
+
+
+async def test_who_rests_is_woken_by_a_request_to_the_same_target(row: Row) -> None:
+    tally, woken = WorkerTally(row), list[float]()
+    context = ServerContext(hello, Limits(), asyncio.get_running_loop())
+    context.count_requests(tally)
+    transport = FakeTransport(Http1Connection(context))
+    transport.feed(GET)
+    await wait_until(lambda: not context.in_flight)
+    tally.wake_by_next(lambda: woken.append(context.in_flight))
+    for _ in range(2):
+        transport.feed(GET)
+        await wait_until(lambda: not context.in_flight)
+    assert woken == [1]  # once, by the first
+    context.close()
 
 
 async def test_each_route_is_counted_by_how_it_was_answered(row: Row) -> None:
