@@ -30,6 +30,23 @@ def test_of_a_late_turn_the_surplus_does_not_count() -> None:
     assert clock.is_void
 
 
+def test_a_turn_may_be_late_by_so_much_and_no_more() -> None:
+    for now, is_void in ((51.125, False), (51.25, True)):
+        clock = clock_at(50.0)
+        clock.advance(now, late_tick_s=0.125)
+        assert (clock.time, clock.is_void) == (51.125, is_void)
+
+
+def test_two_turns_at_one_reading_are_neither_late_nor_void() -> None:
+    clock = clock_at(50.0)
+    clock.advance(50.0, LATE_TICK_S)
+    assert (clock.time, clock.is_late, clock.is_void) == (50.0, False, False)
+
+
+def test_what_is_due_at_this_very_moment_is_due_now() -> None:
+    assert clock_at(50.0).ask(50.0) == 50.0
+
+
 def test_only_the_first_late_turn_is_void() -> None:
     clock = clock_at(50.0)
     clock.advance(60.0, LATE_TICK_S)

@@ -11,7 +11,7 @@ from blazeio_supervisor.fleet.actions import (
     StopMode,
     StopWorker,
 )
-from blazeio_supervisor.fleet.context import PlanContext
+from blazeio_supervisor.fleet.context import Failure, PlanContext
 from blazeio_supervisor.fleet.facts import (
     Fact,
     ForkserverExited,
@@ -24,7 +24,12 @@ from blazeio_supervisor.fleet.facts import (
 )
 from blazeio_supervisor.fleet.planner import Planner
 from blazeio_supervisor.fleet.policy import Policy
-from blazeio_supervisor.fleet.roster import Roster
+from blazeio_supervisor.fleet.roster import (
+    ForkserverHandle,
+    Roster,
+    Slot,
+    WorkerHandle,
+)
 from tests.supervisor.fleet.driver import Driver, events, one, only
 
 
@@ -191,6 +196,43 @@ def test_the_earliest_wish_to_wake_wins() -> None:
     for at in (30.0, 20.0, 40.0):
         it.wake(at)
     assert it.due_at == 20.0
+
+
+@pytest.mark.parametrize(
+    ("at", "is_void", "has_come"),
+    [(9.0, False, True), (10.0, False, True), (10.5, False, False), (9.0, True, False)],
+)
+def test_a_time_has_come_unless_the_turn_is_void(
+    at: float, is_void: bool, has_come: bool
+) -> None:
+    it = context()
+    it.is_void = is_void
+    assert it.has_come(at) is has_come
+    assert it.due_at == at
+
+
+def test_a_report_says_of_what_it_is() -> None:
+    it = context()
+    worker = WorkerHandle(3, 1, 2, 0.0, None, pid=77)
+    for of in (worker, ForkserverHandle(2, None), Slot(1), None):
+        it.report("said", "text", "WARNING", of=of, reason="word")
+    told: list[dict[str, int]] = [
+        {"worker": 3, "slot": 1, "generation": 2, "pid": 77},
+        {"generation": 2},
+        {"slot": 1},
+        {},
+    ]
+    assert it.actions == [
+        ReportStatus("said", "text", "WARNING", reason="word", **whom) for whom in told
+    ]
+
+
+def test_a_failure_has_a_sentence_and_a_word() -> None:
+    worker, forkserver = WorkerHandle(3, 1, 2, 0.0, None), ForkserverHandle(2, None)
+    late, dead = Failure(worker, "it is late"), Failure(forkserver, "it is gone", -9)
+    assert late.sentence == "worker=3 slot=1 gen=2 pid=-: it is late"
+    assert dead.sentence == "it is gone"
+    assert (late.word, dead.word) == ("late", "SIGKILL")
 
 
 def test_reports_keep_their_place_among_the_actions() -> None:

@@ -48,6 +48,73 @@ def test_canary_that_has_no_place_leaves_none() -> None:
     assert slot.successor.worker == 2
 
 
+@pytest.mark.parametrize(
+    ("ready_at", "is_stable"), [(None, False), (8.0, True), (8.25, False)]
+)
+def test_stable_is_who_has_served_for_so_long(
+    ready_at: float | None, is_stable: bool
+) -> None:
+    handle = worker(1)
+    handle.ready_at = ready_at
+    assert handle.is_stable(10.0, 2.0) is is_stable
+
+
+@pytest.mark.parametrize(
+    ("awaits", "has_owner", "makes_room"),
+    [
+        (None, True, False),
+        (None, False, False),
+        (1, False, True),  # it drains
+        (9, False, False),  # it is gone, and nobody can be forked in its place
+        (9, True, True),  # that one boots
+    ],
+)
+def test_room_is_made_until_the_next_one_serves(
+    awaits: int | None, has_owner: bool, makes_room: bool
+) -> None:
+    roster = Roster.with_slots(2)
+    roster.workers[1] = worker(1, State.DRAINING)
+    roster.slots[1].awaits = awaits
+    roster.slots[1].owner = worker(2, State.BOOTING) if has_owner else None
+    assert roster.is_making_room() is makes_room
+    assert roster.is_replacing() is (awaits is not None)
+
+
+def test_a_canary_is_alone_where_its_slot_has_no_owner() -> None:
+    roster = Roster.with_slots(2)
+    assert roster.lone_canary() is None
+    canary = roster.workers[5] = worker(5, State.STANDBY)
+    assert roster.lone_canary() is None
+    canary.state = State.SERVING
+    assert roster.lone_canary() is canary
+    roster.slots[0].owner = worker(1)
+    assert roster.lone_canary() is None
+
+
+def test_slots_that_exist_already_are_parked_beyond_those_that_are_wanted() -> None:
+    roster = Roster.with_slots(2)
+    roster.park_beyond(4)
+    roster.park_beyond(1)
+    assert [(slot.index, slot.is_parked) for slot in roster.slots] == [
+        (0, False),
+        (1, False),
+        (2, True),
+        (3, True),
+    ]
+    assert [slot.index for slot in roster.active()] == [0, 1]
+
+
+def test_a_generation_can_be_forked_from_while_its_forkserver_serves() -> None:
+    roster = Roster.with_slots(1)
+    assert [roster.next_generation() for _ in range(2)] == [1, 2]
+    assert not roster.can_fork(1)
+    roster.forkservers[1] = ForkserverHandle(1, None)
+    assert not roster.can_fork(1)
+    roster.forkservers[1].state = State.SERVING
+    assert roster.can_fork(1)
+    assert not roster.can_fork(2)
+
+
 def test_serving_are_the_owners_that_accept() -> None:
     roster = Roster.with_slots(3)
     roster.slots[0].owner = worker(1, State.BOOTING)
@@ -75,7 +142,9 @@ def test_the_slots_of_a_copy_name_the_workers_of_the_copy() -> None:
     roster = Roster.with_slots(2)
     handle = roster.workers[1] = WorkerHandle(1, 0, 1, 0.0, None)
     roster.slots[0].owner = roster.slots[1].adopter = handle
+    roster.slots[1].successor = handle
     other = copy(roster)
     assert other.slots[0].owner is other.workers[1]
     assert other.slots[1].adopter is other.workers[1]
+    assert other.slots[1].successor is other.workers[1]
     assert other.slots[0].successor is None

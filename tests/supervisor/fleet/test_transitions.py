@@ -1,7 +1,12 @@
 from random import Random
 
+import pytest
+
 from blazeio_supervisor.fleet.actions import (
+    Action,
     AdmitWorker,
+    AskStack,
+    ReportBoot,
     Spawn,
     StartForkserver,
     StopForkserver,
@@ -9,16 +14,20 @@ from blazeio_supervisor.fleet.actions import (
     StopWorker,
 )
 from blazeio_supervisor.fleet.context import PlanContext
+from blazeio_supervisor.fleet.facts import Beat, MemoryRead
 from blazeio_supervisor.fleet.policy import Policy
 from blazeio_supervisor.fleet.roster import Roster
 from blazeio_supervisor.fleet.transitions import (
     admit,
+    apply_facts,
+    escalate,
     give_up_on,
     spawn,
     start_forkserver,
     step_forkserver,
     step_worker,
     stop_late_fork,
+    wake_for_deadlines,
 )
 from blazeio_supervisor.fleet.worker_state import Event, State
 
@@ -142,3 +151,123 @@ def test_stray_is_killed_and_counted_until_it_is_gone() -> None:
     assert it.actions == [StopWorker(5, StopMode.KILL)]
     assert it.roster.workers[5].state is State.KILLING
     assert it.roster.workers[5].pid == 77
+
+
+# To the moment
+
+
+def test_who_boots_for_long_is_reported_reported_again_and_ended() -> None:
+    it = context()
+    step_worker(it, spawn(it, it.roster.slots[0], 1), Event.FORKED)
+    done: dict[float, list[Action]] = {}
+    for now in (29.5, 30.0, 30.5, 69.5, 70.0, 70.25, 70.5):
+        it.now, it.actions = now, []
+        escalate(it)
+        done[now] = it.actions
+    assert done == {
+        29.5: [],
+        30.0: [ReportBoot(1, 1, 20.0, 60.0)],
+        30.5: [],
+        69.5: [],
+        70.0: [ReportBoot(1, 1, 60.0, 60.0)],
+        70.25: [],
+        70.5: [AskStack(1), StopWorker(1, StopMode.TERM)],
+    }
+
+
+def test_in_a_void_turn_no_deadline_strikes() -> None:
+    it = context()
+    handle = spawn(it, it.roster.slots[0], 1)
+    step_worker(it, handle, Event.FORKED)
+    it.now, it.is_void, it.actions = 80.0, True, []
+    escalate(it)
+    assert (it.actions, handle.state) == ([], State.BOOTING)
+
+
+def test_the_next_turn_is_due_when_the_first_deadline_is() -> None:
+    it = context()
+    handle = spawn(it, it.roster.slots[0], 1)
+    wake_for_deadlines(it)
+    assert it.due_at == 70.0
+    it.due_at = float("inf")
+    step_worker(it, handle, Event.FORKED)
+    wake_for_deadlines(it)
+    assert it.due_at == 30.0  # for the first report
+    it.due_at, handle.boot_reports = float("inf"), 1
+    wake_for_deadlines(it)
+    assert it.due_at == 70.0
+    it.due_at = float("inf")
+    step_worker(it, handle, Event.READY)
+    wake_for_deadlines(it)
+    assert it.due_at == float("inf")
+
+
+@pytest.mark.parametrize(
+    ("grace_s", "drained_s", "deadline_at"),
+    [
+        (30.0, None, 15.0),
+        (1.0, None, 11.5),  # no longer than the grace period and what is added
+        (30.0, 20.0, 15.0),
+        (30.0, 28.0, 12.5),
+    ],
+)
+def test_after_term_no_more_is_waited_than_the_grace_period_had_left(
+    grace_s: float, drained_s: float | None, deadline_at: float
+) -> None:
+    it = context()
+    it.policy = Policy(grace_s=grace_s)
+    handle = spawn(it, it.roster.slots[0], 1)
+    step_worker(it, handle, Event.FORKED)
+    step_worker(it, handle, Event.READY)
+    if drained_s is not None:
+        it.now = 10.0 - drained_s
+        step_worker(it, handle, Event.DRAIN)
+        it.now = 10.0
+    step_worker(it, handle, Event.TERM)
+    assert handle.deadline_at == deadline_at
+    step_worker(it, handle, Event.KILL)
+    assert handle.deadline_at is None
+
+
+def test_a_fork_that_is_cancelled_keeps_the_deadline_of_its_boot() -> None:
+    it = context()
+    handle = spawn(it, it.roster.slots[0], 1)
+    it.now = 20.0
+    step_worker(it, handle, Event.DRAIN)
+    assert (handle.state, handle.deadline_at) == (State.CANCELLED, 70.0)
+    step_worker(it, handle, Event.FORKED)
+    assert (handle.state, handle.deadline_at) == (State.TERMINATING, 25.0)
+
+
+@pytest.mark.parametrize(
+    ("event", "asks"), [(Event.TERM, True), (Event.OVERDUE, True), (Event.DRAIN, False)]
+)
+def test_where_it_stands_is_asked_of_who_is_late(event: Event, asks: bool) -> None:
+    """One that boots is sent TERM in place of an order to drain, too."""
+    it = context()
+    handle = spawn(it, it.roster.slots[0], 1)
+    step_worker(it, handle, Event.FORKED)
+    it.actions = []
+    step_worker(it, handle, event)
+    asked: list[Action] = [AskStack(1)] if asks else []
+    assert it.actions == [*asked, StopWorker(1, StopMode.TERM)]
+
+
+def test_a_reading_of_the_memory_is_known_with_its_time() -> None:
+    it = context()
+    apply_facts(it, MemoryRead(5))
+    assert (it.roster.free_bytes, it.roster.read_at) == (5, 10.0)
+
+
+@pytest.mark.parametrize(
+    ("age_s", "rests", "is_good"),
+    [(0.0625, False, 1), (0.125, False, 0), (1.0, True, 1), (1.125, True, 0)],
+)
+def test_a_beat_of_who_rests_may_be_older(
+    age_s: float, rests: bool, is_good: int
+) -> None:
+    it = context()
+    it.policy = Policy(steer_after_s=0.125, rest_every_s=1.0)
+    handle = spawn(it, it.roster.slots[0], 1)
+    apply_facts(it, Beat(1, 10.0 - age_s, rests=rests))
+    assert handle.health.good_beats == is_good

@@ -1,3 +1,5 @@
+import pytest
+
 from blazeio_supervisor.fleet.facts import Beat
 from blazeio_supervisor.fleet.roster import WorkerHealth
 
@@ -66,6 +68,32 @@ def test_load_follows_requests_and_lag_smoothly() -> None:
         assert before < health.load < 32.0
         before = health.load
     assert health.load > 31.0
+
+
+@pytest.mark.parametrize(
+    ("in_flight", "lag_s", "load"),
+    [
+        (4, 0.0125, 8.35),  # a twentieth of the way from 8 to 15
+        (8, 0.05, 8.4),  # no more than twice the load so far is believed
+        (0, 0.0, 8.0),
+    ],
+)
+def test_one_beat_moves_the_load_by_a_twentieth(
+    in_flight: int, lag_s: float, load: float
+) -> None:
+    health = WorkerHealth()
+    beat = Beat(1, 10.0, lag_s=lag_s, in_flight=in_flight)
+    health.take(beat, 10.0, 10.0, FRESH_S)
+    assert health.load == pytest.approx(load)
+
+
+@pytest.mark.parametrize(("age_s", "good_beats"), [(0.0625, 1), (0.125, 0)])
+def test_a_beat_is_good_while_it_is_younger_than_that(
+    age_s: float, good_beats: int
+) -> None:
+    health = WorkerHealth()
+    health.take(Beat(1, 10.0 - age_s), 10.0, 10.0, 0.125)
+    assert health.good_beats == good_beats
 
 
 def test_a_beat_in_the_midst_of_a_burst_says_little() -> None:
