@@ -23,11 +23,19 @@ from blazeio.wire import SharedRecord
 from blazeio.wire.chunked import DROPPED_TRAILERS, REFUSED_TRAILERS
 from blazeio.wire.field_lines import BoundedCache
 from blazeio.wire.framing import parse_content_length
-from blazeio.wire.grammar import FIELD_VALUE, TCHAR, decode_path, is_host, quote
+from blazeio.wire.grammar import (
+    FIELD_VALUE,
+    TCHAR,
+    USUAL_METHODS,
+    check_method,
+    decode_path,
+    is_host,
+    quote,
+)
 from blazeio.wire.headers import Headers
 from blazeio.wire.hpack import FIELD_OVERHEAD_BYTES, HeaderDecoder, Pair
 from blazeio.wire.http2_frames import ErrorCode, Http2ConnectionError, Http2StreamError
-from blazeio.wire.request import USUAL_METHODS, RequestHead, check_method
+from blazeio.wire.request import RequestHead
 
 _MOST_CACHED: Final = 16
 """How many heads, and how many sections, each connection keeps."""

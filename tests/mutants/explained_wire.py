@@ -352,8 +352,8 @@ WIRE: tuple[Explained, ...] = (
     ),
     Explained(
         "_parse_minor says the same of it",
-        f"{_WIRE}/request.py",
-        "_parse_request_line",
+        f"{_WIRE}/grammar.py",
+        "parse_request_line",
         (
             'minor = 1 if (version == "HTTP/1.1") and False else *',
             'minor = 1 if version == "XXHTTP/1.1XX" else *',
@@ -376,8 +376,8 @@ WIRE: tuple[Explained, ...] = (
     ),
     Explained(
         "what is in front of the start has no space, nor is a target the first octet",
-        f"{_WIRE}/request.py",
-        "_judge_partial_line",
+        f"{_WIRE}/grammar.py",
+        "judge_partial_line",
         (
             'target_start = octets.find(b" ", None) + 1',
             'target_start = octets.find(b" ", ) + 1',
@@ -387,8 +387,8 @@ WIRE: tuple[Explained, ...] = (
     ),
     Explained(
         "it is too long, whatever it is",
-        f"{_WIRE}/request.py",
-        "_judge_partial_line",
+        f"{_WIRE}/grammar.py",
+        "judge_partial_line",
         ("_refuse_target(str(octets[target_start:], ), limits)",),
     ),
     Explained(
