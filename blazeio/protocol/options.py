@@ -1,16 +1,16 @@
-"""Options: of a route, and of the fields that each response has.
+"""Options: of a route, and of the fields of responses.
 
 The options of a route are looked up only where they matter: for a request with content,
 and when a client goes away. A plain request does not pay for them. The fields that each
-response has are serialized once a second.
+response has are serialized once a second; those that are added to one, with its head.
 """
 
 from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypedDict
 
-from blazeio.errors import ConfigurationError, LocalProtocolError
-from blazeio.wire.serializer import serialize_field
+from blazeio.errors import ConfigurationError, FieldInput, LocalProtocolError
+from blazeio.wire.serializer import serialize_field, serialize_fields
 
 SERVER_NAME = "blazeio"
 
@@ -161,3 +161,70 @@ class HeaderConfig:
             for name, value in fields
             if name.lower() not in given
         )
+
+
+HeadHook = Callable[[int], FieldInput | None]
+"""From the status of a response to further fields of it."""
+
+
+class ExtraFields:
+    """Fields that were added to a response before its head is composed.
+
+    They hold for whatever the response is at last, also for an error.
+    """
+
+    __slots__ = ("_added", "_defaults", "_hooks")
+
+    def __init__(self) -> None:
+        self._added = b""
+        self._defaults: dict[str, bytes] = {}
+        self._hooks: list[HeadHook] = []
+
+    def add(self, name: str, value: str) -> None:
+        """Add a field beside others of its name.
+
+        Raises:
+            LocalProtocolError: It is malformed. The caller's fault.
+        """
+        self._added += serialize_field(name, value)
+
+    def set_default(self, name: str, value: str) -> None:
+        """Add a field for a response that has none of its name.
+
+        Raises:
+            LocalProtocolError: It is malformed. The caller's fault.
+        """
+        line = serialize_field(name, value)
+        self._defaults[name.lower()] = line
+
+    def add_hook(self, hook: HeadHook) -> None:
+        """Add a function that returns further fields when the head is composed."""
+        self._hooks.append(hook)
+
+    def write(self, names: Container[str] = ()) -> bytes:
+        """Serialize the fields that were added.
+
+        Args:
+            names: The names of the response's own fields, in lower case.
+        """
+        defaults = [line for name, line in self._defaults.items() if name not in names]
+        return b"".join((*defaults, self._added))
+
+    def ask_hooks(self, status: int) -> bytes:
+        """Serialize the fields that the hooks return.
+
+        Args:
+            status: Of the response.
+
+        Raises:
+            Exception: A hook has raised it. That hook is not called again: the response
+                to this error would fail as well.
+        """
+        lines = b""
+        for hook in self._hooks.copy():
+            try:
+                lines += serialize_fields(hook(status)).lines
+            except BaseException:
+                self._hooks.remove(hook)
+                raise
+        return lines

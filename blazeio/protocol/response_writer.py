@@ -5,13 +5,10 @@ request. It decides what leaves, has the carrier send it, and never sleeps.
 """
 
 import asyncio
-import re
-from collections.abc import Callable, Container
+from collections.abc import Container
 from typing import TYPE_CHECKING
 
-from msgspec.structs import replace
-
-from blazeio.content.codings import AVAILABLE, Encoder, choose_coding, open_encoder
+from blazeio.content.codings import Encoder, choose_for, open_encoder
 from blazeio.errors import (
     FieldInput,
     LocalProtocolError,
@@ -20,6 +17,7 @@ from blazeio.errors import (
     is_final_status,
 )
 from blazeio.protocol.context import NO_CONTENT_LENGTH, ServerContext
+from blazeio.protocol.options import ExtraFields
 from blazeio.protocol.payload import AT_ONCE_BYTES
 from blazeio.wire.chunked import DROPPED_TRAILERS, LAST_CHUNK, REFUSED_TRAILERS
 from blazeio.wire.framing import (
@@ -31,7 +29,6 @@ from blazeio.wire.framing import (
 from blazeio.wire.request import RequestHead
 from blazeio.wire.serializer import (
     FieldBlock,
-    serialize_field,
     serialize_fields,
     serialize_status_line,
 )
@@ -40,96 +37,7 @@ if TYPE_CHECKING:
     from blazeio.protocol.carrier import RequestCarrier
 
 
-HeadHook = Callable[[int], FieldInput | None]
-"""From the status of a response to further fields of it."""
-
-
-class ExtraFields:
-    """Fields that were added to a response before its head is composed.
-
-    They hold for whatever the response is at last, also for an error.
-    """
-
-    __slots__ = ("_added", "_defaults", "_hooks")
-
-    def __init__(self) -> None:
-        self._added = b""
-        self._defaults: dict[str, bytes] = {}
-        self._hooks: list[HeadHook] = []
-
-    def add(self, name: str, value: str) -> None:
-        """Add a field beside others of its name.
-
-        Raises:
-            LocalProtocolError: It is malformed. The caller's fault.
-        """
-        self._added += serialize_field(name, value)
-
-    def set_default(self, name: str, value: str) -> None:
-        """Add a field for a response that has none of its name.
-
-        Raises:
-            LocalProtocolError: It is malformed. The caller's fault.
-        """
-        line = serialize_field(name, value)
-        self._defaults[name.lower()] = line
-
-    def add_hook(self, hook: HeadHook) -> None:
-        """Add a function that returns further fields when the head is composed."""
-        self._hooks.append(hook)
-
-    def write(self, names: Container[str] = ()) -> bytes:
-        """Serialize the fields that were added.
-
-        Args:
-            names: The names of the response's own fields, in lower case.
-        """
-        defaults = [line for name, line in self._defaults.items() if name not in names]
-        return b"".join((*defaults, self._added))
-
-    def ask_hooks(self, status: int) -> bytes:
-        """Serialize the fields that the hooks return.
-
-        Args:
-            status: Of the response.
-
-        Raises:
-            Exception: A hook has raised it. That hook is not called again: the response
-                to this error would fail as well.
-        """
-        lines = b""
-        for hook in self._hooks.copy():
-            try:
-                lines += serialize_fields(hook(status)).lines
-            except BaseException:
-                self._hooks.remove(hook)
-                raise
-        return lines
-
-
 TEXT = b"Content-Type: text/plain; charset=utf-8\r\n"
-
-_NO_CONTENT = (204, 205, 304)
-"""Responses without content, which cannot be encoded."""
-
-_AS_IT_IS = frozenset(
-    ("content-digest", "content-encoding", "content-md5", "content-range", "digest")
-)
-"""Fields that describe the octets of the content as they are: it is not encoded."""
-
-_STRONG_ETAG = re.compile(rb'(?im)^(etag: )(?=")')
-_NO_TRANSFORM = re.compile(rb"(?im)^cache-control:[^\r]*\bno-transform\b")
-_VARY = re.compile(rb"(?im)^vary:[^\r]*(?:\baccept-encoding\b|\*)")
-
-
-def _forbids_transform(block: FieldBlock) -> bool:
-    has_it = "cache-control" in block.names
-    return has_it and _NO_TRANSFORM.search(block.lines) is not None
-
-
-def _varies_by_coding(block: FieldBlock) -> bool:
-    return "vary" in block.names and _VARY.search(block.lines) is not None
-
 
 DEFAULT_HEAD: FieldInput = {"Content-Type": "text/plain; charset=utf-8"}
 """The fields of a response that is written to without a ``prepare``."""
@@ -412,23 +320,12 @@ class ResponseWriter:
     ) -> OutgoingMessage:
         """Decide head and framing as ``begin`` does, and the content coding.
 
-        Content is not encoded where it is encoded already, where it is a range or has a
-        digest, and where Cache-Control says ``no-transform`` (RFC 9110 section 7.7). An
-        ETag becomes weak where a coding was chosen, since not all clients are sent the
-        same octets then (section 8.8.3.3). The response to HEAD has the head of the
-        one to GET, and a 304 has its ETag; content that is not sent is not encoded.
+        See ``codings.choose_for`` for which content is encoded. That of responses which
+        have none, as to HEAD, is not, though their heads say so.
         """
         block = serialize_fields(headers)
-        coding = None
-        if not (status == 206 or block.names & _AS_IT_IS or _forbids_transform(block)):
-            coding = choose_coding(accept_encoding, AVAILABLE)
-        lines = b"" if _varies_by_coding(block) else b"Vary: Accept-Encoding\r\n"
-        if coding is not None:
-            weak = _STRONG_ETAG.sub(rb"\1W/", block.lines)
-            block = replace(block, lines=weak, content_length=None)
-            if status not in _NO_CONTENT:
-                lines += serialize_field("Content-Encoding", coding)
-        message = self.begin_block(replace(block, lines=block.lines + lines), status)
+        block, coding = choose_for(block, status, accept_encoding)
+        message = self.begin_block(block, status)
         if coding is not None and message.has_content:
             self.encoder = open_encoder(coding)
         return message
