@@ -3,7 +3,7 @@
 One call of an app can lead to several requests:
 
 * A redirect (RFC 9110 section 15.4) and a Digest challenge (section 11.6.1) are
-  followed here, after the final response; ``RedirectHandler`` decides, and counts.
+  followed here, after the final response; ``client.redirects`` decides, and counts.
 * A request whose connection has failed is sent once more, on a new connection (section
   9.2.2), where it is idempotent and its content is at hand. The usual cause is a server
   that closes an idle connection at the moment when we send on it.
@@ -22,99 +22,18 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from blazeio.client.connection import ClientConnection
-from blazeio.client.digest import explain_refusal
 from blazeio.client.pool import IDEMPOTENT, SAFE, may_retry
-from blazeio.client.redirects import FOLLOWED, Redirect, decide_redirect
-from blazeio.client.url import Origin, parse_url
+from blazeio.client.redirects import FOLLOWED, Redirect, RedirectHandler
+from blazeio.client.url import Origin
 from blazeio.errors import (
-    InvalidResponse,
-    RedirectError,
     RequestError,
     ServerDisconnected,
-    TooManyRedirects,
 )
 
 if TYPE_CHECKING:
-    from blazeio.client.auth import Credentials
     from blazeio.client.request import ClientRequest
     from blazeio.client.request_exchange import RequestExchange
     from blazeio.client.url import Url
-
-MOST_CHALLENGES = 2
-"""How many challenges of one request are answered: the first one, and one more, which
-says that the nonce of the answer had expired."""
-
-
-class RedirectHandler(Struct):
-    """Decides which request follows a response.
-
-    Attributes:
-        redirects: How many are followed; 0: none, a redirect is returned as it is.
-        allows_downgrade: A redirect may lead from https to http.
-        credentials: Answer challenges; None: a challenge is returned as it is.
-    """
-
-    redirects: int = 0
-    allows_downgrade: bool = False
-    credentials: "Credentials | None" = None
-    _followed: int = 0
-    _challenged: int = 0
-
-    def renewed(self, credentials: "Credentials | None") -> "RedirectHandler":
-        """Return a handler with the same settings that has not followed anything."""
-        return RedirectHandler(self.redirects, self.allows_downgrade, credentials)
-
-    def decide(self, resp: "RequestExchange") -> Redirect | None:
-        """Decide which request follows a response; None: it is returned to the caller.
-
-        Raises:
-            RedirectError: The server's fault: it leads to where nobody should follow.
-            TooManyRedirects: Likewise: each redirect has led to another.
-            InvalidResponse: Likewise: its Digest challenge cannot be answered.
-        """
-        if resp.status_code == 401:
-            return self._answer_challenge(resp)
-        if not self.redirects:
-            return None
-        # Equal ones are one: RFC 9110 section 10.2.2 allows a single Location, and two
-        # that differ could lead this client and a proxy to different places.
-        locations = set(resp.headers.get_all("location"))
-        if len(locations) > 1 and resp.status_code in FOLLOWED:
-            raise RedirectError(f"{resp.url}: more than one Location")
-        redirect = decide_redirect(
-            resp.status_code,
-            next(iter(locations), None),
-            resp.method,
-            resp.url.text,
-            can_replay=resp.can_repeat,
-            allows_downgrade=self.allows_downgrade,
-        )
-        if redirect is not None:
-            self._followed += 1
-            # Counted over all attempts of one request, so that a loop over several
-            # servers ends, too.
-            if self._followed > self.redirects:
-                message = f"{resp.url}: more than {self.redirects} redirects"
-                raise TooManyRedirects(message)
-        return redirect
-
-    def _answer_challenge(self, resp: "RequestExchange") -> Redirect | None:
-        """Return the same request, where its challenge can be answered."""
-        self._challenged += 1
-        # Read each time: a redirect to another origin drops it.
-        digest = None if self.credentials is None else self.credentials.digest
-        if digest is None or self._challenged > MOST_CHALLENGES:
-            return None
-        fields = resp.headers.get_all("www-authenticate")
-        # Content that came from an iterator is gone: it cannot be sent with the answer.
-        if not resp.can_repeat:
-            return None
-        if not digest.learn(resp.url.origin, fields):
-            reason = explain_refusal(fields)
-            if reason is not None:
-                raise InvalidResponse(f"{resp.url}: {reason}")
-            return None
-        return Redirect(resp.method, resp.url.text, True, frozenset())
 
 
 class RequestAttempts(Struct):
@@ -155,7 +74,11 @@ class RequestAttempts(Struct):
         self, resp: "RequestExchange", redirects: RedirectHandler
     ) -> None:
         await self._send(resp)
-        while (redirect := redirects.decide(resp)) is not None:
+        while (
+            redirect := redirects.decide(
+                resp.client_request, resp.status_code, resp.headers
+            )
+        ) is not None:
             await self._follow(resp, redirect)
 
     async def _follow(self, resp: "RequestExchange", redirect: Redirect) -> None:
@@ -167,7 +90,7 @@ class RequestAttempts(Struct):
         # Before the next request: the connection goes back to the pool, and a redirect
         # to the same origin may use it again.
         await self.forget(resp)
-        resp.client_request = sent.redirected(redirect, parse_url(redirect.url))
+        resp.client_request = redirect.apply(sent)
         await self._send(resp)
 
     async def forget(self, resp: "RequestExchange") -> None:

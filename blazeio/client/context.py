@@ -10,7 +10,6 @@ from threading import get_ident
 from typing import Any, NoReturn
 
 from blazeio.client.attempts import (
-    RedirectHandler,
     RequestAttempts,
     RequestTracer,
     TracedAttempts,
@@ -20,6 +19,7 @@ from blazeio.client.connection_pool import ConnectionPool
 from blazeio.client.cookies import CookieJar
 from blazeio.client.pool import PoolLimits
 from blazeio.client.proxy import ProxyRules
+from blazeio.client.redirects import RedirectHandler
 from blazeio.client.request import ClientRequest, merge_fields, read_method
 from blazeio.client.request_body import NO_BODY, Body, Files, choose_body
 from blazeio.client.response import ClientResponse

@@ -1,5 +1,8 @@
 """Redirects: which request follows, to whom, and what must not be sent along.
 
+``RedirectHandler`` decides it for one request of an app, whose challenges by Digest it
+has answered as well.
+
 RFC 9110 section 15.4; where it leaves a choice, as browsers do it (Fetch,
 "HTTP-redirect fetch"): 301 and 302 turn a POST into a GET, 303 all methods but HEAD,
 307 and 308 change nothing. Credentials stay with the origin that they were given for.
@@ -10,10 +13,19 @@ from urllib.parse import SplitResult, urljoin, urlsplit
 from urllib.parse import quote as percent_encode
 
 from msgspec import Struct
+from msgspec.structs import replace
 
+from blazeio.client.auth import Credentials, explain_refusal
 from blazeio.client.proxy import bracketed, read_host_port
-from blazeio.errors import RedirectError
+from blazeio.client.request import ClientRequest
+from blazeio.client.url import parse_url
+from blazeio.errors import InvalidResponse, RedirectError, TooManyRedirects
 from blazeio.wire.grammar import quote
+from blazeio.wire.headers import Headers
+
+MOST_CHALLENGES: Final = 2
+"""How many challenges of one request are answered: the first one, and one more, which
+says that the nonce of the answer had expired."""
 
 MOST_REDIRECTS: Final = 10
 """How many redirects are followed by default. Fetch has 20, curl 30; no real chain is
@@ -60,6 +72,19 @@ class Redirect(Struct, frozen=True):
     url: str
     keeps_content: bool
     dropped: frozenset[str]
+
+    def apply(self, request: ClientRequest) -> ClientRequest:
+        """Return the request that follows, made from the one before."""
+        if request.credentials is not None:
+            request.credentials.forget(self.dropped)
+        return replace(
+            request,
+            method=self.method,
+            url=parse_url(self.url),
+            fields=request.fields.without(self.dropped),
+            body=request.body if self.keeps_content else None,
+            content_lines=request.content_lines if self.keeps_content else b"",
+        )
 
 
 def decide_redirect(
@@ -161,3 +186,84 @@ def _may_know(before: SplitResult, after: SplitResult) -> bool:
 
 def _port_of(url: SplitResult) -> int:
     return url.port or _DEFAULT_PORTS[url.scheme]
+
+
+class RedirectHandler(Struct):
+    """Decides which request follows a response.
+
+    Attributes:
+        redirects: How many are followed; 0: none, a redirect is returned as it is.
+        allows_downgrade: A redirect may lead from https to http.
+        credentials: Answer challenges; None: a challenge is returned as it is.
+    """
+
+    redirects: int = 0
+    allows_downgrade: bool = False
+    credentials: Credentials | None = None
+    _followed: int = 0
+    _challenged: int = 0
+
+    def renewed(self, credentials: Credentials | None) -> "RedirectHandler":
+        """Return a handler with the same settings that has not followed anything."""
+        return RedirectHandler(self.redirects, self.allows_downgrade, credentials)
+
+    def decide(
+        self, request: ClientRequest, status: int, headers: Headers
+    ) -> Redirect | None:
+        """Decide which request follows a response; None: it is returned to the caller.
+
+        Args:
+            request: What was asked.
+            status: The status of the response.
+            headers: Its fields.
+
+        Raises:
+            RedirectError: The server's fault: it leads to where nobody should follow.
+            TooManyRedirects: Likewise: each redirect has led to another.
+            InvalidResponse: Likewise: its Digest challenge cannot be answered.
+        """
+        if status == 401:
+            return self._answer_challenge(request, headers)
+        if not self.redirects:
+            return None
+        # Equal ones are one: RFC 9110 section 10.2.2 allows a single Location, and two
+        # that differ could lead this client and a proxy to different places.
+        locations = set(headers.get_all("location"))
+        if len(locations) > 1 and status in FOLLOWED:
+            raise RedirectError(f"{request.url}: more than one Location")
+        redirect = decide_redirect(
+            status,
+            next(iter(locations), None),
+            request.method,
+            request.url.text,
+            can_replay=request.can_repeat,
+            allows_downgrade=self.allows_downgrade,
+        )
+        if redirect is not None:
+            self._followed += 1
+            # Counted over all attempts of one request, so that a loop over several
+            # servers ends, too.
+            if self._followed > self.redirects:
+                message = f"{request.url}: more than {self.redirects} redirects"
+                raise TooManyRedirects(message)
+        return redirect
+
+    def _answer_challenge(
+        self, request: ClientRequest, headers: Headers
+    ) -> Redirect | None:
+        """Return the same request, where its challenge can be answered."""
+        self._challenged += 1
+        # Read each time: a redirect to another origin drops it.
+        digest = None if self.credentials is None else self.credentials.digest
+        if digest is None or self._challenged > MOST_CHALLENGES:
+            return None
+        fields = headers.get_all("www-authenticate")
+        # Content that came from an iterator is gone: it cannot be sent with the answer.
+        if not request.can_repeat:
+            return None
+        if not digest.learn(request.url.origin, fields):
+            reason = explain_refusal(fields)
+            if reason is not None:
+                raise InvalidResponse(f"{request.url}: {reason}")
+            return None
+        return Redirect(request.method, request.url.text, True, frozenset())

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec import Struct
 from msgspec.structs import replace
 
-from blazeio.client.request_body import can_repeat, measure_body
 from blazeio.content.cookies import serialize_cookie
 from blazeio.content.decoders import ACCEPTED
 from blazeio.errors import FieldInput, InvalidArgument, LocalProtocolError
@@ -31,7 +30,6 @@ from blazeio.wire.serializer import (
 
 if TYPE_CHECKING:
     from blazeio.client.auth import Credentials
-    from blazeio.client.redirects import Redirect
     from blazeio.client.url import Origin, Url
 
 _USUAL_METHODS: Final = {
@@ -56,6 +54,18 @@ _COMPRESSED: Final = {
     **_DEFAULTS,
     "accept-encoding": serialize_field("Accept-Encoding", ", ".join(ACCEPTED)),
 }
+
+
+class MeasuredBody(AsyncIterable[bytes]):
+    """Content in pieces of which it is known what is to come: a form, or a file.
+
+    Attributes:
+        size_bytes: The size of all of it; None where that is not known before.
+        can_repeat: It can be iterated over once more.
+    """
+
+    size_bytes: int | None
+    can_repeat: bool
 
 
 class ClientRequest(Struct, frozen=True):
@@ -96,37 +106,24 @@ class ClientRequest(Struct, frozen=True):
         """Whether it can be sent again: its content is at hand, and not a stream."""
         if self.body is None:
             return not declares_content(self.fields)
-        return can_repeat(self.body)
+        if isinstance(self.body, MeasuredBody):
+            return self.body.can_repeat
+        return not isinstance(self.body, AsyncIterable)
 
     def with_field(self, name: str, value: str) -> "ClientRequest":
         """Return the same request with a field instead of those of its name."""
         fields = self.fields.replaced(name, value)
         return replace(self, fields=fields, is_plain=False)
 
-    def redirected(self, redirect: "Redirect", url: "Url") -> "ClientRequest":
-        """Return the request that a redirect leads to.
-
-        Args:
-            redirect: What it keeps of this one.
-            url: Its ``url``, parsed.
-        """
-        if self.credentials is not None:
-            self.credentials.forget(redirect.dropped)
-        keeps = redirect.keeps_content
-        return replace(
-            self,
-            method=redirect.method,
-            url=url,
-            fields=self.fields.without(redirect.dropped),
-            body=self.body if keeps else None,
-            content_lines=self.content_lines if keeps else b"",
-        )
-
-    def begin_message(self, origin: "Origin") -> OutgoingMessage:
+    def begin_message(
+        self, origin: "Origin", now: float = 0.0, cnonce: str = ""
+    ) -> OutgoingMessage:
         """Serialize the head, and decide the framing of the content.
 
         Args:
             origin: Who the connection leads to: the server or a proxy.
+            now: Seconds since 1970, where there are credentials.
+            cnonce: A random value, where they answer challenges.
         """
         # Hot: runs once per request that is not plain.
         fields, lines = self.fields, self.content_lines
@@ -140,7 +137,7 @@ class ClientRequest(Struct, frozen=True):
         if self.credentials is not None:
             content = self.body if isinstance(self.body, bytes) else b""
             lines += self.credentials.serialize(
-                self.url, self.method, content, fields.names
+                self.url, self.method, content, fields.names, now=now, cnonce=cnonce
             )
         start = self.url.request_start
         if origin.is_forwarding:
@@ -155,8 +152,15 @@ class ClientRequest(Struct, frozen=True):
             self.method, start, fields, lines, compress=self.compress
         )
         is_open = self.body is None and "transfer-encoding" in fields.names
-        size = None if is_open else measure_body(self.body)
+        size = None if is_open else _measure(self.body)
         return frame_request(self.method, head, fields, size)
+
+
+def _measure(body: bytes | AsyncIterable[bytes | str] | None) -> int | None:
+    """Return the size of a body; None where it is not known before it was sent."""
+    if isinstance(body, MeasuredBody):
+        return body.size_bytes
+    return None if isinstance(body, AsyncIterable) else len(body or b"")
 
 
 def read_method(method: str) -> str:

@@ -21,6 +21,7 @@ from typing import Any, BinaryIO, cast
 import msgspec
 
 from blazeio.client.part_file import finish_in_thread
+from blazeio.client.request import MeasuredBody
 from blazeio.content.forms import (
     ComposedForm,
     FilePart,
@@ -46,7 +47,7 @@ Files = Mapping[str, FileInput] | Sequence[tuple[str, FileInput]]
 """Files by the name of their field."""
 
 
-class FormBody(AsyncIterable[bytes]):
+class FormBody(MeasuredBody):
     """The content of a form, in pieces.
 
     Args:
@@ -79,7 +80,7 @@ class FormBody(AsyncIterable[bytes]):
         yield self._form.ending
 
 
-class FileBody(AsyncIterable[bytes]):
+class FileBody(MeasuredBody):
     """A file as the whole content: from its present position to its end.
 
     Args:
@@ -309,20 +310,6 @@ class PiecesBody(AsyncIterable[bytes | str]):
         async with closed_at_end(self._pieces):
             for piece in self._pieces:
                 yield piece
-
-
-def measure_body(body: bytes | AsyncIterable[bytes | str] | None) -> int | None:
-    """Return the size of a body; None where it is not known before it was sent."""
-    if isinstance(body, FormBody | FileBody):
-        return body.size_bytes
-    return None if isinstance(body, AsyncIterable) else len(body or b"")
-
-
-def can_repeat(body: bytes | AsyncIterable[bytes | str] | None) -> bool:
-    """Tell whether a body can be sent once more."""
-    if isinstance(body, FormBody | FileBody):
-        return body.can_repeat
-    return not isinstance(body, AsyncIterable)
 
 
 def _encode_json(value: Any) -> bytes:

@@ -11,14 +11,17 @@ has only announced is written by the caller, by the methods of ``BlazeioPayloadU
 """
 
 import asyncio
+import secrets
+import time
 from collections.abc import AsyncIterable
 from typing import TYPE_CHECKING
 
 from blazeio.client.attempts import RequestAttempts, closed_error
+from blazeio.client.auth import CNONCE_OCTETS
 from blazeio.client.connection import ClientConnection
 from blazeio.client.exchange import MOST_INTERIMS
 from blazeio.client.request import ClientRequest, serialize_plain_get
-from blazeio.client.url import Url
+from blazeio.client.url import Origin, Url
 from blazeio.errors import (
     AnsweredEarly,
     BlazeioError,
@@ -213,7 +216,7 @@ class RequestExchange(BlazeioPayloadUtils):
             connection.transport.write(serialize_plain_get(request.url.request_start))
             connection.start_head_timeout()
             return self._head_arrival()
-        self._message = message = request.begin_message(connection.origin)
+        self._message = message = self._begin_message(connection.origin)
         if request.announces_content:
             connection.has_content = True
             if self.total_at != NEVER:
@@ -234,6 +237,15 @@ class RequestExchange(BlazeioPayloadUtils):
                 connection.start_total_timeout()
             self._sender = self.context.loop.create_task(self._send_body(body))
         return self._head_arrival()
+
+    def _begin_message(self, origin: Origin) -> OutgoingMessage:
+        request = self.client_request
+        credentials = request.credentials
+        if credentials is None:
+            return request.begin_message(origin)
+        is_asked = credentials.digest is not None
+        cnonce = secrets.token_hex(CNONCE_OCTETS) if is_asked else ""
+        return request.begin_message(origin, time.time(), cnonce)
 
     async def prepare(self) -> None:
         """Wait for the head of the response; returns at once where it has come.
@@ -416,7 +428,8 @@ class RequestExchange(BlazeioPayloadUtils):
         self.content = content
         credentials = self.client_request.credentials
         if credentials is not None:
-            credentials.learn_cookies(self.url, head.headers.get_all("set-cookie"))
+            fields = head.headers.get_all("set-cookie")
+            credentials.learn_cookies(self.url, fields, time.time())
         if self._continued is not None:
             self._continued.set()
         waiter = self._waiter

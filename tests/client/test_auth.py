@@ -7,11 +7,12 @@ from blazeio.client.url import parse_url
 from blazeio.errors import LocalProtocolError
 
 URL = parse_url("http://h/x")
+NOW = 1_796_000_000.0
 NOTHING: frozenset[str] = frozenset()
 
 
 def serialize(identity: Credentials, given: frozenset[str] = NOTHING) -> bytes:
-    return identity.serialize(URL, "GET", b"", given)
+    return identity.serialize(URL, "GET", b"", given, now=NOW, cnonce="00")
 
 
 def test_credentials_of_the_url_count_unless_others_are_given() -> None:
@@ -31,7 +32,7 @@ def test_what_the_caller_has_written_himself_is_not_said_twice() -> None:
 
 def test_cookies_of_the_request_come_before_those_of_the_jar() -> None:
     identity = Credentials(URL, None, {"a": "1", "b": "2"}, CookieJar())
-    identity.learn_cookies(URL, ["c=3"])
+    identity.learn_cookies(URL, ["c=3"], NOW)
     assert serialize(identity) == b"Cookie: a=1; b=2; c=3\r\n"
 
 

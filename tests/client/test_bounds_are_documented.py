@@ -5,26 +5,22 @@ import re
 import pytest
 
 from blazeio.client import (
-    attempts,
-    connection,
-    digest,
+    auth,
     download,
     exchange,
     pool,
     proxy,
     redirects,
     response_content,
+    states,
 )
 from blazeio.client import cookies as client_cookies
 from blazeio.content import cookies, decoders, event_stream
 from tests.support.tree import REPOSITORY
 
 MODULES = (
-    attempts,
-    digest,
+    auth,
     client_cookies,
-    connection,
-    digest,
     cookies,
     decoders,
     download,
@@ -34,6 +30,7 @@ MODULES = (
     proxy,
     redirects,
     response_content,
+    states,
 )
 SECTION = (
     (REPOSITORY / "docs" / "reference" / "limits.md")

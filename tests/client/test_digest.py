@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blazeio.client.digest import (
+from blazeio.client.auth import (
     DigestChallenge,
     choose_digest,
     explain_refusal,

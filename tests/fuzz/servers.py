@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import blazeio as io
+from blazeio.client.auth import choose_digest, explain_refusal
 from blazeio.client.connect import _Answer
 from blazeio.client.cookies import MOST_SENT_BYTES, CookieJar
-from blazeio.client.digest import choose_digest, explain_refusal
 from blazeio.client.proxy import Proxy, parse_proxy, read_host, read_proxy_rules
 from blazeio.client.redirects import resolve_location
 from blazeio.client.url import parse_url

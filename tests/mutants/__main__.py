@@ -54,7 +54,15 @@ ROOMS = {
     "client": Room(
         tuple(
             f"blazeio/client/{name}.py"
-            for name in ("cookies", "digest", "pool", "proxy", "redirects", "url")
+            for name in (
+                "auth",
+                "cookies",
+                "pool",
+                "proxy",
+                "redirects",
+                "request",
+                "url",
+            )
         ),
         ("tests/client",),
     ),

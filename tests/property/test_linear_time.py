@@ -13,12 +13,12 @@ import pytest
 from blazeio.app.deliver import serialize_event
 from blazeio.app.patterns import parse_pattern
 from blazeio.app.route import PatternTree
+from blazeio.client.auth import choose_digest
 from blazeio.client.cookies import (
     CookieJar,
     parse_cookie_date,
     parse_set_cookie,
 )
-from blazeio.client.digest import choose_digest
 from blazeio.client.proxy import parse_proxy
 from blazeio.client.redirects import resolve_location
 from blazeio.client.url import parse_url
