@@ -1,5 +1,7 @@
 """The framework and its client work where Linux's own calls are missing."""
 
+import signal
+from contextlib import nullcontext
 from pathlib import Path
 
 import httpx
@@ -7,7 +9,7 @@ import pytest
 from websockets.sync.client import connect
 
 from tests.support.clock import block_until, scaled
-from tests.support.live import LiveServers, run_to_exit
+from tests.support.live import BANNER, LiveServers, run_to_exit
 from tests.support.peer import BlockingPeer
 from tests.support.variations import vary
 
@@ -157,6 +159,53 @@ def test_single_starts_anew_when_the_code_changes(
         r"serving on http://127\.0\.0\.1:(?P<port>\d+)", count=2
     )
     assert httpx.get(f"http://127.0.0.1:{found[1]['port']}/").text == "changed"
+
+
+BLOCKED = """
+import time
+import blazeio as io
+
+web = io.App()
+
+@web.route.get("/")
+async def block(r):
+    time.sleep(3600)
+"""
+SLOW = """
+import sys, time
+print("importing", file=sys.stderr, flush=True)
+time.sleep(3600)
+"""
+
+
+@vary(
+    ("code", "name", "ready", "asks"),
+    [
+        (ASGI, "app", None, False),
+        (BLOCKED, "web", None, True),
+        (SLOW, "web", "importing", False),
+    ],
+    ids=["serving", "blocked", "importing"],
+)
+def test_what_serves_ends_with_what_watches(
+    live_server: LiveServers,
+    folder: Path,
+    code: str,
+    name: str,
+    ready: str | None,
+    asks: bool,
+) -> None:
+    """Else it would keep the port, and answer by the code of yesterday."""
+    (folder / "served.py").write_text(code)
+    options = ["--single", "--bind", "127.0.0.1:0", "--app-dir", str(folder)]
+    command = ["blazeio-supervisor", f"served:{name}", *options, "--reload"]
+    server = live_server.start(command, ready=ready or BANNER)
+    with server.connect() if asks else nullcontext() as peer:
+        if peer is not None:
+            peer.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        server.signal(signal.SIGKILL)
+        server.wait_exit()
+        server.wait_group_gone()
 
 
 @pytest.mark.parametrize(

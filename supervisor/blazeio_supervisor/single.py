@@ -4,8 +4,12 @@ For development, and where there is no Linux: supervising needs its queues, pidf
 shared memory. Nothing of it is imported here.
 """
 
+import multiprocessing
 import os
+import signal
 import sys
+import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
@@ -37,6 +41,9 @@ _NEEDS_LINUX = (
 _BIND = "127.0.0.1:8000"
 _RELOAD_ENV = "_BLAZEIO_SINGLE"
 """Set in the process that watches; its children serve."""
+_LAST_S = 5.0
+"""For the last requests once the process that watches is gone; as long as watchfiles
+gives them at a change."""
 
 
 def run_single(words: Sequence[str]) -> int:
@@ -157,4 +164,28 @@ def _watch(folder: str) -> int:
 
 
 def _start_again(words: list[str]) -> None:
+    _end_with_parent()
     sys.exit(run_single(words))
+
+
+def _end_with_parent() -> None:
+    """End this process when the one that watches is gone, by SIGKILL perhaps.
+
+    It would keep the port: the next start failed, or was answered by the old code.
+    """
+    parent = multiprocessing.parent_process()
+    assert parent is not None  # this one was spawned
+
+    def wait() -> None:
+        # For the end of a pipe that only the parent has the other end of. It comes also
+        # where the parent has ended before this, and on every system; Linux's own
+        # signal for it (PR_SET_PDEATHSIG, prctl(2)) would need a look at both.
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(_LAST_S)
+        # It has not ended: Python code blocks its loop, or a request takes long.
+        os._exit(ExitCode.CRASHED)
+
+    # A thread, and no reader of the loop: an import may take long, too, and the loop is
+    # made by the app. An app that forks meanwhile is told of it by Python 3.12.
+    threading.Thread(target=wait, name="parent", daemon=True).start()
