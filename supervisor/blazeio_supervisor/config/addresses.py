@@ -1,4 +1,8 @@
-"""Where the service listens, and which worker a connection goes to."""
+"""Where the service listens, which worker a connection goes to, and proxies in front.
+
+The library's modules that check a value are imported where one is checked: ``--help``
+needs none of them.
+"""
 
 import os
 import stat
@@ -7,6 +11,7 @@ from typing import get_args
 
 import msgspec
 
+from blazeio.errors import ConfigurationError
 from blazeio_supervisor.config.option import Change, Section, SettingError, option
 from blazeio_supervisor.config.types import (
     Choice,
@@ -139,3 +144,67 @@ def _check_socket(fd: int) -> None:
         raise SettingError("fds", reason) from None
     if not stat.S_ISSOCK(mode):
         raise SettingError("fds", f"descriptor {fd} is not a socket")
+
+
+# Proxies in front of the service, and what they are believed.
+
+
+_TRUSTED_WORDS = "addresses, networks, * (everybody) or unix, separated by commas"
+
+
+def read_allow_list(text: str) -> str:
+    """Check a list of peers.
+
+    Raises:
+        ValueError: A word of the list cannot be read.
+    """
+    from blazeio.content.forwarded import parse_allow_list
+
+    try:
+        parse_allow_list(text)
+    except ConfigurationError as error:
+        raise ValueError(str(error)) from None
+    return text
+
+
+def read_root_path(text: str) -> str:
+    """Check ``--root-path``.
+
+    Raises:
+        ValueError: The text is no path.
+    """
+    from blazeio.app.patterns import check_root_path
+
+    try:
+        return check_root_path(text)
+    except ConfigurationError:
+        raise ValueError("expected a path such as /api, no / at its end") from None
+
+
+@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
+class Proxies(Section):
+    """Proxies and balancers in front of the service."""
+
+    title = "Proxies"
+
+    forwarded_allow_ips: str | None = option(
+        Parsed(read_allow_list, "LIST"),
+        "Proxies whose X-Forwarded-For, -Proto, -Host or Forwarded say who the client "
+        f"is: {_TRUSTED_WORDS}.",
+        default=None,
+        default_text="the App's own, else none",
+    )
+    proxy_protocol_allow_ips: str | None = option(
+        Parsed(read_allow_list, "LIST"),
+        "Load balancers that begin each connection with a PROXY protocol header "
+        "(version 1 or 2); connections from them without one are refused.",
+        default=None,
+        default_text="the App's own, else none",
+    )
+    root_path: str | None = option(
+        Parsed(read_root_path, "PATH"),
+        "The prefix that the proxy removes from each path, such as /api. It becomes "
+        "r.root_path, and redirects of the framework begin with it.",
+        default=None,
+        default_text="the App's own, else nothing",
+    )

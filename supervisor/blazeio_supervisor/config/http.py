@@ -1,4 +1,4 @@
-"""What the workers speak: limits, response heads, proxies in front, TLS.
+"""What the workers speak: limits, response heads, TLS; ASGI and WSGI.
 
 The library's modules that check a value are imported where one is checked: ``--help``
 needs none of them, and some import asyncio.
@@ -277,70 +277,6 @@ class Heads(Section):
         "Do not send `Date`, which RFC 9110 requires: for a server behind a proxy "
         "that adds it.",
         default=True,
-    )
-
-
-# Proxies in front of the service, and what they are believed.
-
-
-_TRUSTED_WORDS = "addresses, networks, * (everybody) or unix, separated by commas"
-
-
-def read_allow_list(text: str) -> str:
-    """Check a list of peers.
-
-    Raises:
-        ValueError: A word of the list cannot be read.
-    """
-    from blazeio.content.forwarded import parse_allow_list
-
-    try:
-        parse_allow_list(text)
-    except ConfigurationError as error:
-        raise ValueError(str(error)) from None
-    return text
-
-
-def read_root_path(text: str) -> str:
-    """Check ``--root-path``.
-
-    Raises:
-        ValueError: The text is no path.
-    """
-    from blazeio.app.patterns import check_root_path
-
-    try:
-        return check_root_path(text)
-    except ConfigurationError:
-        raise ValueError("expected a path such as /api, no / at its end") from None
-
-
-@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
-class Proxies(Section):
-    """Proxies and balancers in front of the service."""
-
-    title = "Proxies"
-
-    forwarded_allow_ips: str | None = option(
-        Parsed(read_allow_list, "LIST"),
-        "Proxies whose X-Forwarded-For, -Proto, -Host or Forwarded say who the client "
-        f"is: {_TRUSTED_WORDS}.",
-        default=None,
-        default_text="the App's own, else none",
-    )
-    proxy_protocol_allow_ips: str | None = option(
-        Parsed(read_allow_list, "LIST"),
-        "Load balancers that begin each connection with a PROXY protocol header "
-        "(version 1 or 2); connections from them without one are refused.",
-        default=None,
-        default_text="the App's own, else none",
-    )
-    root_path: str | None = option(
-        Parsed(read_root_path, "PATH"),
-        "The prefix that the proxy removes from each path, such as /api. It becomes "
-        "r.root_path, and redirects of the framework begin with it.",
-        default=None,
-        default_text="the App's own, else nothing",
     )
 
 

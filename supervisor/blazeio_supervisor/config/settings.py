@@ -12,12 +12,11 @@ from functools import cached_property
 
 from msgspec import Struct
 
-from blazeio_supervisor.config.addresses import Addresses
+from blazeio_supervisor.config.addresses import Addresses, Proxies
 from blazeio_supervisor.config.http import (
     Gateways,
     Heads,
     Protocols,
-    Proxies,
     Tls,
     WorkerLimits,
 )
