@@ -16,11 +16,6 @@ OTHERS: dict[str, tuple[float, str]] = {
         "what an app may send and must be told is ASGI's and PEP 3333's to say; the "
         "races of its threads and tasks are commented as elsewhere",
     ),
-    "blazeio_supervisor.config": (
-        5.0,
-        "most of its lines declare options, whose reasons are their help texts: these "
-        "are code to this count, and operators read them in settings.md",
-    ),
 }
 """Rooms with another bar, each with the reason."""
 ROOMS = measure_rooms()

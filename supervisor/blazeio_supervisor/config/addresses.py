@@ -58,11 +58,16 @@ class Addresses(Section):
         "May be given several times. Port 0 picks a free one and prints it.",
         default=(),
         default_text="the App's own host and port",
+        # At a reload the sockets stay: what waits in the queue of one that is closed
+        # gets a reset, and between two sockets of an address new connections are
+        # refused.
         change=Change.RESTART,
         key="bind",
     )
     fds: tuple[int, ...] = option(
         Many(Count()),
+        # uvicorn's option; what systemd hands over is found by $LISTEN_FDS, without
+        # one.
         "The number of a listening socket that is open when the service is started: by "
         "systemd, or by another supervisor. May be given several times, with --bind or "
         "without.",
@@ -72,6 +77,7 @@ class Addresses(Section):
         key="fd",
     )
     backlog: int = option(
+        # 16 bits: older kernels keep no more of it, and refuse a larger somaxconn.
         Count(1, 65535),
         "How many connections may wait in each queue before they are accepted; the "
         "kernel allows net.core.somaxconn at most.",
@@ -80,6 +86,8 @@ class Addresses(Section):
     )
     uds_mode: int | None = option(
         Mode(),
+        # Who connects needs the permission to write; that to read does not matter
+        # (unix(7)).
         "The mode of unix sockets, in octal: 660 allows user and group.",
         default=None,
         default_text="666, without what --umask takes away",
@@ -100,6 +108,8 @@ class Addresses(Section):
     )
     control: SocketPath | None = option(
         Parsed(parse_place, "PATH"),
+        # An abstract name has no mode at all (unix(7)). Whoever may connect, the kernel
+        # says who it is (SO_PEERCRED), and only the own user and root are answered.
         "Where the verbs (status, reload ...) reach this service: a unix socket with "
         "mode 0600, or @name in the abstract namespace.",
         default=None,
@@ -109,6 +119,8 @@ class Addresses(Section):
     )
     steering: SteeringMode = option(
         Choice(get_args(SteeringMode), "MODE"),
+        # By itself the kernel picks a socket of the group by a hash of the addresses
+        # (SO_REUSEPORT, socket(7)): it does not know whether anybody accepts from it.
         "Which worker gets a new TCP connection. load: a serving one, preferring less "
         "busy ones; even: any serving one, with equal probability; off: the kernel "
         "picks by a hash and may pick a blocked worker, whose connections a sibling "
@@ -189,6 +201,7 @@ class Proxies(Section):
 
     forwarded_allow_ips: str | None = option(
         Parsed(read_allow_list, "LIST"),
+        # Nobody is believed unless it is said: every client can send these fields.
         "Proxies whose X-Forwarded-For, -Proto, -Host or Forwarded say who the client "
         f"is: {_TRUSTED_WORDS}.",
         default=None,
@@ -196,6 +209,8 @@ class Proxies(Section):
     )
     proxy_protocol_allow_ips: str | None = option(
         Parsed(read_allow_list, "LIST"),
+        # Its specification forbids to guess whether a header is there (section 2):
+        # otherwise a client could send one of its own.
         "Load balancers that begin each connection with a PROXY protocol header "
         "(version 1 or 2); connections from them without one are refused.",
         default=None,
@@ -203,6 +218,7 @@ class Proxies(Section):
     )
     root_path: str | None = option(
         Parsed(read_root_path, "PATH"),
+        # WSGI calls it SCRIPT_NAME (PEP 3333).
         "The prefix that the proxy removes from each path, such as /api. It becomes "
         "r.root_path, and redirects of the framework begin with it.",
         default=None,

@@ -31,6 +31,7 @@ class ControlGroup(Struct, frozen=True):
     def read_quota(self) -> float | None:
         """Return how many cores it may use on average; None: it has no bound."""
         if self.version == 1:
+            # -1 where there is none.
             quota = read_number(self.folder / "cpu.cfs_quota_us")
             period = read_number(self.folder / "cpu.cfs_period_us")
         else:
@@ -89,6 +90,7 @@ def _iterate(controller: str, root: Path, groups: str) -> Iterator[ControlGroup]
 
 def _climb(mount: Path, path: str, version: int) -> Iterator[ControlGroup]:
     """Yield a group, and those around it; in a container the mount."""
+    # ``..`` stands for a group outside of the own namespace (cgroup_namespaces(7)).
     parts = [part for part in path.split("/") if part not in ("", "..")]
     for length in range(len(parts), -1, -1):
         yield ControlGroup(mount.joinpath(*parts[:length]), version)

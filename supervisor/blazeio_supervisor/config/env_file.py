@@ -15,6 +15,7 @@ _IN_DOUBLE = re.compile(r"\"((?:[^\"\\]|\\.)*)\"", re.DOTALL)
 _IN_SINGLE = re.compile(r"'((?:[^'\\]|\\.)*)'", re.DOTALL)
 _AFTER_QUOTES = re.compile(r"[ \t]*(?:#[^\n]*)?(?:\n|\Z)")
 _UNQUOTED = re.compile(r"([^\n]*)(?:\n|\Z)")
+# Behind a blank only: a # within a word is part of it, as of a URL or a password.
 _COMMENT = re.compile(r"[ \t]#")
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 _ESCAPES = dict(zip("abfnrtv", "\a\b\f\n\r\t\v", strict=True))
@@ -42,6 +43,8 @@ def read_env_file(path: str) -> dict[str, str]:
             not of this form; the message says which.
     """
     try:
+        # Editors of Windows begin a file with a byte order mark, which is no letter of
+        # a name.
         text = read(path).decode("utf-8-sig")
     except OSError as error:
         raise ValueError(str(error.strerror)) from None

@@ -82,10 +82,16 @@ class WorkerLimits(Section):
 
     max_in_flight: Bound = bound(
         "in_flight",
+        # Refused at once, a client or balancer can go elsewhere (RFC 9110, section
+        # 15.6.4); in a queue all would wait, also for answers that nobody waits for any
+        # more.
         "Concurrent requests of a worker; more are answered with 503 and Retry-After.",
     )
     max_connections: Bound = bound(
         "connections",
+        # Without a bound ``accept`` fails when descriptors have run out (EMFILE,
+        # accept(2)). The connection then stays in the queue, which wakes the loop again
+        # and again.
         "Open connections of a worker; at this number it stops accepting and closes "
         "idle ones. none: as many as the limit of file descriptors allows.",
     )
@@ -96,13 +102,21 @@ class WorkerLimits(Section):
     )
     head_timeout_s: Bound = bound(
         "head_timeout_s",
+        # A bound for the whole of it: who sends an octet now and then (Slowloris) keeps
+        # within any bound between two octets.
         "How long the head of a request may take from its first octet; after that 408.",
     )
     keep_alive_timeout_s: Bound = bound(
-        "keep_alive_timeout_s", "How long an idle connection is kept."
+        # A proxy in front should give up first. A request that it sends while this side
+        # closes is lost, and only an idempotent one may be sent again (RFC 9112,
+        # section 9.3.1).
+        "keep_alive_timeout_s",
+        "How long an idle connection is kept.",
     )
     progress_bytes_per_s: Bound = bound(
         "progress_bytes_per_s",
+        # A rate, as Apache has (MinRate of mod_reqtimeout): a large file may take its
+        # time, and a trickle may not.
         "A client that sends or reads slower than this, over --progress-window, is "
         "disconnected.",
     )
@@ -111,11 +125,16 @@ class WorkerLimits(Section):
     )
     half_close_grace_s: Bound = bound(
         "half_close_grace_s",
+        # A FIN alone says only that no more is sent: some clients send one behind their
+        # request (shutdown(2)), others are gone.
         "A client that has closed its sending side and has received no response "
         "within this time is considered gone: its handler is cancelled.",
     )
     linger_timeout_s: Bound = bound(
         "linger_timeout_s",
+        # A close with octets unread makes the kernel send a reset, and that takes from
+        # the client's buffer the response that it has not read yet (RFC 9112, section
+        # 9.6).
         "After a response that is sent before all content was read, how long the rest "
         "is read and discarded, so that the client sees the response.",
     )
@@ -180,6 +199,9 @@ class WorkerLimits(Section):
     )
     max_stream_resets: Bound = bound(
         "stream_resets",
+        # A stream that was reset counts no more among those that are open, but its work
+        # was begun: by that bound alone clients have overwhelmed servers
+        # (CVE-2023-44487).
         "Streams in a row that a client resets, or makes the server reset; more: the "
         "connection is closed (ENHANCE_YOUR_CALM).",
     )
@@ -189,6 +211,8 @@ class WorkerLimits(Section):
     )
     max_control_frames: Bound = bound(
         "control_frames",
+        # Each has to be answered or looked at, and none counts as a request
+        # (CVE-2019-9512, CVE-2019-9515).
         "Frames in a row that carry no request, such as PING; more: the connection is "
         "closed (ENHANCE_YOUR_CALM).",
     )
@@ -198,6 +222,8 @@ class WorkerLimits(Section):
     )
     max_continuations: Bound = bound(
         "continuations",
+        # A block without an end is no request yet, so that no other bound is met
+        # (VU#421644).
         "CONTINUATION frames of a header block; more: the connection is closed.",
     )
     header_table_bytes: Bound = bound(
@@ -316,6 +342,8 @@ class Tls(Section):
     )
     keyfile_password_file: str | None = option(
         Text("PATH"),
+        # Not the password itself: each user sees the words of a command line
+        # (proc_pid_cmdline(5)).
         "A file whose first line is the password of encrypted keys.",
         default=None,
         default_text="none",
@@ -347,6 +375,7 @@ class Tls(Section):
     )
     tls_min: str | None = option(
         Choice(("1.2", "1.3"), "VERSION"),
+        # RFC 8996 forbids what is older.
         "The lowest TLS version that is accepted: 1.2 or 1.3.",
         default=None,
         default_text="1.2",
@@ -354,6 +383,8 @@ class Tls(Section):
     )
     ciphers: str | None = option(
         Text("LIST"),
+        # Those of TLS 1.3 are another list of OpenSSL's, which Python's ``ssl`` does
+        # not set.
         "The ciphers for TLS 1.2, as OpenSSL writes them.",
         default=None,
         default_text="Python's",
@@ -361,6 +392,8 @@ class Tls(Section):
     )
     tls_handshake_timeout_s: float | None = option(
         Seconds(0.1),
+        # Before it is over there is no request, so that --head-timeout does not count
+        # yet.
         "How long the handshake may take after the accept.",
         default=None,
         default_text="10",
@@ -368,6 +401,8 @@ class Tls(Section):
     )
     tls_shutdown_timeout_s: float | None = option(
         Seconds(0.1),
+        # Without ours a client cannot tell the end from a cut (RFC 8446, section 6.1);
+        # without theirs nothing is lost, and few clients send one.
         "How long to wait for the client's close_notify after sending our own.",
         default=None,
         default_text="2",
@@ -420,6 +455,8 @@ def _name_options(line: str) -> SettingError:
 # How an app of another interface is served: ASGI, WSGI.
 
 
+# Each thread reserves room for its stack, 8 MiB as a rule (pthread_create(3)), and
+# counts against pids.max of the control group and RLIMIT_NPROC.
 THREAD_LIMIT = 1000
 
 
@@ -443,6 +480,7 @@ class Gateways(Section):
     )
     threads: int = option(
         Count(1, THREAD_LIMIT),
+        # As many as waitress has. They share one GIL: more help only an app that waits.
         "Requests of a WSGI app that a worker runs concurrently, each in a thread; "
         "more wait in order.",
         default=4,
@@ -462,12 +500,16 @@ class Gateways(Section):
     )
     ws_message_bytes: int = option(
         Size(),
+        # uvicorn's default, here and for the next two; 1009 is of RFC 6455, section
+        # 7.4.1.
         "Largest message of a WebSocket of an ASGI app; larger: closed with 1009.",
         default=16 * 1024 * 1024,
         key="ws_max_size",
     )
     ws_ping_interval_s: float | None = option(
         Seconds(words={"none": None}),
+        # Also for the proxies in between: nginx closes what says nothing for 60 s
+        # (proxy_read_timeout), and a NAT forgets it.
         "Ping the client of a WebSocket of an ASGI app after this long a silence.",
         default=20.0,
     )

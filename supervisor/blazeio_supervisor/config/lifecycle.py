@@ -33,6 +33,9 @@ class Times(Section):
 
     graceful_timeout_s: float = option(
         Seconds(0.1),
+        # gunicorn's default. Whoever stops the service has to wait for longer: systemd
+        # does for 90 s (TimeoutStopSec=), Kubernetes for 30 s
+        # (terminationGracePeriodSeconds), and both then kill everything.
         "How long a stopping worker may take to finish requests in flight and run its "
         "on_stop hooks; then it is killed.",
         default=30.0,
@@ -43,6 +46,7 @@ class Times(Section):
         default=60.0,
     )
     timeout_s: float = option(
+        # A second at least: a worker that nobody asks beats no more often.
         Seconds(1),
         "Replace a worker whose event loop has been blocked for this long; its stacks "
         "are logged.",
@@ -64,6 +68,7 @@ class Times(Section):
     )
     upgrade_timeout_s: float = option(
         Seconds(0.1),
+        # While it takes over, the workers serve on, but nobody replaces one that dies.
         "How long the new version of the supervisor may take to start in an upgrade "
         "(USR2), both in the rehearsal and when it takes over; after that the old "
         "version stays in charge.",
@@ -71,6 +76,9 @@ class Times(Section):
     )
     drain_idle_s: float = option(
         Seconds(),
+        # The request and our FIN may pass each other. What is lost so may be sent again
+        # by itself only if it is idempotent (RFC 9112, section 9.3.1): a POST is an
+        # error.
         "How long a draining worker keeps an idle connection, since its client may "
         "just be sending a request.",
         default=2.0,
@@ -84,6 +92,8 @@ class Times(Section):
     )
     drain_delay_s: float = option(
         Seconds(),
+        # Kubernetes sends TERM and takes the pod out of the endpoints at the same time;
+        # until each node has heard of it, new connections come.
         "After TERM, QUIT or `stop`, report not ready and keep serving for this long "
         "before draining, so that a load balancer can pick another server. A second "
         "signal, or INT, ends the wait. Workers that got TERM too are replaced "
@@ -147,6 +157,8 @@ class Renewal(Section):
     )
     rollback_latency: float | None = option(
         Number(1),
+        # Not the p99: of 50 responses, which are enough for a decision, that is the
+        # slowest.
         "Likewise, roll back if the p95 latency of the new code is more than this "
         "many times that of the old code (and above 10 ms), or the lag of its event "
         "loops is (and above 0.1 s).",
@@ -161,6 +173,7 @@ class Renewal(Section):
     )
     max_requests: int | None = option(
         Count(1),
+        # Of gunicorn: against what an app, or a library in it, leaks.
         "Replace a worker after this many requests. Workers are replaced one at a "
         "time, here and by the options below; the new one is ready before the old one "
         "drains.",
@@ -188,6 +201,9 @@ class Renewal(Section):
     )
     max_memory_bytes: int | None = option(
         Size(MIB),
+        # A limit of the kernel comes at another time: by RLIMIT_AS an allocation fails
+        # in the midst of a request, by memory.max of a control group the worker is
+        # killed there.
         "Replace a worker with more private memory than this: 512M, 2G (units of "
         "1024). Memory shared with other workers since the fork is not counted. It is "
         "measured every few seconds.",
@@ -197,6 +213,9 @@ class Renewal(Section):
     )
     exit_on_oom: bool = option(
         Flag(),
+        # A container engine sees how its first process ends, the master, and no other.
+        # With systemd the unit would be stopped by OOMPolicy=, were that not
+        # ``continue``.
         "End the service with exit code 1 when the kernel kills a worker for lack of "
         "memory, for those who want the container started anew; else the worker alone "
         "is replaced.",
@@ -274,12 +293,16 @@ class Development(Section):
     )
     reload_delay_s: float = option(
         Seconds(),
+        # An editor writes a new file, renames it and touches the old one; a checkout
+        # changes hundreds. All of that is one reload.
         "Reload once nothing has changed for this long.",
         default=0.05,
         change=Change.RESTART,
     )
     reload_poll: bool | None = option(
         Flag(),
+        # inotify(7) is told by the kernel that makes a change, and that is another one
+        # there.
         "Look at the files several times a second, and do not rely on the kernel, "
         "which is told nothing of changes that others make on network disks, in "
         "folders shared with a container or with WSL.",

@@ -65,6 +65,7 @@ def _parse_yaml(text: str) -> Any:
             "YAML needs PyYAML (pip install pyyaml); TOML and JSON need nothing"
         ) from None
     try:
+        # Not ``load``: that makes any object that a file names.
         return yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise ValueError(" ".join(str(error).split())) from None
@@ -94,6 +95,8 @@ class Logs(Section):
     )
     log_format: LogFormat = option(
         Choice(get_args(LogFormat), "FORMAT"),
+        # Not at a reload: one file would have lines of both kinds, since workers of the
+        # old code write on for a while.
         "text: readable lines, in colour on a terminal; json: one JSON object per "
         "line.",
         default="text",
@@ -108,6 +111,9 @@ class Logs(Section):
     )
     log_file: str | None = option(
         Text("PATH"),
+        # By O_APPEND (open(2)) the kernel puts each line at the end, whoever writes it.
+        # USR1 is nginx's signal for that, so that a logrotate file for nginx does for
+        # us.
         "Append the log to this file. To rotate it, rename it, then send USR1 to the "
         "master, which reopens it.",
         default=None,
@@ -126,6 +132,8 @@ class Logs(Section):
     )
     capture_output: bool = option(
         Flag(),
+        # Through a socket that the master reads all the time: one that is full blocks
+        # whoever prints.
         "Write what the app's processes print to the log, line by line, with the "
         "worker's name; otherwise it goes where the supervisor's own output goes.",
         default=False,
@@ -213,6 +221,8 @@ class AccessLogging(Section):
 
     access_log: str | None = option(
         Text("PATH"),
+        # ``-`` as with gunicorn. /dev/stdout could not be opened where it is a socket,
+        # as with the journal of systemd (ENXIO, open(2)).
         "Append a line for each response to this file; - is standard output. To "
         "rotate it, rename it, then send USR1 to the master: the workers reopen it.",
         default=None,
@@ -244,6 +254,8 @@ class Metrics(Section):
 
     metrics_bind: Address | None = option(
         Parsed(parse_address, "ADDRESS", format_address),
+        # By the master, and not by a path of the app: workers that are blocked or not
+        # there yet must not keep a probe from its answer.
         "Answer /metrics (for Prometheus), /livez and /readyz at this address: "
         "host:port, :port or unix:/path. Unauthenticated; bind to a private address.",
         default=None,
@@ -260,6 +272,8 @@ class Metrics(Section):
     )
     dashboard_token_file: str | None = option(
         Text("PATH"),
+        # A file, since each user sees the words of a command line
+        # (proc_pid_cmdline(5)).
         "Who opens the page with the first line of this file after a # in its address "
         "may reload, replace workers and look at stacks there; else nobody may.",
         default=None,

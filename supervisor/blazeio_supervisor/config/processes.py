@@ -146,6 +146,8 @@ class Process(Section):
     )
     name: str = option(
         Parsed(read_name, "NAME"),
+        # A socket is bound to it until the end of the service (abstract namespace,
+        # unix(7)).
         "The name of this service, by which the verbs find it.",
         default="",
         default_text="the app's name",
@@ -158,6 +160,9 @@ class Process(Section):
     )
     chdir: str = option(
         Text("DIR"),
+        # As typed, so that a link such as ``current`` of a release is followed anew at
+        # each reload; the kernel's own working directory would stay that of the first
+        # one.
         "Change to this directory first; relative paths of all other options, except "
         "--config and --control, start there.",
         default="",
@@ -171,6 +176,8 @@ class Process(Section):
     )
     preload: bool | None = option(
         Flag(),
+        # Of a process that forks only the calling thread goes on in the child
+        # (fork(2)), while sockets and epoll are then shared by both.
         "Import the app in each worker, and not once for all of them. It takes more "
         "memory, but an app that cannot be forked works, and a worker that is replaced "
         "runs the code that is on the disk then. With --preload all workers are forked "
@@ -180,6 +187,7 @@ class Process(Section):
         default_text="once for all, if the import can be forked",
     )
     env: tuple[tuple[str, str], ...] = option(
+        # One a line in BLAZEIO_ENV: a value may hold blanks.
         Pairs(Parsed(read_variable, "NAME=VALUE", "=".join), "\n"),
         "Set this variable for the app's processes, before the app is imported (with "
         "--user: once they are that user). May be given several times; wins over "
@@ -234,6 +242,8 @@ class Process(Section):
     )
     pid_file: str = option(
         Text("PATH"),
+        # For monit and the like. systemd reads one of a Type=forking only (PIDFile=),
+        # and from a Type=notify it has the pid anyway.
         "Write the master's pid to this file once the addresses are open, and remove "
         "it at the end. If the file belongs to a running service, the start fails; a "
         "stale file is replaced.",
@@ -243,6 +253,7 @@ class Process(Section):
     )
     cpu_affinity: tuple[int, ...] = option(
         Parsed(read_cpus, "CPUS", format_cpus),
+        # The threads and children of a worker inherit it (sched_setaffinity(2)).
         "Pin each worker to one of these CPUs, in the order of the slots: 0-3,8, or "
         "auto for all usable ones.",
         default=(),
@@ -250,6 +261,8 @@ class Process(Section):
     )
     ready: Readiness = option(
         Choice(get_args(Readiness), "WHEN"),
+        # Units that are ordered behind this one (After=) start then; a socket that is
+        # bound by then already keeps their connections.
         "When a service manager (systemd) is told that the service has started: first, "
         "with the first worker that serves, or all, when every worker does.",
         default="first",
@@ -327,6 +340,8 @@ class Process(Section):
         _ = self.variables
         if self.interpreter and not os.access(self.interpreter, os.X_OK):
             raise SettingError("python", "there is no such program")
+        # Here, or sched_setaffinity(2) would fail by EINVAL in each worker, again and
+        # again.
         strange = set(self.cpu_affinity) - os.sched_getaffinity(0)
         if strange:
             may_use = format_cpus(sorted(os.sched_getaffinity(0)))
@@ -343,6 +358,7 @@ def read_static(text: str) -> tuple[str, str]:
     Raises:
         ValueError: The text is not of this form.
     """
+    # At the first one: the name of a folder may have another.
     prefix, equals, folder = text.partition("=")
     if not equals or not folder or not prefix.startswith("/"):
         raise ValueError("expected /PREFIX=FOLDER, as in /assets=public")
@@ -433,6 +449,8 @@ class Privileges(Section):
     )
     umask: int | None = option(
         Mode(),
+        # A process has one umask (umask(2)). It is set in the app's processes, not in
+        # the master, which makes files of its own.
         "Octal; taken from the mode of unix sockets and of files that the app makes: "
         "007 admits user and group only.",
         default=None,
@@ -455,6 +473,7 @@ class Privileges(Section):
             identity = find_identity(self.user, self.group)
         except NoSuchIdentityError as error:
             raise SettingError(error.of, str(error)) from None
+        # CAP_SETUID alone would not do: the groups need CAP_SETGID (setgroups(2)).
         if os.geteuid() == 0:
             return identity
         # A unit file with User= and an option ``--user`` of the same name say the same

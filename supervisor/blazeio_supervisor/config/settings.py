@@ -145,6 +145,8 @@ class Settings(
         """The mode of unix sockets."""
         if self.uds_mode is not None:
             return self.uds_mode
+        # As the kernel would at a bind(2), by the umask of the app and not by the
+        # master's.
         return UNIX_MODE & ~(self.umask or 0)
 
     @property
@@ -238,6 +240,8 @@ class Settings(
 
     def make_rng(self) -> random.Random:
         """Return what the planner draws its jitter from: different on each machine."""
+        # Seeded by the kernel: machines that were started from one image draw other
+        # numbers.
         return random.Random()
 
 

@@ -321,6 +321,8 @@ def read_environment(
     for option in options:
         for variable in (option.variable, OTHER_VARIABLES.get(option.field, "")):
             text = environ.get(variable, "")
+            # An empty one counts as not set: Compose and CI set variables that have no
+            # value so.
             if text and option.field not in given:
                 label = variable if option.is_secret else f"{variable}={text}"
                 read = option.kind.read_variable

@@ -70,6 +70,8 @@ class Kind(Generic[T]):
         Raises:
             ValueError: As by ``read``, or the value has another type.
         """
+        # The very type: to Python True is an int, and ``workers = true`` would be one
+        # worker.
         if type(value) in self.natives or self._is_word(value):
             return self.read(write_native(value))
         raise ValueError(f"expected {self.expected}, got {name_type(value)}")
@@ -101,6 +103,8 @@ class Flag(Kind[bool]):
     expected = "true or false"
     natives = (bool,)
 
+    # systemd takes these words, too (systemd.syntax(7)): one value serves a unit and
+    # us.
     _YES = ("1", "true", "yes", "on")
     _NO = ("0", "false", "no", "off")
 
@@ -147,6 +151,8 @@ class Many(Kind[tuple[T, ...]]):
 
     def read_variable(self, text: str) -> tuple[T, ...]:
         """Read all values that a variable holds."""
+        # A name has one value in an environment (environ(7)), so all of them stand in
+        # it.
         parts = (part.strip() for part in text.split(self.separator))
         return tuple(self.each.read(part) for part in parts if part)
 
@@ -190,9 +196,13 @@ def write_native(value: object) -> str:
     """Write a TOML value as it would be typed as an argument."""
     if isinstance(value, bool):
         return str(value).lower()
+    # 15 digits, which a float keeps of any number (sys.float_info.dig): 0.1 stays 0.1,
+    # and 2.0 is 2, as a person would type it.
     return f"{value:.15g}" if isinstance(value, float) else str(value)
 
 
+# A blank would end the target in the request line (RFC 9112, section 3), a line end the
+# whole line; and RFC 3986 has nothing in a path that is not ASCII.
 _PATH = re.compile(r"/[!-~]*")
 
 
@@ -202,6 +212,7 @@ def read_path(text: str) -> str:
     Raises:
         ValueError: The text is none.
     """
+    # What is behind a # is never sent to a server (RFC 9110, section 4.2.5).
     if _PATH.fullmatch(text) is None or "#" in text:
         raise ValueError("expected a path such as /health, percent-encoded")
     return text
@@ -210,7 +221,9 @@ def read_path(text: str) -> str:
 # Sizes in octets, as they are typed: ``512M``, ``64K``, ``1048576``.
 
 
+# Of 1024, as systemd (MemoryMax=, systemd.resource-control(5)) and nginx have them.
 _UNITS = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}
+# ASCII: to Python the digits of every script are digits, and ``int`` reads them.
 _SIZE = re.compile(r"(\d{1,15})([KMGT]?)(?:i?B)?", re.IGNORECASE | re.ASCII)
 
 
@@ -291,6 +304,7 @@ class Number(Kind[Any]):
         return super().write(value)
 
     def _parse(self, text: str) -> float:
+        # ``float`` reads "nan" as well, which is neither below a bound nor above it.
         value = float(text)
         return value if isfinite(value) else -inf
 
@@ -338,6 +352,8 @@ class Mode(Kind[int | None]):
     """Permissions of a file, in octal digits."""
 
     metavar = "MODE"
+    # TOML has no number 0660 (octal is 0o660 there), and its 660 is one of base ten,
+    # which would be another mode: so it is a string.
     expected = 'octal digits, 000 to 777 (in a TOML file as a string, "027")'
 
     def read(self, text: str) -> int:
@@ -398,6 +414,8 @@ class Choice(Kind[Any]):
 
     def read(self, text: str) -> str:
         """Return the word that is meant."""
+        # Python's ``logging`` has levels in capitals, uvicorn and nginx have small
+        # ones.
         for choice in self.choices:
             if choice.lower() == text.lower():
                 return choice
@@ -451,6 +469,7 @@ def count_cpus(root: Path = Path("/")) -> int:
     Args:
         root: Where /proc and /sys are.
     """
+    # ``os.cpu_count`` counts the machine's, also those that a cpuset keeps from us.
     allowed = len(os.sched_getaffinity(0))
     for group in list_groups("cpu", root):
         quota = group.read_quota()
