@@ -7,6 +7,7 @@ import pytest
 
 _PACKAGES = {
     "chromedriver": "chromium-driver",
+    "groff": "groff-base",
     "h2load": "nghttp2-client",
     "ip": "iproute2",
     "nghttp": "nghttp2-client",
