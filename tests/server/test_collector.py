@@ -1,6 +1,7 @@
 """Python's collector, tuned for a server, and what it finds per connection."""
 
 import asyncio
+import ctypes
 import gc
 import socket
 from collections.abc import Iterator
@@ -89,6 +90,43 @@ asyncio.run(main())
 def test_garbage_is_collected_where_memory_grows() -> None:
     """In a process of its own: a large one does not grow by a quarter so soon."""
     assert run_to_exit(["python", "-c", GROWING], timeout_s=40).stdout == "0\n"
+
+
+SCATTERED = """
+import asyncio, time
+from blazeio.server.process import CollectorTuning, read_resident_bytes
+
+MB = 1024 * 1024
+
+class Node:
+    def __init__(self, content):
+        self.content, self.itself = content, self
+
+async def main():
+    kept = []
+    with CollectorTuning(asyncio.get_running_loop()):
+        least = read_resident_bytes()
+        for _ in range(16):
+            for _ in range(40):
+                Node(b"x" * 400_000)
+                kept.append(b"x" * 5000)  # between them, so that glibc keeps the hole
+            await asyncio.sleep(0.15)
+        most = least + 32 * MB
+        ends_at = time.monotonic() + 15
+        while read_resident_bytes() > most and time.monotonic() < ends_at:
+            Node(b"x" * MB)
+            await asyncio.sleep(0.05)
+        print(read_resident_bytes() <= most)
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="no glibc")
+def test_what_is_collected_goes_back_to_the_kernel() -> None:
+    """Else each collection raises the bound of the next one."""
+    assert run_to_exit(["python", "-c", SCATTERED], timeout_s=40).stdout == "True\n"
 
 
 async def ask_once(address: tuple[str, int]) -> socket.socket:
