@@ -273,6 +273,20 @@ class _Core(Protocol):
             if message is not None:
                 self.messages.append(message)
 
+    def forget(self) -> None:
+        """Let go of what was received, once nothing more will be read.
+
+        The exception that has ended it is kept here, and the frames of its traceback
+        keep this and a message that was too large once it was decompressed: a cycle of
+        up to ``message_bytes``, which only Python's collector would find.
+        """
+        error: BaseException | None = self.parser_exc
+        while error is not None:
+            error.__traceback__ = None
+            error = error.__context__
+        self.assembler = MessageAssembler()
+        self.reader.discard()
+
 
 class FrameEndpoint:
     """What one end has received, and what it sends.
@@ -416,6 +430,7 @@ class FrameEndpoint:
             self.is_over = True
         if self.is_over:
             self._unread, self._at = b"", 0
+            protocol.forget()
         self._may_be_plain = (
             self._is_plain
             and self.is_open

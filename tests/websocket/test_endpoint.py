@@ -1,5 +1,8 @@
 """Against the frames of ``websockets``; which breach is which: conformance."""
 
+import gc
+import tracemalloc
+
 import pytest
 from websockets.extensions.permessage_deflate import PerMessageDeflate
 from websockets.frames import Frame, Opcode
@@ -22,8 +25,11 @@ def deflate() -> PerMessageDeflate:
     return PerMessageDeflate(False, False, 15, 15)
 
 
-def masked(opcode: Opcode, data: bytes, *, fin: bool = True) -> bytes:
-    return Frame(opcode, data, fin=fin).serialize(mask=True)
+def masked(
+    opcode: Opcode, data: bytes, *, fin: bool = True, compress: bool = False
+) -> bytes:
+    extensions = [deflate()] if compress else []
+    return Frame(opcode, data, fin=fin).serialize(mask=True, extensions=extensions)
 
 
 HELLO = masked(Opcode.TEXT, b"hello")
@@ -64,6 +70,35 @@ def test_a_message_that_is_alone_is_not_read_into_another() -> None:
     assert read(end, HELLO) == []
     assert end.is_over
     assert end.take_octets()[2:4] == (1002).to_bytes(2)
+
+
+MB = 1024 * 1024
+
+
+@pytest.mark.parametrize(
+    ("compress", "octets"),
+    [
+        (True, masked(Opcode.BINARY, b"x" * 2 * MB, compress=True)),
+        (False, masked(Opcode.TEXT, b"x" * MB, fin=False) + masked(Opcode.TEXT, b"")),
+        (False, masked(Opcode.TEXT, b"x" * MB)[:-1]),
+    ],
+    ids=["decompressed", "in fragments", "a part of a frame"],
+)
+def test_what_was_received_is_not_kept_when_it_is_over(
+    compress: bool, octets: bytes
+) -> None:
+    """Nor in a cycle: many such connections were more than a worker's memory."""
+    gc.disable()
+    tracemalloc.start()
+    try:
+        end = endpoint(compress=compress, message_bytes=MB if compress else 2 * MB)
+        assert read(end, octets) == []
+        end.end()
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+        gc.enable()
+    assert kept < MB / 2
 
 
 def test_a_message_that_is_too_large_closes() -> None:
