@@ -17,10 +17,6 @@ FLEET: tuple[Explained, ...] = (
         *(f"{_FLEET}/scale.py", "_retire_surplus", ("break",)),
     ),
     Explained(
-        "nothing follows from any other fact",
-        *(f"{_FLEET}/scale.py", "Parking.take", ("-*case _: -*pass",)),
-    ),
-    Explained(
         "what it has been asked before its first beat is counted from then on",
         f"{_FLEET}/canary.py",
         "Canary._get_clients",
@@ -46,6 +42,16 @@ FLEET: tuple[Explained, ...] = (
         f"{_FLEET}/notices.py",
         "Notices._is_boot_overdue",
         ("return context.now > self.began_at + 2 * context.policy.boot_timeout_s",),
+    ),
+    Explained(
+        "neither is a phase",
+        *(f"{_FLEET}/rollout.py", "Rollout.run", ('before = ""',)),
+    ),
+    Explained(
+        "who exits or is late does so for a reason, which is given",
+        f"{_FLEET}/transitions.py",
+        "step_*",
+        ('reason: str = "XXXX",',),
     ),
     Explained(
         "any seed will do, as long as it is the same each time",

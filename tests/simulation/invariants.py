@@ -405,6 +405,14 @@ def room_is_made_in_one_slot_and_for_lack_of_memory(step: Step, policy: Policy) 
     require(after <= before or is_short, f"{sorted(after - before)} made room")
 
 
+def a_canary_takes_no_room_that_another_needs(step: Step, policy: Policy) -> None:
+    """Who made room is replaced before a canary is tried, where it can be at all."""
+    if (step.before.phase, step.after.phase) != ("importing", "canary"):
+        return
+    taken = [s for s in step.after.slots if s.awaits is not None and s.owner]
+    require(not taken, f"a canary beside the next worker of {taken}")
+
+
 def parked_services_rest(step: Step, policy: Policy) -> None:
     """Parked, nobody is spawned and nobody serves; no reload is cut short by it."""
     if not step.after.is_parked or step.ledger.stop_at is not None:
@@ -512,6 +520,7 @@ INVARIANTS = (
     recycled_workers_are_replaced_first,
     parked_services_rest,
     room_is_made_in_one_slot_and_for_lack_of_memory,
+    a_canary_takes_no_room_that_another_needs,
     one_slot_is_replaced_at_a_time,
     nobody_outlives_its_time_unmarked,
     stages_are_told_truly,

@@ -84,8 +84,6 @@ class PlanContext(Struct):
                 whom = {"generation": generation}
             case Slot(slot):
                 whom = {"slot": slot}
-            case None:
-                pass
         self.actions.append(ReportStatus(event, text, level, reason=reason, **whom))
 
     def has_come(self, at: float) -> bool:

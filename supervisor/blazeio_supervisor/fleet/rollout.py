@@ -229,7 +229,9 @@ class Rollout(Struct):
             if is_vacated(context, slot):
                 self.canary = Canary.begin(context, self.target)
         elif not (
-            roster.has_successor() or roster.is_making_room() or awaits_reading(context)
+            roster.has_successor()
+            or roster.is_making_room(context.now)
+            or awaits_reading(context)
         ):
             self.has_made_room = make_room(context, slot)
             if not self.has_made_room:
@@ -259,7 +261,7 @@ class Rollout(Struct):
 
     def _note_served(self, context: PlanContext) -> None:
         """Answer: the new code serves everywhere, and can still be taken back."""
-        self.has_served, self.failure = True, ""
+        self.has_served = True
         text = f"generation {self.target} serves in every slot"
         way_back_s = context.policy.hold_s
         if way_back_s and context.roster.can_fork(self.previous):

@@ -285,11 +285,18 @@ class Roster(Struct):
         makes_room = any(slot.awaits is not None for slot in self.slots)
         return makes_room or self.has_successor()
 
-    def is_making_room(self) -> bool:
-        """Whether a worker ends so that another fits, or that one boots."""
+    def is_making_room(self, now: float) -> bool:
+        """Whether a worker ends so that another fits, or that one boots or may begin.
+
+        Where nobody can be forked in its place for now, what it has left is free.
+        """
+        can_fork = self.can_fork(self.generation)
         return any(
-            slot.awaits is not None and (slot.owner or slot.awaits in self.workers)
+            bool(slot.owner)
+            or slot.awaits in self.workers
+            or (can_fork and slot.backoff.next_at <= now)
             for slot in self.slots
+            if slot.awaits is not None
         )
 
     def park_beyond(self, slot_count: int) -> None:

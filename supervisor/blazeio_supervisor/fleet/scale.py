@@ -119,8 +119,6 @@ class Parking(Struct):
                     self._ask(context, fact, may_begin=may_begin)
                 case ResumeAsked() | ReloadAsked():
                     self._resume(context, fact)
-                case _:
-                    pass
         if self.is_asked and not self.is_active and may_begin:
             self.is_active = True
             text = "the workers drain, connections wait until `resume` or HUP"

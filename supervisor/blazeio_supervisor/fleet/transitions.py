@@ -201,7 +201,10 @@ def _set_deadline(
 
 
 def apply_facts(context: PlanContext, fact: Fact) -> None:
-    """Bring the roster up to date with one fact; others' facts are left."""
+    """Bring the roster up to date with one fact.
+
+    Others are left: where somebody asks for something, the duties read it.
+    """
     match fact:
         case ForkserverReady() | ForkserverExited():
             _apply_forkserver(context, fact)
@@ -218,8 +221,6 @@ def apply_facts(context: PlanContext, fact: Fact) -> None:
             handle = context.roster.workers.get(fact.worker)
             if handle is not None:
                 _apply_worker(context, handle, fact)
-        case _:
-            pass  # somebody asks for something: the duties read those
 
 
 def _apply_forkserver(

@@ -430,6 +430,22 @@ def test_beats_say_more_only_while_a_reload_is_judged() -> None:
     assert driver.planner.wants_spans
 
 
+def test_both_are_watched_from_the_moment_at_which_the_canary_serves() -> None:
+    driver = Driver(1, rollback_5xx=0.05).start()
+    rollout = driver.planner.state.rollout
+    driver.reload()
+    canary = driver.load(2)
+    driver.fork(canary.worker)
+    driver.wait(0.2)
+    assert (driver.phase, rollout.budget) == ("canary", None)
+    driver.get_ready(canary.worker)
+    budget = rollout.budget
+    assert budget is not None
+    assert budget.since == driver.now
+    driver.wait(0.2)
+    assert rollout.budget is budget
+
+
 def test_a_worse_canary_fails_the_reload_and_costs_no_old_worker() -> None:
     driver = budgeted()
     serve(driver, 3, 100, 20)

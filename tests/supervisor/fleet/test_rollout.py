@@ -11,6 +11,7 @@ from blazeio_supervisor.fleet.actions import (
     StopWorker,
 )
 from blazeio_supervisor.fleet.facts import (
+    Beat,
     ForkserverExited,
     ForkserverReady,
     ReloadAsked,
@@ -47,6 +48,33 @@ def test_without_a_hold_no_way_back_is_promised() -> None:
     driver = fleet(slots=1, hold_s=0.0)
     driver.reload_until_holding()
     assert one(ReloadEnded, driver.log).way_back_s == 0.0
+    assert driver.phase == "idle"
+    assert said(driver, "reloaded") == ["generation 2 serves in every slot"]
+
+
+def test_without_the_old_forkserver_no_way_back_is_promised() -> None:
+    driver = rolled_to_slot_1()
+    driver.exit_forkserver(1, -9)
+    driver.serve(6)
+    assert one(ReloadEnded, driver.log).way_back_s == 0.0
+    assert said(driver, "reloaded") == ["generation 2 serves in every slot"]
+
+
+def said(driver: Driver, event: str) -> list[str]:
+    reports = only(ReportStatus, driver.log)
+    return [report.text for report in reports if report.event == event]
+
+
+def test_after_the_last_slot_there_is_a_least_hold_whatever_was_proven() -> None:
+    driver = fleet(slots=1, least_hold_s=0.25)
+    driver.reload()
+    driver.serve(driver.load(2).worker)
+    driver.ready[2] = Beat(2, 0.0, requests=300)
+    driver.wait(0.3)
+    assert driver.phase == "holding"
+    driver.wait(0.15)
+    assert driver.phase == "holding"
+    driver.wait(0.15)
     assert driver.phase == "idle"
 
 
@@ -151,6 +179,7 @@ def test_failure_of_the_canary_leaves_every_old_worker_untouched(
     actions = fail(driver)
     ended = one(ReloadEnded, actions)
     assert (ended.tickets, ended.is_ok) == ((6,), False)
+    assert ended.is_reported  # by an event of its own
     assert ended.reason.endswith(reason)
     assert driver.owners == [1, 2]
     assert not [end for end in only(StopWorker, driver.log) if end.worker in {1, 2}]
@@ -206,6 +235,17 @@ def test_rollback_never_drains_before_the_old_code_serves_again() -> None:
     driver.exit(6, 3)
     assert only(StopWorker, driver.fork(7)) == []
     assert only(StopWorker, driver.get_ready(7)) == [StopWorker(4, StopMode.DRAIN)]
+
+
+def test_old_code_that_fails_on_the_way_back_is_respawned_like_any_other() -> None:
+    driver = rolled_to_slot_1()
+    driver.fork(6)
+    driver.exit(6, 3)
+    assert (one(Spawn, driver.exit(3, -11)).slot, driver.phase) == (2, "rolling_back")
+    driver.fork(7)
+    driver.exit(7, -11)
+    assert driver.phase == "rolling_back"
+    assert only(ReloadEnded, driver.log) == []
 
 
 def test_rollback_ends_the_successor_that_boots() -> None:

@@ -224,6 +224,18 @@ def test_in_a_reload_the_old_worker_makes_room_for_the_canary() -> None:
     assert one(ReloadEnded, driver.log).is_ok
 
 
+def test_a_canary_waits_until_nobody_makes_room_and_the_room_is_known() -> None:
+    driver = fleet(0)
+    driver.tell(RecycleAsked(1))
+    driver.reload()
+    assert deeds(driver.tell(ForkserverReady(2))) == []
+    second = one(Spawn, driver.exit(2))
+    driver.serve(second.worker)  # after the last reading
+    assert only(StopWorker, driver.wait(0.1)) == []
+    actions = driver.tell(MemoryRead(0))
+    assert only(StopWorker, actions) == [StopWorker(1, StopMode.DRAIN)]
+
+
 def test_a_canary_that_is_alone_in_its_slot_is_sent_connections() -> None:
     driver = fleet(0)
     driver.reload()

@@ -59,24 +59,43 @@ def test_stable_is_who_has_served_for_so_long(
     assert handle.is_stable(10.0, 2.0) is is_stable
 
 
+def test_of_failures_that_are_forgotten_nothing_is_left() -> None:
+    slot = Roster.with_slots(1).slots[0]
+    slot.fail("it died", 9.0, was_ready=True)
+    slot.fail("it was late", 10.0, was_ready=False)
+    assert (slot.failure, slot.failed_at) == ("it was late", 10.0)
+    assert slot.deaths_serving == 1
+    slot.reset_failures()
+    assert (slot.failure, slot.failed_at, slot.deaths_serving) == ("", None, 0)
+
+
 @pytest.mark.parametrize(
-    ("awaits", "has_owner", "makes_room"),
+    ("awaits", "has_owner", "can_fork", "next_at", "makes_room"),
     [
-        (None, True, False),
-        (None, False, False),
-        (1, False, True),  # it drains
-        (9, False, False),  # it is gone, and nobody can be forked in its place
-        (9, True, True),  # that one boots
+        (None, True, True, 0.0, False),
+        (None, False, True, 0.0, False),
+        (1, False, False, 0.0, True),  # it drains
+        (9, False, False, 0.0, False),  # it is gone, and there is no forkserver
+        (9, False, True, 10.0, True),  # the next one starts in this turn
+        (9, False, True, 10.5, False),  # that one has failed, and is waited with
+        (9, True, True, 10.5, True),  # that one boots
     ],
 )
 def test_room_is_made_until_the_next_one_serves(
-    awaits: int | None, has_owner: bool, makes_room: bool
+    awaits: int | None,
+    has_owner: bool,
+    can_fork: bool,
+    next_at: float,
+    makes_room: bool,
 ) -> None:
     roster = Roster.with_slots(2)
+    if can_fork:
+        roster.forkservers[1] = ForkserverHandle(1, None, State.SERVING)
+    roster.slots[1].backoff.next_at = next_at
     roster.workers[1] = worker(1, State.DRAINING)
     roster.slots[1].awaits = awaits
     roster.slots[1].owner = worker(2, State.BOOTING) if has_owner else None
-    assert roster.is_making_room() is makes_room
+    assert roster.is_making_room(10.0) is makes_room
     assert roster.is_replacing() is (awaits is not None)
 
 

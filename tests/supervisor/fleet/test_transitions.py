@@ -151,6 +151,8 @@ def test_stray_is_killed_and_counted_until_it_is_gone() -> None:
     assert it.actions == [StopWorker(5, StopMode.KILL)]
     assert it.roster.workers[5].state is State.KILLING
     assert it.roster.workers[5].pid == 77
+    # Nothing else is known of it.
+    assert (it.roster.workers[5].slot, it.roster.workers[5].generation) == (0, 0)
 
 
 # To the moment
@@ -158,7 +160,8 @@ def test_stray_is_killed_and_counted_until_it_is_gone() -> None:
 
 def test_who_boots_for_long_is_reported_reported_again_and_ended() -> None:
     it = context()
-    step_worker(it, spawn(it, it.roster.slots[0], 1), Event.FORKED)
+    handle = spawn(it, it.roster.slots[0], 1)
+    step_worker(it, handle, Event.FORKED)
     done: dict[float, list[Action]] = {}
     for now in (29.5, 30.0, 30.5, 69.5, 70.0, 70.25, 70.5):
         it.now, it.actions = now, []
@@ -173,6 +176,24 @@ def test_who_boots_for_long_is_reported_reported_again_and_ended() -> None:
         70.25: [],
         70.5: [AskStack(1), StopWorker(1, StopMode.TERM)],
     }
+    assert handle.boot_reports == 2
+
+
+def test_a_forkserver_that_does_not_fork_fails_with_the_worker() -> None:
+    it = context()
+    forkserver = start_forkserver(it, 1)
+    step_forkserver(it, forkserver, Event.READY)
+    worker = spawn(it, it.roster.slots[0], 1)
+    it.now = 70.0
+    escalate(it)
+    assert [(each.who, each.reason) for each in it.failures] == [
+        (
+            worker,
+            "not ready within 60 s (--boot-timeout); event=boot_slow says where",
+        ),
+        (forkserver, "it does not fork any more"),
+    ]
+    assert forkserver.state is State.KILLING
 
 
 def test_in_a_void_turn_no_deadline_strikes() -> None:
