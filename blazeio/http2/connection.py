@@ -19,8 +19,9 @@ from collections.abc import Callable
 from typing import Final, cast
 
 from blazeio.errors import RemoteProtocolError
-from blazeio.http2.stream import Http2Stream, StreamPool
+from blazeio.http2.stream import Http2Stream, StreamOwner
 from blazeio.loggers import get_logger
+from blazeio.protocol.context import ServerContext
 from blazeio.protocol.readiness import ReadControl
 from blazeio.protocol.request import BlazeioServerProtocol
 from blazeio.protocol.timeouts import NEVER, ConnectionTimeouts
@@ -35,6 +36,8 @@ log = get_logger("blazeio.http2")
 
 ALPN: Final = "h2"
 """The name of HTTP/2 where it is agreed on within TLS (RFC 9113 section 3.2)."""
+MOST_SPARE: Final = 128
+"""How many ended streams a server keeps for its next requests."""
 REST_S: Final = 1.0
 """A connection that is idle for so long gives up what its header blocks meant."""
 
@@ -42,6 +45,41 @@ _OPENING, _OPEN, _ANNOUNCED, _ENDING, _LINGERING, _LOST = range(6)
 """The first SETTINGS are awaited; requests are; the end was announced; no further
 stream is served; our side is shut; it is over."""
 _NAMES: Final = ("OPENING", "OPEN", "ANNOUNCED", "ENDING", "LINGERING", "LOST")
+
+
+class StreamPool:
+    """Streams that are over, for the next requests of any connection of a server.
+
+    Args:
+        context: Shared by the connections of the loop.
+        request_class: The class of ``r``.
+
+    Attributes:
+        context: See above.
+        base: The contextvars that what is called later runs in.
+    """
+
+    def __init__(
+        self,
+        context: ServerContext,
+        request_class: type[BlazeioServerProtocol] = BlazeioServerProtocol,
+    ) -> None:
+        self.context = context
+        self.base = context.base.copy()
+        self._request_class = request_class
+        self._spare: list[Http2Stream] = []
+
+    def take(self, connection: StreamOwner) -> Http2Stream:
+        """Return one that is over, or a new one of this connection."""
+        # Hot: runs once per request.
+        if self._spare:
+            return self._spare.pop()
+        return Http2Stream(connection, self.context, self._request_class)
+
+    def put(self, stream: Http2Stream) -> None:
+        """Keep one that is over."""
+        if len(self._spare) < MOST_SPARE:
+            self._spare.append(stream)
 
 
 class _Unsent:

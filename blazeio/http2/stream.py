@@ -11,7 +11,7 @@ connection of its server. One whose handler runs on after a reset is not used ag
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, Protocol
 
 from blazeio.errors import LocalProtocolError, RemoteProtocolError
 from blazeio.loggers import get_logger
@@ -19,21 +19,17 @@ from blazeio.protocol.context import ServerContext
 from blazeio.protocol.flow import NO_CONTENT, UNTIL_CLOSE, ContentStream, WriteGate
 from blazeio.protocol.request import BlazeioServerProtocol
 from blazeio.protocol.timeouts import ConnectionTimeouts
+from blazeio.protocol.trust import ConnectionOrigin
 from blazeio.wire.framing import OutgoingMessage
 from blazeio.wire.headers import Headers
+from blazeio.wire.http2_connection import Multiplexer
 from blazeio.wire.http2_frames import ErrorCode
 from blazeio.wire.http2_response import encode_head, encode_lines, encode_status
 from blazeio.wire.http2_sending import StreamState
 from blazeio.wire.request import RequestHead
 
-if TYPE_CHECKING:
-    from blazeio.http2.connection import Http2Connection
-    from blazeio.protocol.trust import ConnectionOrigin
-
 log = get_logger("blazeio.http2")
 
-MOST_SPARE: Final = 128
-"""How many ended streams a server keeps for its next requests."""
 _ERROR: Final = 400
 """From this status on a client looks for the answer while it still sends: curl then
 stops by itself, and drops an answer that comes together with a reset (7.88 does). To
@@ -43,6 +39,38 @@ _OF_HANDSHAKES: Final = (b"sec-websocket-accept", b"upgrade", b"connection")
 """Lines of a 101 that mean nothing here (RFC 8441 section 5)."""
 _NO_STATE: Final = StreamState(0, 0, 0)
 _NO_STATE.is_read = _NO_STATE.is_written = True
+
+
+class StreamOwner(Protocol):
+    """The connection of a stream.
+
+    Attributes:
+        context: What the connections of the loop share.
+        transport: Of the socket, or of its TLS.
+        origin: Who is believed about the client.
+        wire: Frames, windows and streams, without I/O.
+    """
+
+    context: ServerContext
+    transport: asyncio.Transport
+    origin: ConnectionOrigin | None
+    wire: Multiplexer
+
+    def call_soon(self, work: Callable[[], None]) -> None:
+        """Call it in the next turn, without the contextvars of a handler."""
+        ...
+
+    def stop_in_time(self, stream: StreamState) -> None:
+        """Stop a stream some time after its answer, also where nobody reads that."""
+        ...
+
+    def release(self, stream: "Http2Stream") -> None:
+        """The handler of a stream is over."""
+        ...
+
+    def stream_is_over(self, stream: "Http2Stream | None") -> None:
+        """Nothing is left of a request; its stream, if there is one, is free again."""
+        ...
 
 
 class StreamReading:
@@ -159,7 +187,7 @@ class Http2Stream:
 
     def __init__(
         self,
-        connection: "Http2Connection",
+        connection: StreamOwner,
         context: ServerContext,
         request_class: type[BlazeioServerProtocol],
     ) -> None:
@@ -179,7 +207,7 @@ class Http2Stream:
         return f"<Http2Stream {self.state.stream_id}>"
 
     @property
-    def origin(self) -> "ConnectionOrigin | None":
+    def origin(self) -> ConnectionOrigin | None:
         """Who is believed about the client."""
         return self.connection.origin
 
@@ -201,7 +229,7 @@ class Http2Stream:
 
     def begin(
         self,
-        connection: "Http2Connection",
+        connection: StreamOwner,
         state: StreamState,
         head: RequestHead,
         *,
@@ -250,7 +278,7 @@ class Http2Stream:
 
     def refuse(
         self,
-        connection: "Http2Connection",
+        connection: StreamOwner,
         state: StreamState,
         error: RemoteProtocolError,
     ) -> None:
@@ -262,7 +290,7 @@ class Http2Stream:
         self._is_over = False
         self.request.handler_task.refuse_head(error)
 
-    def _join(self, connection: "Http2Connection") -> None:
+    def _join(self, connection: StreamOwner) -> None:
         """Move to another connection, and tell the request: its peer is another."""
         self.connection = connection
         self.request.connection_made(self.transport)
@@ -557,38 +585,3 @@ def _own(octets: bytes | memoryview) -> bytes:
     # A view or a bytearray is the caller's, who may write into it before the window
     # opens.
     return octets if isinstance(octets, bytes) else bytes(octets)
-
-
-class StreamPool:
-    """Streams that are over, for the next requests of any connection of a server.
-
-    Args:
-        context: Shared by the connections of the loop.
-        request_class: The class of ``r``.
-
-    Attributes:
-        context: See above.
-        base: The contextvars that what is called later runs in.
-    """
-
-    def __init__(
-        self,
-        context: ServerContext,
-        request_class: type[BlazeioServerProtocol] = BlazeioServerProtocol,
-    ) -> None:
-        self.context = context
-        self.base = context.base.copy()
-        self._request_class = request_class
-        self._spare: list[Http2Stream] = []
-
-    def take(self, connection: "Http2Connection") -> Http2Stream:
-        """Return one that is over, or a new one of this connection."""
-        # Hot: runs once per request.
-        if self._spare:
-            return self._spare.pop()
-        return Http2Stream(connection, self.context, self._request_class)
-
-    def put(self, stream: Http2Stream) -> None:
-        """Keep one that is over."""
-        if len(self._spare) < MOST_SPARE:
-            self._spare.append(stream)

@@ -6,8 +6,7 @@ import heapq
 import itertools
 import socket
 
-from blazeio.http2.connection import ALPN, Http2Connection
-from blazeio.http2.stream import StreamPool
+from blazeio.http2.connection import ALPN, Http2Connection, StreamPool
 from blazeio.limits import Limits
 from blazeio.loggers import get_logger
 from blazeio.protocol.carrier import ServerConnection

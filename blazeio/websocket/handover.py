@@ -8,16 +8,14 @@ so that the other process reads them as if it had received them.
 
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from contextlib import AbstractContextManager
+from typing import Final, Protocol
 
 from blazeio.errors import LocalProtocolError
 from blazeio.loggers import get_logger
 from blazeio.protocol.handover import RETRY_S, STATE_BYTES, SendTransfer, Transfer
 from blazeio.protocol.request import BlazeioServerProtocol
 from blazeio.websocket.frames import FrameBounds
-
-if TYPE_CHECKING:
-    from blazeio.websocket.channel import Channel
 
 log = get_logger("blazeio.websocket")
 
@@ -62,6 +60,28 @@ def write_head(r: BlazeioServerProtocol) -> bytes:
     return "".join((start, *lines, "\r\n")).encode("latin-1")
 
 
+class Leaving(Protocol):
+    """A WebSocket that goes on elsewhere, as a ``Channel`` may."""
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether neither side has closed it, and the connection is there."""
+        ...
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether a task waits for a message, and nothing else is under way."""
+        ...
+
+    def held_still(self) -> AbstractContextManager[bytes]:
+        """Read nothing meanwhile; the value is what was read and not taken."""
+        ...
+
+    def leave_to_another(self) -> None:
+        """End here, without a word to the peer: another process has the socket."""
+        ...
+
+
 class PendingHandover:
     """Waits for the drain, then for the moment when nothing is in use.
 
@@ -75,7 +95,7 @@ class PendingHandover:
 
     __slots__ = ("_channel", "_is_trying", "_r", "state")
 
-    def __init__(self, channel: "Channel", r: BlazeioServerProtocol) -> None:
+    def __init__(self, channel: Leaving, r: BlazeioServerProtocol) -> None:
         self._channel = channel
         self._r = r
         self._is_trying = False

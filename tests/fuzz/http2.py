@@ -17,8 +17,7 @@ import time
 from collections.abc import Callable
 
 from blazeio.errors import RemoteProtocolError
-from blazeio.http2.connection import Http2Connection
-from blazeio.http2.stream import StreamPool
+from blazeio.http2.connection import Http2Connection, StreamPool
 from blazeio.limits import Limits
 from blazeio.protocol.context import ServerContext
 from blazeio.protocol.request import BlazeioServerProtocol
