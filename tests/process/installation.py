@@ -40,6 +40,15 @@ class Installation:
         whole = self._whole.setdefault(path, path.read_text())
         path.write_text(whole + code)
 
+    def ruin(self) -> None:
+        """Have no file of them be what it was: each raises when it is imported."""
+        for package in (self._package, self._package.parent / "blazeio"):
+            for path in package.rglob("*.py*"):
+                if path.suffix == ".py":
+                    path.write_text("raise ImportError('ruined')\n")
+                else:
+                    path.unlink()
+
     def mend(self) -> None:
         """Undo every change."""
         for path, code in self._whole.items():

@@ -1,5 +1,6 @@
 """A small app and its supervisor, as real processes."""
 
+import contextlib
 import json
 import os
 import re
@@ -97,6 +98,18 @@ class Service:
 
     def pids(self) -> list[int]:
         return sorted(pid for _, pid in self.workers().values())
+
+    def wait_kept(self) -> None:
+        """Wait until the master has its image, and imports nothing from the disk."""
+        fds = Path(f"/proc/{self.server.pid}/fd")
+
+        def is_kept() -> bool:
+            with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+                links = [os.readlink(fd) for fd in fds.iterdir()]
+                return any("memfd:blazeio-image" in link for link in links)
+            return False
+
+        block_until(is_kept, reason="the image of the master")
 
     def wait_everybody_answers(self) -> None:
         """Wait until each worker has answered; a late one is left out at times.

@@ -73,6 +73,35 @@ def test_only_a_package_of_the_same_protocol_takes_over(
     assert service.server.wait_exit() == 0
 
 
+def test_what_is_asked_for_later_comes_from_the_image_that_is_kept(
+    live_server: LiveServers, tmp_path: Path
+) -> None:
+    """Of the installed packages nothing can be imported any more."""
+    installed = Installation(tmp_path / "site")
+    service = start_service(
+        live_server, tmp_path, "--control", "c.sock", env=installed.env
+    )
+    service.wait_kept()
+    installed.ruin()
+    for words in (
+        ["status"],
+        ["metrics"],
+        ["config"],
+        ["stack", "0"],
+        ["scale", "3", "--wait"],
+        ["recycle", "0", "--wait"],
+    ):
+        place = str(service.folder / "c.sock")
+        verb = ["blazeio-supervisor", *words, "--control", place]
+        done = run_to_exit(verb, timeout_s=30)
+        assert done.returncode == 0, done.stderr
+    done = reload_and_wait(service)
+    assert done.returncode == FAILED
+    assert "blazeio itself could not be started" in done.stderr
+    service.server.signal(signal.SIGTERM)
+    assert service.server.wait_exit() == 0
+
+
 def test_once_it_is_ready_no_process_imports_anything(
     live_server: LiveServers, tmp_path: Path
 ) -> None:
@@ -80,9 +109,13 @@ def test_once_it_is_ready_no_process_imports_anything(
     service = start_service(live_server, tmp_path, env=env)
 
     def list_imports() -> list[str]:
-        return re.findall(r"^import time: .*$", service.server.log, re.MULTILINE)
+        found = re.findall(r"^import time: .*$", service.server.log, re.MULTILINE)
+        # The master takes it from its image, to know whom a dead worker has started.
+        return [line for line in found if not re.search("psutil|resource$", line)]
 
     service.wait_everybody_answers()
+    # Its child has imported all that the master may need later.
+    service.wait_kept()
     before = list_imports()
     assert any(line.endswith("| uvloop") for line in before)
     wait_for_respawn(service)

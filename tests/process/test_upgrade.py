@@ -120,6 +120,7 @@ def test_the_new_code_goes_on_with_everything(
     assert "upgraded: blazeio 9.9 has taken over" in upgrade(service)
     assert re.search(r"event=upgraded asked for by pid \d+: ", service.server.log)
     assert service.workers() == before
+    service.wait_kept()
     fds = count_fds(service)
     service.server.signal(signal.SIGUSR2)
     service.server.wait_for_log("event=upgraded asked for by SIGUSR2: blazeio 9.9 in ")

@@ -3,8 +3,7 @@
 What a process is (its command line, its parent, its processor time) is read by
 ``psutil``. To import that takes 18 ms of CPU and 4 MiB, so it is imported where it is
 first needed: neither the start of the master nor that of a worker pays for it. The
-master imports it by ``preload`` while the app is being imported, so that it needs
-nothing more from the disk later.
+master then finds it in its kept image, so that it needs nothing more from the disk.
 
 Two things are read from /proc here:
 
@@ -33,11 +32,6 @@ from time import monotonic
 
 _COMMAND_CHARS = 4096
 _KILLED_S = 0.25  # for one that is killed to be gone
-
-
-def preload() -> None:
-    """Import what is imported only where it is needed: the disk may change by then."""
-    import psutil  # noqa: F401
 
 
 def list_descendants(pid: int) -> list[int]:

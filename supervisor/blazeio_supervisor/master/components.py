@@ -12,6 +12,7 @@ needs a later one::
 
 import asyncio
 from functools import partial
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
@@ -30,7 +31,6 @@ from blazeio_supervisor.master.listeners import (
     SlotListeners,
 )
 from blazeio_supervisor.master.loop import ControlLoop, FactQueue
-from blazeio_supervisor.master.metrics import Exposition, MetricsServer
 from blazeio_supervisor.master.output import CapturedOutput, LogFile, LogReopener
 from blazeio_supervisor.master.probes import HealthChecks, Probes
 from blazeio_supervisor.master.reloads import Reloads
@@ -39,9 +39,13 @@ from blazeio_supervisor.master.shutdown import LastResort, Shutdown
 from blazeio_supervisor.master.status import ServiceState
 from blazeio_supervisor.master.systemd import FdStore, SystemdNotifier
 from blazeio_supervisor.master.upgrade.exec_new import Upgrades
+from blazeio_supervisor.master.upgrade.keeping import ImageKeeper
 from blazeio_supervisor.master.upgrade.state import MasterState, dump_state
 from blazeio_supervisor.master.worker_record import WorkerOrders
 from blazeio_supervisor.master.workers import WorkerReadings, Workers
+
+if TYPE_CHECKING:
+    from blazeio_supervisor.master.metrics import MetricsServer
 
 
 class Components(Struct, frozen=True, kw_only=True):
@@ -49,6 +53,7 @@ class Components(Struct, frozen=True, kw_only=True):
 
     Attributes:
         state: All that the master knows.
+        metrics: None: nothing is answered there (``--metrics-bind``).
         captured: Reads what the children print; None: that is not captured.
     """
 
@@ -58,7 +63,7 @@ class Components(Struct, frozen=True, kw_only=True):
     workers: Workers
     forkservers: Forkservers
     control: ControlServer
-    metrics: MetricsServer
+    metrics: "MetricsServer | None"
     events: EventRing
     captured: CapturedOutput | None
     facts: FactQueue
@@ -134,15 +139,20 @@ def build_master(
         naming=state.naming,
         reopen_logs=log_reopener.reopen_everywhere,
     )
-    exposition = Exposition(service)
+    metrics = _make_metrics(service, state)
     return Components(
         state=state,
         planner=base.planner,
         binding=addresses.binding,
         workers=children.workers,
         forkservers=children.forkservers,
-        control=ControlServer(service, exposition, state.control),
-        metrics=MetricsServer(service, exposition, state.metrics),
+        control=ControlServer(
+            service,
+            state.control,
+            None if metrics is None else metrics.exposition,
+            upgrades.keeper.wait,
+        ),
+        metrics=metrics,
         events=events,
         captured=children.context.captured,
         facts=base.facts,
@@ -159,6 +169,15 @@ def build_master(
         upgrades=upgrades,
         log_reopener=log_reopener,
     )
+
+
+def _make_metrics(service: ServiceState, state: MasterState) -> "MetricsServer | None":
+    if service.settings.metrics_bind is None:
+        return None
+    # It serves by an App, which most masters do without.
+    from blazeio_supervisor.master.metrics import Exposition, MetricsServer
+
+    return MetricsServer(service, Exposition(service), state.metrics)
 
 
 def _build_base(state: MasterState, loop: asyncio.AbstractEventLoop) -> _BaseParts:
@@ -236,7 +255,8 @@ def _build_upgrades(
     )
     pack = partial(dump_state, master=state)
     timeout_s = state.settings.settings.upgrade_timeout_s
-    return Upgrades(base.planner, parties, pack, base.reaper, timeout_s)
+    keeper = ImageKeeper(base.reaper)
+    return Upgrades(base.planner, parties, pack, base.reaper, keeper, timeout_s)
 
 
 def _build_control_loop(

@@ -2,17 +2,22 @@
 
 The master's loop serves it. It is closed by an exec, so neither forkserver nor
 worker ever has it.
+
+Many a service is never asked for anything. So what answers is imported with the first
+connection, which waits meanwhile: from the image that is kept, whatever has become of
+the files on the disk, and in a thread, so that the loop turns on. It takes 4 MiB.
 """
 
 import asyncio
 import os
 import socket
+import sys
 import time
-from typing import Any
+import traceback
+from collections.abc import Awaitable, Callable
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-from msgspec import Struct
-
-from blazeio.app.app import App
 from blazeio_supervisor.errors import BindError
 from blazeio_supervisor.files import remove
 from blazeio_supervisor.fleet.reasons import count_of
@@ -23,19 +28,17 @@ from blazeio_supervisor.ipc.socket_paths import (
     read_peer,
 )
 from blazeio_supervisor.log.setup import note
-from blazeio_supervisor.master.control_handlers import ControlHandlers
-from blazeio_supervisor.master.guarded_server import (
-    GuardedServer,
-    Lasting,
-    PeerNotAllowedError,
-    Shares,
-)
-from blazeio_supervisor.master.metrics import Exposition
+from blazeio_supervisor.master.own_sockets import ControlState
 from blazeio_supervisor.master.status import (
     ServiceState,
 )
 from blazeio_supervisor.sockets.address import UnixAddress
 from blazeio_supervisor.sockets.bind import BACKLOG, identify_path, open_unix
+
+if TYPE_CHECKING:
+    from blazeio.app.app import App
+    from blazeio_supervisor.master.guarded_server import GuardedServer
+    from blazeio_supervisor.master.metrics import Exposition
 
 CONNECTION_COUNT = 64
 """Connections that the control socket has at most; a script gone wild must not take
@@ -49,20 +52,8 @@ REFUSALS_NOTED_EVERY_S = 60.0
 _MODE = 0o600
 _ORDER_BYTES = 4096
 _LAST_ANSWERS_S = 0.2
-
-
-class ControlState(Struct):
-    """Where verbs are answered.
-
-    Attributes:
-        place: Where it listens; None: it does not.
-        sock: The listening socket; it may be that of the service's name.
-        identity: Of the file, so that a later one is not removed in its place.
-    """
-
-    place: SocketPath | None = None
-    sock: socket.socket | None = None
-    identity: tuple[int, int] | None = None
+_HANDLERS = "blazeio_supervisor.master.control_handlers"
+"""Imports all that answers."""
 
 
 class ControlServer:
@@ -70,21 +61,26 @@ class ControlServer:
 
     Args:
         service: What is shown, and takes the orders.
-        exposition: Writes the metrics.
         state: Of the image before, or blank; it is shared with this object.
+        exposition: Writes the metrics, if something else needs it too.
+        prepare: Awaited before what answers is imported.
     """
 
     def __init__(
         self,
         service: ServiceState,
-        exposition: Exposition,
         state: ControlState | None = None,
+        exposition: "Exposition | None" = None,
+        prepare: Callable[[], Awaitable[object]] | None = None,
     ) -> None:
         self._service = service
         self._exposition = exposition
+        self._prepare = prepare
         self._uid = os.geteuid()
         self._state = ControlState() if state is None else state
         self._server: GuardedServer | None = None
+        self._loading: asyncio.Task[None] | None = None
+        self._remove_reader: Callable[[socket.socket], object] = _ignore
         self._refusals_noted_at = -REFUSALS_NOTED_EVERY_S
         self._refused_count = 0
 
@@ -129,6 +125,32 @@ class ControlServer:
         note("no_control", text, level)
 
     def _serve(self, sock: socket.socket, loop: asyncio.AbstractEventLoop) -> None:
+        def begin() -> None:
+            loop.remove_reader(sock)
+            self._loading = loop.create_task(self._load(sock, loop))
+
+        loop.add_reader(sock, begin)
+        self._remove_reader = loop.remove_reader
+
+    async def _load(self, sock: socket.socket, loop: asyncio.AbstractEventLoop) -> None:
+        """Import what answers, then answer."""
+        if self._prepare is not None:
+            await self._prepare()
+        try:
+            if _HANDLERS not in sys.modules:
+                await loop.run_in_executor(None, import_module, _HANDLERS)
+            self._answer(sock, loop)
+        except Exception as error:
+            note(
+                "no_control",
+                f"no verb reaches this service: {type(error).__name__}: {error}",
+                "ERROR",
+                traceback=traceback.format_exc(),
+            )
+
+    def _answer(self, sock: socket.socket, loop: asyncio.AbstractEventLoop) -> None:
+        from blazeio_supervisor.master.guarded_server import GuardedServer, Shares
+
         shares = Shares(CONNECTION_COUNT, USER_CONNECTION_COUNT)
         self._server = GuardedServer(self._make_app(), shares, self._identify, loop)
         self._server.accept_from(sock)
@@ -152,10 +174,18 @@ class ControlServer:
         if self._state.sock is not None:
             self._serve(self._state.sock, loop)
 
-    def close(self) -> None:
-        """Stop answering, and remove the file if it is still ours."""
+    def stop_answering(self) -> None:
+        """Accept no more, and close every connection."""
+        if self._loading is not None:
+            self._loading.cancel()
         if self._server is not None:
             self._server.close()
+        elif self._state.sock is not None and self._state.sock.fileno() >= 0:
+            self._remove_reader(self._state.sock)
+
+    def close(self) -> None:
+        """Stop answering, and remove the file if it is still ours."""
+        self.stop_answering()
         state = self._state
         if state.sock is not None:
             state.sock.close()
@@ -164,7 +194,12 @@ class ControlServer:
             remove(state.place.text, state.identity)
         self._service.naming.close()
 
-    def _make_app(self) -> App:
+    def _make_app(self) -> "App":
+        from blazeio.app.app import App
+        from blazeio_supervisor.master.control_handlers import ControlHandlers
+        from blazeio_supervisor.master.guarded_server import Lasting
+        from blazeio_supervisor.master.metrics import Exposition
+
         # Twice the connections: the bound that counts is that of ``Shares``, which
         # answers whom it refuses.
         app = App(
@@ -173,7 +208,8 @@ class ControlServer:
             content_bytes=_ORDER_BYTES,
             collected_bytes=_ORDER_BYTES,
         )
-        handlers = ControlHandlers(self._service, self._exposition, Lasting())
+        exposition = self._exposition or Exposition(self._service)
+        handlers = ControlHandlers(self._service, exposition, Lasting())
         for endpoint, handler in handlers.list_routes():
             app.add_route(handler, endpoint.path, methods=[endpoint.method])
         return app
@@ -184,6 +220,8 @@ class ControlServer:
         Raises:
             PeerNotAllowedError: It is another user.
         """
+        from blazeio_supervisor.master.guarded_server import PeerNotAllowedError
+
         # SO_PEERCRED (unix(7)): the kernel's word on who called connect. The mode of
         # the file alone would not do, since an abstract name has none.
         peer = read_peer(connection)
@@ -205,6 +243,10 @@ class ControlServer:
         )
         note("stranger_refused", text, "WARNING")
         self._refusals_noted_at, self._refused_count = now, 0
+
+
+def _ignore(sock: socket.socket) -> None:
+    """Nobody reads this socket yet."""
 
 
 def _open_socket(place: SocketPath) -> socket.socket:

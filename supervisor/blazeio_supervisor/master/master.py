@@ -76,6 +76,7 @@ async def serve(
 
 
 _ORPHANS_S = 0.5  # between SIGTERM and SIGKILL
+_KEEP_AFTER_S = 0.2  # from the order for the first worker
 _POLL_EVERY_S = 0.25  # for a signal that stays blocked
 
 
@@ -158,7 +159,8 @@ class Master:
         self._state.listeners.shut()
         self._end_orphans()
         components.events.detach()
-        components.metrics.close()
+        if components.metrics is not None:
+            components.metrics.close()
         if components.captured is not None:
             components.captured.close()
         await components.control.drain()
@@ -180,10 +182,10 @@ class Master:
     # The start
 
     def _opens_metrics(self) -> bool:
-        address = self._settings.metrics_bind
+        address, metrics = self._settings.metrics_bind, self._components.metrics
         try:
-            if address is not None:
-                self._components.metrics.open(address, self._loop)
+            if address is not None and metrics is not None:
+                metrics.open(address, self._loop)
         except BindError as error:
             self._components.shutdown.give_up(error)
             return False
@@ -207,9 +209,10 @@ class Master:
             return
         self._components.shutdown.has_begun = True
         self._components.facts.put_fact(StartAsked(self._state.listeners.slot_count))
-        # While the first worker boots, this takes none of the start: that one serves
-        # as soon as it can, whether we have read that it is ready or not.
-        self._components.forkservers.on_first = self._components.upgrades.keep_image
+        # Not beside the boot of the first worker, which it would delay.
+        self._components.forkservers.on_first = partial(
+            self._loop.call_later, _KEEP_AFTER_S, self._components.upgrades.keeper.begin
+        )
 
     # Another image of the master
 
@@ -226,7 +229,8 @@ class Master:
         components.workers.resume()
         components.forkservers.resume()
         components.control.resume(self._loop)
-        components.metrics.resume(self._loop)
+        if components.metrics is not None:
+            components.metrics.resume(self._loop)
         if components.captured is not None:
             components.captured.resume()
         components.shutdown.has_begun = True
@@ -251,6 +255,10 @@ class Master:
         self._components.upgrades.note_outcome(
             state.run, state.image, len(self._state.workers), failure
         )
+        if not failure:
+            # The loop runs behind the point of no return: until then nobody may be
+            # started.
+            self._loop.call_soon(self._components.upgrades.keeper.begin)
 
     # What is asked for from outside
 

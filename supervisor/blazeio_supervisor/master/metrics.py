@@ -7,7 +7,6 @@ with its slot.
 
 import asyncio
 import platform
-import socket
 import time
 from collections.abc import Iterator, Mapping
 from itertools import accumulate
@@ -45,6 +44,7 @@ from blazeio_supervisor.master.guarded_server import (
     identify_by_user,
     show,
 )
+from blazeio_supervisor.master.own_sockets import MetricsState
 from blazeio_supervisor.master.status import ServiceState
 from blazeio_supervisor.sockets.address import (
     Address,
@@ -415,18 +415,6 @@ class Health(msgspec.Struct, frozen=True):
     workers_wanted: int
 
 
-class MetricsState(msgspec.Struct):
-    """Where the metrics are answered.
-
-    Attributes:
-        sockets: The listening sockets; none before ``MetricsServer.open``.
-        path: The path of a unix socket, and which file that is.
-    """
-
-    sockets: list[socket.socket] = []
-    path: tuple[str, tuple[int, int] | None] | None = None
-
-
 class MetricsServer:
     """Answers on one address of its own.
 
@@ -434,6 +422,9 @@ class MetricsServer:
         service: What is measured.
         exposition: Writes the figures.
         state: Of the image before, or blank; it is shared with this object.
+
+    Attributes:
+        exposition: As given.
     """
 
     def __init__(
@@ -443,7 +434,7 @@ class MetricsServer:
         state: MetricsState | None = None,
     ) -> None:
         self._service = service
-        self._exposition = exposition
+        self.exposition = exposition
         self._state = MetricsState() if state is None else state
         self._server: GuardedServer | None = None
         self._answering = 0
@@ -527,7 +518,7 @@ class MetricsServer:
         self._answering += 1
         try:
             await r.prepare({"Content-Type": CONTENT_TYPE}, compress=True)
-            await r.write(self._exposition.write())
+            await r.write(self.exposition.write())
         finally:
             self._answering -= 1
 

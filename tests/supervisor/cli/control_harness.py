@@ -9,7 +9,6 @@ from blazeio_supervisor.ipc.control_api import (
     ErrorAnswer,
 )
 from blazeio_supervisor.master.control_server import ControlServer
-from blazeio_supervisor.master.metrics import Exposition
 from tests.supervisor.cli.master_harness import MasterHarness
 from tests.support.peer import RawPeer
 from tests.support.response import Response
@@ -21,7 +20,7 @@ class ControlServerHarness(MasterHarness):
 
     def __init__(self, folder: Path, slots: int = 2, control: str = "c.sock") -> None:
         super().__init__(folder, slots, control)
-        self.server = ControlServer(self.service, Exposition(self.service))
+        self.server = ControlServer(self.service)
         self.server.open(asyncio.get_running_loop())
 
     async def connect(self) -> RawPeer:

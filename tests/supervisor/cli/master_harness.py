@@ -18,6 +18,7 @@ from blazeio_supervisor.master.forkservers import Forkservers
 from blazeio_supervisor.master.reloads import Reloads
 from blazeio_supervisor.master.status import ServiceState
 from blazeio_supervisor.master.upgrade.exec_new import Upgrades
+from blazeio_supervisor.master.upgrade.keeping import ImageKeeper
 from blazeio_supervisor.master.worker_record import WorkerOrders
 from blazeio_supervisor.master.workers import WorkerReadings, Workers
 from blazeio_supervisor.sockets.listeners import Listeners, Steerer
@@ -91,6 +92,7 @@ class MasterHarness:
                 [],
                 self._pack,
                 reaper,
+                ImageKeeper(reaper, uses_it=False),
                 timeout_s=1.0,
             ),
             started_at=time.monotonic(),

@@ -2,6 +2,7 @@ import asyncio
 import os
 import signal
 import sys
+from collections.abc import AsyncIterator
 from functools import partial
 
 import msgspec
@@ -16,6 +17,7 @@ from blazeio_supervisor.master.upgrade.exec_new import (
     UpgradeRun,
     Upgrades,
 )
+from blazeio_supervisor.master.upgrade.keeping import ImageKeeper
 from blazeio_supervisor.master.upgrade.state import dump_state
 from tests.supervisor.master.upgrade_harness import UpgradeHarness
 from tests.support.clock import scaled, wait_until
@@ -27,18 +29,28 @@ class UpgradesHarness:
     def __init__(self, upgrade_harness: UpgradeHarness) -> None:
         self.harness = upgrade_harness
         self.is_settled = True
+        reaper = Reaper(asyncio.get_running_loop())
         self.upgrades = Upgrades(
             upgrade_harness.driver.planner,
             [self],
             partial(dump_state, master=upgrade_harness.state),
-            Reaper(asyncio.get_running_loop()),
+            reaper,
+            ImageKeeper(reaper, uses_it=False),
             timeout_s=scaled(5),
         )
 
 
 @pytest_asyncio.fixture
-async def upgrades_harness(upgrade_harness: UpgradeHarness) -> UpgradesHarness:
-    return UpgradesHarness(upgrade_harness)
+async def upgrades_harness(
+    upgrade_harness: UpgradeHarness,
+) -> AsyncIterator[UpgradesHarness]:
+    made = UpgradesHarness(upgrade_harness)
+    yield made
+    keeper = made.upgrades.keeper
+    if keeper.has_begun:
+        await keeper.settled.wait()
+    for fd in keeper.image.list_fds() if keeper.image else []:
+        os.close(fd)
 
 
 async def test_without_a_way_back_there_is_no_way_forth(
@@ -50,7 +62,7 @@ async def test_without_a_way_back_there_is_no_way_forth(
 
 
 async def test_what_is_under_way_is_not_left(upgrades_harness: UpgradesHarness) -> None:
-    upgrades_harness.upgrades.keep_image()
+    upgrades_harness.upgrades.keeper.begin()
     upgrades_harness.harness.driver.tell(ReloadAsked(1))
     assert (
         await upgrades_harness.upgrades.upgrade("a test")
@@ -62,7 +74,7 @@ async def test_who_does_not_read_its_orders_is_in_the_way(
     upgrades_harness: UpgradesHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(exec_new, "SETTLE_S", 0.05)
-    upgrades_harness.upgrades.keep_image()
+    await upgrades_harness.upgrades.keeper.wait()
     upgrades_harness.is_settled = False
     outcome = await upgrades_harness.upgrades.check("a test")
     assert outcome.reason == "a process does not read its orders: try again"
@@ -73,7 +85,7 @@ async def test_who_does_not_read_its_orders_is_in_the_way(
 async def test_a_failed_exec_leaves_everything_as_it_was(
     upgrades_harness: UpgradesHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    upgrades_harness.upgrades.keep_image()
+    upgrades_harness.upgrades.keeper.begin()
     began = asyncio.create_task(upgrades_harness.upgrades.upgrade("a test"))
     await asyncio.sleep(0)
     assert (
@@ -103,7 +115,7 @@ async def test_it_goes_on_when_whoever_asked_has_left(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    upgrades_harness.upgrades.keep_image()
+    upgrades_harness.upgrades.keeper.begin()
     monkeypatch.setattr(sys, "executable", "/no/python")
     asked = asyncio.create_task(upgrades_harness.upgrades.upgrade("a test"))
     await asyncio.sleep(0)

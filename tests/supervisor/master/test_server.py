@@ -19,16 +19,18 @@ from blazeio_supervisor.ipc.control_api import (
 from blazeio_supervisor.ipc.status_api import (
     StatusAnswer,
 )
+from blazeio_supervisor.master import control_server
 from blazeio_supervisor.master.control_server import (
     CONNECTION_COUNT,
     USER_CONNECTION_COUNT,
     ControlServer,
 )
 from blazeio_supervisor.master.guarded_server import LASTING_COUNT
-from blazeio_supervisor.master.metrics import Exposition
+from blazeio_supervisor.master.own_sockets import ControlState
 from tests.supervisor.cli.control_harness import ControlServerHarness
 from tests.supervisor.cli.master_harness import MasterHarness
 from tests.support.clock import wait_until, within
+from tests.support.peer import RawPeer
 from tests.support.served import serialize_request
 
 ASK = """
@@ -107,7 +109,7 @@ async def test_where_the_first_place_is_taken_the_second_serves_and_it_is_one_li
     words = {"app": "app:web", "name": f"app-{os.getpid()}"}
     live_settings = LiveSettings.read(Sources(words, {}, around))
     service = msgspec.structs.replace(harness.service, live_settings=live_settings)
-    server = ControlServer(service, Exposition(service))
+    server = ControlServer(service)
     server.open(asyncio.get_running_loop())
     server.close()
     (record,) = caplog.records
@@ -177,6 +179,7 @@ def connect_many(
 async def test_silent_connections_give_way_to_one_that_asks(
     control: ControlServerHarness, octets: bytes
 ) -> None:
+    assert (await control.ask("GET", "/service")).status == HTTPStatus.OK
     server = control.server._server
     assert server is not None
     with contextlib.ExitStack() as stack:
@@ -268,3 +271,42 @@ async def test_an_order_that_trickles_is_given_up(
         answer = await peer.read_response()
     assert answer.status == HTTPStatus.REQUEST_TIMEOUT
     assert b"was not whole within" in answer.body
+
+
+async def test_what_answers_is_prepared_with_the_first_connection(
+    tmp_path: Path,
+) -> None:
+    control = ControlServerHarness(tmp_path)
+    control.server.close()
+    prepared: list[int] = []
+
+    async def prepare() -> None:
+        prepared.append(1)
+
+    state = ControlState(control.server.place)
+    sock = socket.socket(socket.AF_UNIX)
+    sock.bind(str(tmp_path / "d.sock"))
+    sock.listen()
+    sock.setblocking(False)
+    state.sock = sock
+    server = ControlServer(control.service, state, prepare=prepare)
+    server.resume(asyncio.get_running_loop())
+    await asyncio.sleep(0)
+    assert not prepared
+    for _ in range(2):
+        async with await RawPeer.connect(str(tmp_path / "d.sock")) as peer:
+            await peer.send(serialize_request("GET", "/upgrade", None))
+            assert (await peer.read_response()).status == HTTPStatus.OK
+    assert prepared == [1]
+    server.close()
+
+
+async def test_what_cannot_be_imported_then_is_a_line_in_the_log(
+    control: ControlServerHarness,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(control_server, "_HANDLERS", "no.such.module")
+    async with await control.connect():
+        await wait_until(lambda: "event=no_control" in caplog.text)
+    assert "no verb reaches this service: ModuleNotFoundError" in caplog.text

@@ -12,7 +12,6 @@ from blazeio_supervisor.fleet.actions import Spawn
 from blazeio_supervisor.fleet.planner import Planner
 from blazeio_supervisor.fleet.policy import Policy
 from blazeio_supervisor.master.control_server import ControlServer
-from blazeio_supervisor.master.metrics import Exposition
 from blazeio_supervisor.master.upgrade.image import KeptImage
 from blazeio_supervisor.master.upgrade.state import (
     VERSION,
@@ -89,9 +88,9 @@ async def test_another_image_goes_on_with_it(
     planner = Planner(Policy(), 1, state=state.fleet)
     assert planner.plan([], state.fleet.clock.real) == []
     assert planner.snapshot() == upgrade_harness.driver.planner.snapshot()
-    upgrade_harness.control._server.close()  # type: ignore[union-attr]
+    upgrade_harness.control.stop_answering()
     other = UpgradeHarness(tmp_path)
-    control = ControlServer(other.service, Exposition(other.service), state.control)
+    control = ControlServer(other.service, state.control)
     control.resume(asyncio.get_running_loop())
     async with await RawPeer.connect(str(tmp_path / "c.sock")) as peer:
         await peer.send(serialize_request("GET", "/upgrade", None))

@@ -38,7 +38,7 @@ class UpgradeHarness(MasterHarness):
             events=self.events.history,
         )
         exposition, state = Exposition(service), self.state
-        self.control = ControlServer(service, exposition, state.control)
+        self.control = ControlServer(service, state.control)
         self.metrics = MetricsServer(service, exposition, state.metrics)
 
     def open(self) -> None:

@@ -24,10 +24,10 @@ from msgspec.structs import replace
 
 from blazeio_supervisor.fleet.planner import Planner
 from blazeio_supervisor.fleet.reasons import count_of
-from blazeio_supervisor.ipc.processes import preload, trim_heap
 from blazeio_supervisor.log.setup import note
 from blazeio_supervisor.master.children import Reaper
-from blazeio_supervisor.master.upgrade.image import KeptImage, Launch, keep_image, seal
+from blazeio_supervisor.master.upgrade.image import KeptImage, Launch, seal
+from blazeio_supervisor.master.upgrade.keeping import ImageKeeper
 from blazeio_supervisor.master.upgrade.stage0 import OK
 from blazeio_supervisor.version import find_version
 
@@ -178,10 +178,12 @@ class Upgrades:
         parts: Those that exchange messages: none may lie unread or unsent.
         pack: Returns all that goes over: a state, and the descriptors named in it.
         reaper: Watches the rehearsals.
+        keeper: Keeps the running program; without it no upgrade begins.
         timeout_s: For a rehearsal, and for the next image to begin.
 
     Attributes:
         timeout_s: As given; a reload may change it.
+        keeper: As given.
         last: The outcome of the last upgrade.
     """
 
@@ -191,6 +193,7 @@ class Upgrades:
         parts: Sequence[SupportsSettled],
         pack: Callable[[UpgradeRun, KeptImage], tuple[bytes, list[int]]],
         reaper: Reaper,
+        keeper: ImageKeeper,
         timeout_s: float,
     ) -> None:
         self._planner = planner
@@ -198,20 +201,10 @@ class Upgrades:
         self._pack = pack
         self._reaper = reaper
         self.timeout_s = timeout_s
-        self._image: KeptImage | None = None
+        self.keeper = keeper
         self._is_busy = False
         self._tasks: set[asyncio.Task[Any]] = set()
         self.last = UpgradeOutcome()
-
-    def keep_image(self) -> None:
-        """Keep the running program; without it no upgrade begins."""
-        preload()  # what is kept are the modules that are loaded
-        try:
-            self._image = keep_image()
-        except OSError as error:
-            text = f"cannot keep the running program, so `upgrade` will refuse: {error}"
-            note("no_upgrade", text, "WARNING")
-        trim_heap()  # the archive was made in memory
 
     def note_outcome(
         self, run: UpgradeRun, left: KeptImage, workers: int, failure: str
@@ -235,13 +228,12 @@ class Upgrades:
         )
         kept = f"pid {os.getpid()} and {count_of(workers, 'worker')} kept"
         if failure:
-            self._image = left
+            self.keeper.use(left)
             text = (
                 f"the new code did not begin: {failure}; the old code is back, {kept}"
             )
             _note_failure(run.by, text)
             return
-        self.keep_image()
         text = f"blazeio {program} in place of {left.program}, {kept}"
         note("upgraded", f"asked for by {run.by}: {text}")
 
@@ -335,8 +327,6 @@ class Upgrades:
         Raises:
             RehearsalError: That takes too long.
         """
-        if self._image is None:
-            raise RehearsalError("the running program could not be kept at its start")
         give_up_at = time.monotonic() + SETTLE_S
         if self._planner.is_held:
             give_up_at += self._planner.policy.hold_s
@@ -344,14 +334,26 @@ class Upgrades:
             # The loop runs before each look: signals that were sent become facts, and
             # messages that have come are read.
             await asyncio.sleep(_SETTLE_EVERY_S)
-            obstacle = self._planner.why_not_upgrade()
+            obstacle = self._planner.why_not_upgrade() or self._why_not_kept()
             if obstacle and not self._planner.is_held:
                 raise RehearsalError(obstacle)
-            if not obstacle and all(party.is_settled for party in self._parts):
-                return self._image
+            image = self.keeper.image
+            is_settled = all(party.is_settled for party in self._parts)
+            if not obstacle and image is not None and is_settled:
+                return image
             if time.monotonic() >= give_up_at:
-                obstacle = obstacle or "a process does not read its orders"
+                obstacle = obstacle or (
+                    "a process does not read its orders"
+                    if image is not None
+                    else "the running program is being kept"
+                )
                 raise RehearsalError(f"{obstacle}: try again")
+
+    def _why_not_kept(self) -> str:
+        keeper = self.keeper
+        if keeper.image is None and (keeper.settled.is_set() or not keeper.has_begun):
+            return "the running program could not be kept at its start"
+        return ""
 
     def _write(self, run: UpgradeRun, image: KeptImage) -> tuple[int, list[int]]:
         """Write the state; return its descriptor, and all descriptors that go over."""

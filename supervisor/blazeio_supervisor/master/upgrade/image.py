@@ -7,12 +7,13 @@ interpreter by an open descriptor. (An extension is mapped by this process:
 whoever overwrites one in place, instead of replacing it, breaks every running
 process anyway. Nothing maps a source file.)
 
-Every start pays for it, so nothing is kept twice and nothing is compressed:
-19 ms of CPU and 3.4 MB for 400 modules, where sources and code deflated took
-95 ms and 2.6 MB. A traceback of the image needs no source in it: Python reads
-the lines at the path that was compiled.
+Every start pays for it (a child of the master, ``keeping.py``), so nothing is kept
+twice and nothing is compressed: 19 ms of CPU and 3.4 MB for 400 modules, where
+sources and code deflated took 95 ms and 2.6 MB. A traceback of the image needs no
+source in it: Python reads the lines at the path that was compiled.
 
-The standard library is not kept: it belongs to the interpreter.
+The standard library is not kept, since it belongs to the interpreter; but for those
+modules of it that only what is imported later needs.
 """
 
 import fcntl
@@ -22,12 +23,11 @@ import os
 import struct
 import sys
 import sysconfig
-import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from importlib import import_module
 from importlib.machinery import ExtensionFileLoader, ModuleSpec
 from importlib.util import MAGIC_NUMBER
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import msgspec
 from msgspec import Struct
@@ -36,6 +36,23 @@ from blazeio_supervisor.isolation import isolate, list_own_options
 from blazeio_supervisor.master.upgrade import stage0
 from blazeio_supervisor.master.upgrade.stage0 import NEW, OLD
 from blazeio_supervisor.version import find_version
+
+if TYPE_CHECKING:
+    import zipfile
+
+LATER = (
+    stage0.ENTRY,
+    "blazeio.app.patterns",
+    "blazeio.app.service",
+    "blazeio.content.forwarded",
+    "blazeio.protocol.options",
+    "blazeio.server.log_format",
+    "blazeio.server.tls",
+    "blazeio_supervisor.master.control_handlers",
+    "psutil",
+)
+"""What the master imports where it is needed. ``resume``, with all that it imports,
+belongs to the way back."""
 
 _SEALS = (
     fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
@@ -74,19 +91,23 @@ class KeptImage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def keep_image() -> KeptImage:
-    """Keep what this process has imported by now.
+    """Keep what this process has imported by now, and what it imports later.
 
     Raises:
+        ImportError: It cannot be imported.
         OSError: A file is gone already, or the system has no room.
     """
-    # Only an image that was execed uses it, so it is not loaded yet: it would be
-    # missing in the archive, and with it the way back.
-    import_module(stage0.ENTRY)
+    before = {*sys.modules}
+    for name in LATER:
+        import_module(name)
+    later = sys.modules.keys() - before
+    import zipfile  # here, since only the child that keeps the image needs it
+
     archive = io.BytesIO()
     extensions: dict[str, int] = {}
     with zipfile.ZipFile(archive, "w") as z:
         _write(z, "__main__.py", stage0.__file__)
-        for name, spec in _list_specs():
+        for name, spec in _list_specs(later):
             place, path = name.replace(".", "/"), spec.origin
             if path is None:
                 z.mkdir(place)  # a namespace: a package without a file of its own
@@ -101,17 +122,20 @@ def keep_image() -> KeptImage:
                 _write_module(z, place, path, spec.cached)
     return KeptImage(
         archive_fd=seal("blazeio-image", archive.getbuffer()),
-        # The very file that runs, also when its path is another one by now
-        # (proc_pid_exe(5)).
-        interpreter_fd=os.open("/proc/self/exe", os.O_RDONLY | os.O_CLOEXEC),
+        interpreter_fd=open_interpreter(),
         extensions=extensions,
         home=f"{sys.base_prefix}:{sys.base_exec_prefix}",
         program=find_version(),
     )
 
 
+def open_interpreter() -> int:
+    """Open the very file that runs, also when its path is another one by now."""
+    return os.open("/proc/self/exe", os.O_RDONLY | os.O_CLOEXEC)  # proc_pid_exe(5)
+
+
 def _write_module(
-    archive: zipfile.ZipFile, place: str, path: str, cached: str | None
+    archive: "zipfile.ZipFile", place: str, path: str, cached: str | None
 ) -> None:
     if cached is not None and is_compiled(path, cached):
         _write(archive, f"{place}c", cached)
@@ -143,10 +167,12 @@ def is_compiled(path: str, cached: str) -> bool:
     return magic == MAGIC_NUMBER and is_fitting
 
 
-def _write(archive: zipfile.ZipFile, place: str, path: str) -> None:
+def _write(archive: "zipfile.ZipFile", place: str, path: str) -> None:
     """Put a file into the archive; when it was written is of no use there."""
+    from zipfile import ZipInfo
+
     with open(path, "rb") as file:
-        archive.writestr(zipfile.ZipInfo(place), file.read())
+        archive.writestr(ZipInfo(place), file.read())
 
 
 def seal(name: str, octets: bytes | memoryview) -> int:
@@ -161,12 +187,17 @@ def seal(name: str, octets: bytes | memoryview) -> int:
     return fd
 
 
-def _list_specs() -> Iterator[tuple[str, ModuleSpec]]:
-    """List every module that is not the interpreter's own, by its full name."""
+def _list_specs(later: Set[str]) -> Iterator[tuple[str, ModuleSpec]]:
+    """List every module that is kept, by its full name.
+
+    Those of the interpreter are not, unless they are imported later.
+    """
     for name, module in sorted(sys.modules.items()):
         spec = getattr(module, "__spec__", None)
         is_program = name == "__main__"  # of which nothing is needed again
-        if spec is not None and not is_program and not _is_of_interpreter(spec):
+        if spec is None or is_program:
+            continue
+        if not _is_of_interpreter(spec) or (name in later and spec.has_location):
             yield name, spec
 
 

@@ -1,0 +1,123 @@
+"""The running program is kept by a child, and imported from."""
+
+import asyncio
+import os
+import signal
+import sys
+import zipfile
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from blazeio_supervisor.ipc.processes import list_children
+from blazeio_supervisor.master.children import Reaper
+from blazeio_supervisor.master.upgrade import image, stage0
+from blazeio_supervisor.master.upgrade.image import KeptImage
+from blazeio_supervisor.master.upgrade.keeping import ImageKeeper
+from tests.support.live import run_to_exit
+
+
+@pytest_asyncio.fixture
+async def keeper() -> AsyncIterator[ImageKeeper]:
+    made = ImageKeeper(Reaper(asyncio.get_running_loop()), uses_it=False)
+    yield made
+    for fd in made.image.list_fds() if made.image else []:
+        os.close(fd)
+
+
+def list_archived(kept: KeptImage) -> set[str]:
+    with (
+        open(f"/proc/self/fd/{kept.archive_fd}", "rb") as file,
+        zipfile.ZipFile(file) as archive,
+    ):
+        return {name.removesuffix("c") for name in archive.namelist()}
+
+
+async def test_a_child_keeps_it_and_ends(keeper: ImageKeeper) -> None:
+    before = list_children(os.getpid())
+    await keeper.wait()
+    assert keeper.image is not None
+    names = list_archived(keeper.image)
+    assert f"{stage0.ENTRY.replace('.', '/')}.py" in names
+    assert "psutil._psutil_linux" in keeper.image.extensions
+    assert not any(os.get_inheritable(fd) for fd in keeper.image.list_fds())
+    assert list_children(os.getpid()) == before
+
+
+async def test_it_is_kept_once(keeper: ImageKeeper) -> None:
+    await keeper.wait()
+    kept = keeper.image
+    keeper.begin()
+    await keeper.wait()
+    assert keeper.image is kept
+
+
+async def test_a_child_that_is_killed_is_a_line_in_the_log(
+    keeper: ImageKeeper, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = list_children(os.getpid())
+    keeper.begin()
+    (child,) = set(list_children(os.getpid())) - {*before}
+    os.kill(child, signal.SIGKILL)
+    await keeper.wait()
+    if keeper.image is None:  # else it was faster
+        assert "the process that keeps it ended with status -9" in caplog.text
+
+
+async def test_what_cannot_be_imported_is_a_line_in_the_log(
+    keeper: ImageKeeper,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(image, "LATER", ("no.such.module",))
+    await keeper.wait()
+    assert keeper.image is None
+    assert (
+        "event=no_upgrade cannot keep the running program, so `upgrade` will refuse: "
+        "ModuleNotFoundError: No module named 'no'" in caplog.text
+    )
+
+
+async def test_a_process_that_cannot_be_forked_is_a_line_in_the_log(
+    keeper: ImageKeeper,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def refuse() -> int:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(os, "fork", refuse)
+    await keeper.wait()
+    assert keeper.image is None
+    assert "`upgrade` will refuse: Resource temporarily unavailable" in caplog.text
+    assert not signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+
+IMPORTS = """
+import asyncio, sys
+from blazeio_supervisor.master.children import Reaper
+from blazeio_supervisor.master.upgrade.image import KeptImage
+from blazeio_supervisor.master.upgrade.keeping import ImageKeeper
+
+async def main():
+    await ImageKeeper(Reaper(asyncio.get_running_loop())).wait()
+    for name in NAMES:
+        assert name not in sys.modules, name
+    for name in NAMES:
+        __import__(name)
+        print(sys.modules[name].__spec__.origin)
+
+NAMES = sys.argv[1:]
+asyncio.run(main())
+"""
+
+
+def test_what_is_imported_later_comes_from_the_image() -> None:
+    """Modules, C extensions, and what else of the standard library they need."""
+    names = ["psutil", "psutil._psutil_linux", "blazeio.app.app", "resource"]
+    done = run_to_exit([sys.executable, "-c", IMPORTS, *names])
+    assert done.returncode == 0, done.stderr
+    origins = done.stdout.split()
+    assert len(origins) == len(names)
+    assert all(each.startswith("/proc/self/fd/") for each in origins), origins
