@@ -105,6 +105,18 @@ class WriteGate:
             self.error = error
         self.open()
 
+    def forget_frames(self) -> None:
+        """Let go of the handler that was told ``error``, once it is over.
+
+        The traceback has its frames, they have the request, and that has this: a cycle
+        with all that the handler holds, which only Python's collector would find.
+        """
+        error: BaseException | None = self.error
+        while error is not None:
+            error.__traceback__ = None
+            below, error.__context__ = error.__context__, None
+            error = below
+
     async def count_call(self) -> None:
         """Count a call that takes what has arrived, or one that was a mistake.
 

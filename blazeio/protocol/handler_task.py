@@ -377,6 +377,7 @@ class HandlerTask:
         """Nothing refers to a request that has no carrier and no handler."""
         self._context.detached.discard(self.request)
         self._context.wheel.forget(self)
+        self.request.carrier.gate.forget_frames()
         self.request.carrier.lost_request_is_over()
 
     def detach(self) -> Callable[[], None] | None:
@@ -415,10 +416,16 @@ class HandlerTask:
             return
         request.carrier.abort()
         self.record()
-        if is_ended:
-            raise error
-        if not isinstance(error, ClientDisconnected):
+        if not is_ended and not isinstance(error, ClientDisconnected):
             self._report(error)
+        request.carrier.gate.forget_frames()
+        if is_ended:
+            if isinstance(error, asyncio.CancelledError):
+                error.__traceback__ = None  # as ``WriteGate.forget_frames``
+            try:
+                raise error
+            finally:
+                del error  # its traceback has this frame
 
     def refuse(self, error: ProtocolError) -> None:
         """Answer an error in the place of a handler; it is the last response."""

@@ -1,10 +1,13 @@
 """server.py: the client goes away, wholly or half."""
 
 import asyncio
+import gc
+import weakref
 
 import pytest
 
 from blazeio.errors import ClientDisconnected
+from blazeio.protocol.context import Handler
 from blazeio.protocol.options import RouteOptions
 from tests.protocol.serving import (
     GET,
@@ -32,6 +35,10 @@ async def pull_all(r: R) -> None:
     async for _ in r.pull():
         pass
     r.reply(b"got all")
+
+
+class Held:
+    """Something large."""
 
 
 def is_paused(served: Served) -> bool:
@@ -88,6 +95,30 @@ class TestReset:
         await wait_until(lambda: is_paused(served))
         peer.reset()
         await calls.has("begin", "CancelledError")
+
+    @pytest.mark.parametrize("handler", [forever, stream_forever, pull_all])
+    async def test_frees_what_the_handler_holds(
+        self, serve: Serve, handler: Handler
+    ) -> None:
+        """At once, and not when Python's collector comes."""
+        held: list[weakref.ref[Held]] = []
+
+        async def hold(r: R) -> None:
+            own = Held()
+            held.append(weakref.ref(own))
+            await handler(r)
+
+        peer = await serve(hold).connect()
+        gc.disable()
+        try:
+            await peer.send(UNDUE if handler is pull_all else GET)
+            await wait_until(lambda: bool(held))
+            if handler is stream_forever:
+                await peer.read_some()
+            peer.reset()
+            await wait_until(lambda: held[0]() is None)
+        finally:
+            gc.enable()
 
     async def test_of_an_idle_connection_is_quiet(
         self, serve: Serve, caplog: pytest.LogCaptureFixture
