@@ -61,6 +61,14 @@ class ControlGroup(Struct, frozen=True):
         name = "total_inactive_file" if self.version == 1 else "inactive_file"
         return read_counts(self.folder / "memory.stat").get(name, 0)
 
+    def read_oom_kills(self) -> int | None:
+        """Return how many processes the kernel has killed for lack of memory.
+
+        None: it does not count them here.
+        """
+        name = "memory.oom_control" if self.version == 1 else "memory.events"
+        return read_counts(self.folder / name).get("oom_kill")
+
 
 def list_groups(
     controller: str, root: Path = Path("/"), pid: int | str = "self"

@@ -28,7 +28,11 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from blazeio_supervisor.config.control_groups import list_groups, read_counts
+from blazeio_supervisor.config.control_groups import (
+    ControlGroup,
+    list_groups,
+    read_counts,
+)
 from blazeio_supervisor.fleet.facts import Fact, LoadRead, MemoryRead
 from blazeio_supervisor.fleet.planner import Planner
 from blazeio_supervisor.ipc.processes import read_cpu_s
@@ -238,43 +242,6 @@ OOM_REASON = "out of memory: the kernel killed it (oom_kill of its control group
 FORGET_AFTER_S = 10.0
 """A large process takes its time to end; this is enough."""
 
-_COUNT = re.compile(r"^oom_kill (\d+)$", re.MULTILINE)
-_MOUNTS = ("/sys/fs/cgroup", "/sys/fs/cgroup/unified")
-_MOUNT_V1 = "/sys/fs/cgroup/memory"
-
-
-def find_counter(groups: str, root: Path = Path("/")) -> Path | None:
-    """Return the path of the kernel's count; None when it cannot be read.
-
-    Args:
-        groups: What /proc/self/cgroup says.
-        root: Where /sys is.
-    """
-    for line in groups.splitlines():
-        _, controllers, path = line.split(":", 2)
-        if not controllers:
-            places = [f"{mount}{path}/memory.events" for mount in _MOUNTS]
-        elif controllers == "memory":
-            # Of version 1 a container often sees its own group at the mount, while
-            # /proc/self/cgroup has the path of the host.
-            tails = (path, "")
-            places = [f"{_MOUNT_V1}{tail}/memory.oom_control" for tail in tails]
-        else:
-            continue
-        for place in places:
-            found = root / place.lstrip("/")
-            if _read_count(found) is not None:
-                return found
-    return None
-
-
-def _read_count(counter: Path) -> int | None:
-    try:
-        match = _COUNT.search(counter.read_text())
-    except OSError:
-        return None
-    return None if match is None else int(match[1])
-
 
 class OomKills:
     """Tells which deaths are kills by the kernel for lack of memory.
@@ -283,18 +250,16 @@ class OomKills:
     are counted there too, so an old count is forgotten by and by.
 
     Args:
-        counter: From ``find_counter``; None: nothing is ever attributed.
+        group: The control group; None: nothing is ever attributed.
     """
 
-    def __init__(self, counter: Path | None) -> None:
-        self._counter = counter
+    def __init__(self, group: ControlGroup | None) -> None:
+        self._group = group
         self._accounted = self._recent = self._count()
         self._refresh_at = 0.0
 
     def _count(self) -> int:
-        if self._counter is None:
-            return 0
-        return _read_count(self._counter) or 0
+        return 0 if self._group is None else self._group.read_oom_kills() or 0
 
     def refresh(self, now: float) -> None:
         """Forget what was counted one to two ``FORGET_AFTER_S`` ago.
@@ -321,13 +286,17 @@ class OomKills:
         return OOM_REASON
 
 
-def watch_own_group() -> OomKills:
-    """Return an ``OomKills`` of the control group of this process and its children."""
-    try:
-        groups = Path("/proc/self/cgroup").read_text()
-    except OSError:
-        groups = ""
-    return OomKills(find_counter(groups))
+def watch_own_group(root: Path = Path("/")) -> OomKills:
+    """Return an ``OomKills`` of the control group of this process and its children.
+
+    Args:
+        root: Where /proc and /sys are.
+    """
+    # The innermost that counts: where the memory of the own group is not accounted for,
+    # a kill is counted by the one around it.
+    groups = list_groups("memory", root)
+    counting = (each for each in groups if each.read_oom_kills() is not None)
+    return OomKills(next(counting, None))
 
 
 # How much more memory the service may use, and what its workers have to do.

@@ -9,6 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from blazeio_supervisor.config.command_line import parse_app_path
+from blazeio_supervisor.config.control_groups import ControlGroup
 from blazeio_supervisor.config.settings import Settings
 from blazeio_supervisor.errors import ExitCode
 from blazeio_supervisor.fleet.actions import Spawn, StopMode
@@ -242,7 +243,9 @@ async def test_a_forkserver_that_the_kernel_killed_says_so(
 ) -> None:
     counter = tmp_path / "memory.events"
     counter.write_text("oom_kill 0\n")
-    child_context = replace(harness.child_context, oom_kills=OomKills(counter))
+    child_context = replace(
+        harness.child_context, oom_kills=OomKills(ControlGroup(tmp_path, 2))
+    )
     monkeypatch.setattr(harness.forkservers, "_child_context", child_context)
     harness.forkservers.start(1)
     await harness.wait_for(ForkserverReady)

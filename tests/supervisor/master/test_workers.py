@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from blazeio_supervisor.config.control_groups import ControlGroup
 from blazeio_supervisor.fleet.actions import StopMode
 from blazeio_supervisor.fleet.facts import (
     Beat,
@@ -78,7 +79,7 @@ async def test_a_kill_of_the_kernel_is_told_from_any_other(
     monkeypatch.setattr(
         harness.workers,
         "_child_context",
-        replace(harness.child_context, oom_kills=OomKills(counter)),
+        replace(harness.child_context, oom_kills=OomKills(ControlGroup(tmp_path, 2))),
     )
     pid = harness.fork()
     counter.write_text("oom_kill 1\n")
