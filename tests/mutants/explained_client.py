@@ -40,23 +40,23 @@ CLIENT: tuple[Explained, ...] = (
     ),
     Explained(
         "only where no other than FIPS algorithms are allowed MD5 would be refused",
-        f"{_CLIENT}/digest.py",
+        f"{_CLIENT}/auth.py",
         "DigestChallenge._hash",
         ("return hashlib.new(name, octets, *",),
     ),
     Explained(
         "an X needs no escape",
-        f"{_CLIENT}/digest.py",
+        f"{_CLIENT}/auth.py",
         "DigestChallenge._name",
         ("*percent_encode(username, safe='XXXX')*",),
     ),
     Explained(
         "no challenge is found at the end",
-        *(f"{_CLIENT}/digest.py", "_parse_digests", ("while at <= len(field):",)),
+        *(f"{_CLIENT}/auth.py", "_parse_digests", ("while at <= len(field):",)),
     ),
     Explained(
         "neither is true",
-        f"{_CLIENT}/digest.py",
+        f"{_CLIENT}/auth.py",
         "_read",
         ('parameters.get("userhash", "XXXX").lower() == "true",',),
     ),
