@@ -167,13 +167,17 @@ class ClientConnection(ExchangeDeadlines, asyncio.BufferedProtocol, asyncio.Prot
         """
         if self._state != IDLE or self.transport.is_closing():
             return False
+        return self.has_arrivals() is False
+
+    def has_arrivals(self) -> bool | None:
+        """Ask the kernel whether something waits to be read; None: it is lost."""
         sock = self.transport.get_extra_info("socket")
         if sock is None or sock.fileno() < 0:
-            return False  # TLS has lost it: connection_lost() follows
+            return None  # TLS has lost it: connection_lost() follows
         poll = self._poll
         if poll is None:  # kept, since making one takes as long as using it
             poll = self._poll = poll_for_arrivals(sock.fileno())
-        return not poll(0)
+        return bool(poll(0))
 
     def begin(self, exchange: Exchange) -> None:
         """Serve an exchange, which writes its request.

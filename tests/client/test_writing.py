@@ -1,7 +1,12 @@
 """What a client sends: in one piece, in pieces, or not to its end; on real sockets."""
 
 import asyncio
+import select
+import socket
+import ssl
+import threading
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
@@ -10,7 +15,9 @@ from blazeio.errors import AnsweredEarly, LocalProtocolError
 from blazeio.testing import TestServer
 from tests.client.scripts import ANNOUNCED, CHUNKED, OK
 from tests.support.clock import wait_until, within
+from tests.support.peer import TIMEOUT_S
 from tests.support.raw_server import RawServer, Visitor
+from tests.support.tls_peer import NAME, Certificates
 
 
 async def pieces(*octets: bytes) -> AsyncIterator[bytes]:
@@ -200,3 +207,58 @@ async def test_a_writer_sleeps_while_the_server_does_not_read() -> None:
         await resp.eof()
         await resp.prepare()
         assert resp.status_code == 200
+
+
+class Refusing(threading.Thread):
+    """A server in a thread, that answers the head of one request, and closes.
+
+    What it has not read of the content has the kernel send a reset.
+
+    Attributes:
+        has_closed: It has.
+    """
+
+    def __init__(self, tls: ssl.SSLContext | None) -> None:
+        super().__init__(daemon=True)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self._tls = tls
+        self.has_closed = threading.Event()
+
+    def run(self) -> None:
+        with self._listener:
+            sock, _ = self._listener.accept()
+        if self._tls is not None:
+            sock = self._tls.wrap_socket(sock, server_side=True)
+        head = b""
+        while b"\r\n\r\n" not in head:
+            head += sock.recv(1024)
+        # more of the content has come, and is not read
+        assert select.select([sock.fileno()], [], [], TIMEOUT_S)[0]
+        sock.sendall(
+            b"HTTP/1.1 413 Too Large\r\nConnection: close\r\n"
+            b"Content-Length: 5\r\n\r\nlarge"
+        )
+        sock.close()
+        self.has_closed.set()
+
+
+@pytest.mark.parametrize("is_tls", [False, True])
+async def test_an_answer_that_a_reset_follows_is_read_before_more_is_written(
+    tmp_path: Path, is_tls: bool
+) -> None:
+    certificates = Certificates(tmp_path)
+    context = certificates.server_context(NAME) if is_tls else None
+    server = Refusing(context)
+    server.start()
+    url = f"{'https' if is_tls else 'http'}://{NAME}:{server.port}/"
+
+    async def body() -> AsyncIterator[bytes]:
+        yield bytes(300_000)
+        assert server.has_closed.wait(TIMEOUT_S)  # no turn of the loop in between
+        yield bytes(300_000)
+
+    tls = io.ClientTls(ca_file=certificates.ca_file)
+    async with io.Session(url, "post", body=body(), tls=tls) as resp:
+        assert (resp.status_code, await resp.text()) == (413, "large")
+    server.join()
