@@ -19,7 +19,7 @@ from random import Random
 
 from blazeio_supervisor.fleet.facts import Fact, ReloadAsked, StartAsked
 from blazeio_supervisor.fleet.planner import Planner
-from blazeio_supervisor.fleet.policy import Policy, SteeringMode
+from blazeio_supervisor.fleet.policy import Policy, Readiness, SteeringMode
 from tests.simulation.chaos import Chaos
 from tests.simulation.code import Code, write_code, write_good_code
 from tests.simulation.invariants import INVARIANTS, booting_or_serving
@@ -28,6 +28,7 @@ from tests.simulation.world import World
 
 MOST_SPINS = 50
 MIB = 1024 * 1024
+READINESS: tuple[Readiness, ...] = ("first", "all")
 STEERING: tuple[SteeringMode, ...] = ("load", "load", "load", "even", "off")
 
 
@@ -63,6 +64,10 @@ def draw_policy(rng: Random) -> Policy:
         max_lifetime_s=rng.choice((None, None, 15.0)),
         max_lifetime_jitter_s=5.0,
         max_memory_bytes=rng.choice((None, 1000 * MIB)),
+        rollback_latency=rng.choice((None, 2.0)),
+        is_development=rng.random() < 0.1,
+        ready=rng.choice(READINESS),
+        watchdog_s=rng.choice((None, 4.0)),
     )
 
 
