@@ -1,11 +1,13 @@
 """The running program is kept by a child, and imported from."""
 
 import asyncio
+import contextlib
 import os
+import resource
 import signal
 import sys
 import zipfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 import pytest_asyncio
@@ -63,6 +65,41 @@ async def test_a_child_that_is_killed_is_a_line_in_the_log(
     await keeper.wait()
     if keeper.image is None:  # else it was faster
         assert "the process that keeps it ended with status -9" in caplog.text
+
+
+@contextlib.contextmanager
+def leave_descriptors(count: int) -> Iterator[None]:
+    """No more than so many can be opened (RLIMIT_NOFILE)."""
+    made = [os.open("/", os.O_PATH) for _ in range(count + 1)]  # the lowest numbers
+    for fd in made:
+        os.close(fd)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (made[count], hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+async def test_without_descriptors_nothing_is_begun(
+    keeper: ImageKeeper, caplog: pytest.LogCaptureFixture
+) -> None:
+    with leave_descriptors(1):
+        await keeper.wait()
+    assert keeper.image is None
+    assert "`upgrade` will refuse: Too many open files" in caplog.text
+
+
+async def test_descriptors_that_do_not_arrive_are_a_line_in_the_log(
+    keeper: ImageKeeper, caplog: pytest.LogCaptureFixture
+) -> None:
+    keeper.begin()
+    before = os.listdir("/proc/self/fd")
+    with leave_descriptors(1):
+        await keeper.wait()
+    assert keeper.image is None
+    assert "`upgrade` will refuse: too many open files: see `ulimit -n`" in caplog.text
+    assert len(os.listdir("/proc/self/fd")) < len(before)  # the channel is closed
 
 
 async def test_what_cannot_be_imported_is_a_line_in_the_log(

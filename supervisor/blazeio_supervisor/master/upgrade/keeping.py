@@ -107,7 +107,11 @@ class ImageKeeper:
         if self.has_begun:
             return
         self.has_begun = True
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        except OSError as error:
+            self._fail(error.strerror or str(error))
+            return
         try:
             with theirs:
                 pid = _fork(theirs)
@@ -139,6 +143,12 @@ class ImageKeeper:
                 return
         if made.failure:
             self._fail(made.failure)
+            return
+        if len(fds) != 1 + len(made.extensions):
+            # recvmsg(2) drops those for which there is no room below RLIMIT_NOFILE.
+            for fd in fds:
+                os.close(fd)
+            self._fail("too many open files: see `ulimit -n`, LimitNOFILE=")
             return
         archive_fd, *opened = fds
         self.image = KeptImage(
