@@ -62,6 +62,8 @@ def parse_address(text: str) -> Address:
     if text.startswith(UNIX_PREFIX):
         return _parse_unix(text)
     host, colon, port_text = text.rpartition(":")
+    if not colon and text.isdecimal():
+        raise ValueError(f"no host: write `127.0.0.1:{text}`, or `:{text}` for all")
     if not colon:
         raise ValueError(f"no port: write `{text}:8000` or `unix:/path`")
     if host.startswith("[") and host.endswith("]"):

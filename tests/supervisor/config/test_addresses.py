@@ -27,7 +27,7 @@ def test_two_free_ports_may_be_asked_for() -> None:
 
 
 def test_a_bad_address_is_refused() -> None:
-    with pytest.raises(UsageError, match="--bind 80: no port"):
+    with pytest.raises(UsageError, match=r"--bind 80: no host: write `127.+, or `:80`"):
         read_settings("--bind", "80")
 
 
