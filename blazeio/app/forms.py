@@ -494,6 +494,7 @@ async def read_form(r: BlazeioServerProtocol) -> Form:
     """Read a form, up to its first file; see ``Request.form_data``."""
     if not has_content(r):
         return Form([])
+    refuse_coded(r)
     media_type = media_type_of(r)
     if media_type == MULTIPART:
         return await reader_of(r).begin()
@@ -503,12 +504,26 @@ async def read_form(r: BlazeioServerProtocol) -> Form:
     raise Abort(message, 415, {"Accept": f"{MULTIPART}, {URLENCODED}"})
 
 
+def refuse_coded(r: BlazeioServerProtocol) -> None:
+    """Refuse content that the client has compressed: nothing here decodes it.
+
+    Raises:
+        Abort: 415, with the codings that are accepted (RFC 9110 section 12.5.3).
+    """
+    coding = r.headers.get("content-encoding", "")
+    if coding.strip().lower() not in ("", "identity"):
+        message = f"The content is coded, which is not undone here: {coding}"
+        raise Abort(message, 415, {"Accept-Encoding": "identity"})
+
+
 async def read_urlencoded(r: BlazeioServerProtocol) -> Form:
     """Collect a urlencoded form.
 
     Raises:
-        Abort: 413, it has more fields than ``Limits.form_field_count``.
+        Abort: 413, it has more fields than ``Limits.form_field_count``; 415, it is
+            compressed.
     """
+    refuse_coded(r)
     content = await r.read()
     most = r.context.limits.form_field_count
     try:

@@ -34,6 +34,7 @@ from blazeio.app.forms import (
     media_type_of,
     read_form,
     read_urlencoded,
+    refuse_coded,
 )
 from blazeio.content.cookies import find_cookie
 from blazeio.content.forms import Params, parse_urlencoded
@@ -280,6 +281,15 @@ def decode_json(content: bytes, expected: Any = None) -> Any:
         raise Abort(message, 400) from error
 
 
+def _decode_of(r: BlazeioServerProtocol, content: bytes, expected: Any) -> Any:
+    """Parse the content of a request; where that fails, it may be compressed: 415."""
+    try:
+        return decode_json(content, expected)
+    except Abort:
+        refuse_coded(r)
+        raise
+
+
 # ``await`` before what is no coroutine any more
 
 
@@ -403,10 +413,11 @@ class Request:
             A value of that type, validated.
 
         Raises:
-            Abort: 400, it is not JSON; 422, it is not of that type: the text names the
-                field, as ``$.items[0].price``.
+            Abort: 400, it is not JSON; 415, it is compressed; 422, it is not of that
+                type: the text names the field, as ``$.items[0].price``.
         """
-        return decode_json(await find_request(r).read(), type)
+        r = find_request(r)
+        return _decode_of(r, await r.read(), type)
 
     @overload
     @staticmethod
@@ -466,14 +477,15 @@ class Request:
 
         Raises:
             Abort: 400, the content is not what its type says; 413, it has too many
-                fields; 422, it is not of the type that is expected.
+                fields; 415, it is compressed; 422, it is not of the type that is
+                expected.
         """
         r = find_request(r)
         params: Params | None = None
         if has_content(r):
             media_type = media_type_of(r)
             if media_type == "application/json" or media_type.endswith("+json"):
-                return decode_json(await r.read(), type)
+                return _decode_of(r, await r.read(), type)
             if media_type == URLENCODED:
                 params = await read_urlencoded(r)
         if params is None:
@@ -493,7 +505,7 @@ class Request:
             Its ``upload`` is the first file, or None.
 
         Raises:
-            Abort: 415, the content is no form.
+            Abort: 415, the content is no form, or compressed.
             RemoteProtocolError: The form is malformed (400), or beyond one of the
                 ``Limits.form_*`` and ``part_*`` (413).
         """

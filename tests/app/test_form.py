@@ -1,4 +1,5 @@
 import asyncio
+import gzip
 from typing import Any
 
 import pytest
@@ -244,6 +245,14 @@ async def test_an_upload_that_outlives_its_request_gives_nothing_of_the_next() -
         await peer.send(octets[cut:] + octets)
         answer = await peer.read_response()
     assert answer.text == '"the request of this content is over"'
+
+
+@pytest.mark.parametrize("kind", [URLENCODED, MULTIPART])
+async def test_a_form_that_is_compressed_is_415(kind: dict[str, str]) -> None:
+    headers = {**kind, "Content-Encoding": "gzip"}
+    answer = await answer_of(whole, gzip.compress(b"a=1"), headers)
+    assert answer.status == 415
+    assert answer.field("accept-encoding") == "identity"
 
 
 @pytest.mark.parametrize(

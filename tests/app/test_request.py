@@ -1,3 +1,4 @@
+import gzip
 from collections.abc import Mapping
 from typing import Any
 
@@ -47,6 +48,18 @@ async def test_what_is_no_json_is_400(content: bytes) -> None:
     answer = await answer_of(Request.get_json, content=content)
     assert answer.status == 400
     assert answer.text.startswith("The content is not valid JSON: ")
+
+
+@pytest.mark.parametrize("read", [Request.get_json, Request.body_or_params])
+async def test_json_that_is_compressed_is_415(read: Any) -> None:
+    headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
+    answer = await answer_of(read, content=gzip.compress(b"{}"), headers=headers)
+    assert answer.status == 415
+    assert answer.field("accept-encoding") == "identity"
+    answer = await answer_of(
+        read, content=b"[1]", headers={**headers, "Content-Encoding": "Identity"}
+    )
+    assert answer.text == "[1]"
 
 
 async def test_a_request_without_content_has_no_json() -> None:
