@@ -256,7 +256,7 @@ def _change_tables(place: str, module: ModuleType) -> Iterator[Mutant]:
                 continue
             others = {each for row in rows for each in row.values()}
             for key, old in row.items():
-                for other in sorted(others - {old}):
+                for other in sorted(others - {old}, key=str):
                     change = f"[{number}][{key}] = {other}"
                     apply = _set_entry(row, key, other)
                     yield Mutant(place, name, change, range(0), range(0), apply)

@@ -62,10 +62,6 @@ _KILL = Step(State.KILLING, StopMode.KILL)
 _GONE = Step(State.GONE)
 
 
-def _stay(state: State, *events: Event) -> dict[Event, Step]:
-    return dict.fromkeys(events, Step(state))
-
-
 _ROWS: dict[State, dict[Event, Step]] = {
     State.SPAWNING: {
         Event.FORKED: Step(State.BOOTING),
@@ -77,20 +73,24 @@ _ROWS: dict[State, dict[Event, Step]] = {
         Event.EXITED: _GONE,
         # A worker can be ready before the forkserver has named its pid. The master
         # holds that back: whoever serves has a pid, by which it can be killed.
-        **_stay(State.SPAWNING, Event.READY, Event.STOOD_BY, Event.ADMITTED),
+        **dict.fromkeys(
+            (Event.READY, Event.STOOD_BY, Event.ADMITTED), Step(State.SPAWNING)
+        ),
     },
     State.CANCELLED: {
         Event.FORKED: _TERM,
         Event.OVERDUE: _GONE,
         Event.EXITED: _GONE,
-        **_stay(
-            State.CANCELLED,
-            Event.READY,
-            Event.STOOD_BY,
-            Event.ADMITTED,
-            Event.DRAIN,
-            Event.TERM,
-            Event.KILL,
+        **dict.fromkeys(
+            (
+                Event.READY,
+                Event.STOOD_BY,
+                Event.ADMITTED,
+                Event.DRAIN,
+                Event.TERM,
+                Event.KILL,
+            ),
+            Step(State.CANCELLED),
         ),
     },
     State.BOOTING: {
@@ -101,7 +101,7 @@ _ROWS: dict[State, dict[Event, Step]] = {
         Event.KILL: _KILL,
         Event.OVERDUE: _TERM,
         Event.EXITED: _GONE,
-        **_stay(State.BOOTING, Event.FORKED, Event.ADMITTED),
+        **dict.fromkeys((Event.FORKED, Event.ADMITTED), Step(State.BOOTING)),
     },
     State.STANDBY: {
         Event.ADMITTED: Step(State.SERVING),
@@ -109,8 +109,9 @@ _ROWS: dict[State, dict[Event, Step]] = {
         Event.TERM: _TERM,
         Event.KILL: _KILL,
         Event.EXITED: _GONE,
-        **_stay(
-            State.STANDBY, Event.FORKED, Event.READY, Event.STOOD_BY, Event.OVERDUE
+        **dict.fromkeys(
+            (Event.FORKED, Event.READY, Event.STOOD_BY, Event.OVERDUE),
+            Step(State.STANDBY),
         ),
     },
     State.SERVING: {
@@ -118,13 +119,9 @@ _ROWS: dict[State, dict[Event, Step]] = {
         Event.TERM: _TERM,
         Event.KILL: _KILL,
         Event.EXITED: _GONE,
-        **_stay(
-            State.SERVING,
-            Event.FORKED,
-            Event.READY,
-            Event.STOOD_BY,
-            Event.ADMITTED,
-            Event.OVERDUE,
+        **dict.fromkeys(
+            (Event.FORKED, Event.READY, Event.STOOD_BY, Event.ADMITTED, Event.OVERDUE),
+            Step(State.SERVING),
         ),
     },
     State.DRAINING: {
@@ -132,56 +129,58 @@ _ROWS: dict[State, dict[Event, Step]] = {
         Event.KILL: _KILL,
         Event.OVERDUE: _TERM,
         Event.EXITED: _GONE,
-        **_stay(
-            State.DRAINING,
-            Event.FORKED,
-            Event.READY,
-            Event.STOOD_BY,
-            Event.ADMITTED,
-            Event.DRAIN,
+        **dict.fromkeys(
+            (Event.FORKED, Event.READY, Event.STOOD_BY, Event.ADMITTED, Event.DRAIN),
+            Step(State.DRAINING),
         ),
     },
     State.TERMINATING: {
         Event.KILL: _KILL,
         Event.OVERDUE: _KILL,
         Event.EXITED: _GONE,
-        **_stay(
-            State.TERMINATING,
-            Event.FORKED,
-            Event.READY,
-            Event.STOOD_BY,
-            Event.ADMITTED,
-            Event.DRAIN,
-            Event.TERM,
+        **dict.fromkeys(
+            (
+                Event.FORKED,
+                Event.READY,
+                Event.STOOD_BY,
+                Event.ADMITTED,
+                Event.DRAIN,
+                Event.TERM,
+            ),
+            Step(State.TERMINATING),
         ),
     },
     State.KILLING: {
         Event.EXITED: _GONE,
-        **_stay(
-            State.KILLING,
-            Event.FORKED,
-            Event.READY,
-            Event.STOOD_BY,
-            Event.ADMITTED,
-            Event.DRAIN,
-            Event.TERM,
-            Event.KILL,
-            Event.OVERDUE,
+        **dict.fromkeys(
+            (
+                Event.FORKED,
+                Event.READY,
+                Event.STOOD_BY,
+                Event.ADMITTED,
+                Event.DRAIN,
+                Event.TERM,
+                Event.KILL,
+                Event.OVERDUE,
+            ),
+            Step(State.KILLING),
         ),
     },
     State.GONE: {
         # The answer to a Spawn that was given up on: it is not ours to keep.
         Event.FORKED: _KILL,
-        **_stay(
-            State.GONE,
-            Event.READY,
-            Event.STOOD_BY,
-            Event.ADMITTED,
-            Event.DRAIN,
-            Event.TERM,
-            Event.KILL,
-            Event.OVERDUE,
-            Event.EXITED,
+        **dict.fromkeys(
+            (
+                Event.READY,
+                Event.STOOD_BY,
+                Event.ADMITTED,
+                Event.DRAIN,
+                Event.TERM,
+                Event.KILL,
+                Event.OVERDUE,
+                Event.EXITED,
+            ),
+            Step(State.GONE),
         ),
     },
 }

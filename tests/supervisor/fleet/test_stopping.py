@@ -1,3 +1,4 @@
+from random import Random
 from typing import Any
 
 from blazeio_supervisor.fleet.actions import (
@@ -10,6 +11,7 @@ from blazeio_supervisor.fleet.actions import (
     StopMode,
     StopWorker,
 )
+from blazeio_supervisor.fleet.context import PlanContext
 from blazeio_supervisor.fleet.facts import (
     ForkserverReady,
     RecycleAsked,
@@ -19,6 +21,10 @@ from blazeio_supervisor.fleet.facts import (
     StopAsked,
     WorkerExited,
 )
+from blazeio_supervisor.fleet.policy import Policy
+from blazeio_supervisor.fleet.roster import Roster, WorkerHandle
+from blazeio_supervisor.fleet.stop import Stopping
+from blazeio_supervisor.fleet.worker_state import State
 from tests.supervisor.fleet.driver import Driver, deeds, events, only
 
 GENTLY = StopAsked()
@@ -238,3 +244,29 @@ def test_a_service_that_nobody_can_serve_any_more_has_left() -> None:
     driver = leave(slots=1)
     driver.exit_forkserver(1, -9)
     assert CloseListeners() in driver.exit(1, 1)
+
+
+def test_who_leaves_and_has_no_memory_left_drains_at_once() -> None:
+    driver = Driver(slots=2, drain_delay_s=5.0, is_oom_fatal=True).start()
+    driver.tell(GENTLY)
+    driver.tell(WorkerExited(1, -9, "out of memory", is_oom=True))
+    view = driver.planner.snapshot()
+    assert (view.is_leaving, view.is_stopping) == (False, True)
+
+
+def test_the_grace_period_ends_for_all_at_once_whatever_each_was_told() -> None:
+    roster, now = Roster.with_slots(1), 10.0
+    states = [State.KILLING, State.SERVING, State.DRAINING, State.TERMINATING]
+    for number, state in enumerate(states, 1):
+        deadline_at = None if state is State.KILLING else 50.0
+        handle = WorkerHandle(number, 0, 1, 0.0, deadline_at, state=state)
+        handle.kill_at = 60.0 if state is State.DRAINING else None
+        roster.workers[number] = handle
+    context = PlanContext(now, now, False, Policy(), roster, Random(1))
+    Stopping(is_active=True, grace_ends_at=20.0).run(context)
+    assert [(w.deadline_at, w.kill_at) for w in roster.workers.values()] == [
+        (None, None),
+        (20.0, 20.5),
+        (20.0, 20.5),
+        (20.5, None),
+    ]

@@ -20,6 +20,74 @@ def test_table_holds_nothing_else() -> None:
     assert len(TABLE) == len(State) * len(Event)
 
 
+# The rules from which each entry follows
+
+PROGRESS = {
+    (State.SPAWNING, Event.FORKED): State.BOOTING,
+    (State.BOOTING, Event.READY): State.SERVING,
+    (State.BOOTING, Event.STOOD_BY): State.STANDBY,
+    (State.STANDBY, Event.ADMITTED): State.SERVING,
+    # Nobody waits for these any more.
+    (State.CANCELLED, Event.FORKED): State.TERMINATING,
+    (State.GONE, Event.FORKED): State.KILLING,
+}
+ORDERS = {
+    Event.DRAIN: State.DRAINING,
+    Event.TERM: State.TERMINATING,
+    Event.KILL: State.KILLING,
+}
+ENDINGS = list(ORDERS.values())
+AFTER_ITS_TIME = {
+    State.SPAWNING: State.GONE,
+    State.CANCELLED: State.GONE,
+    State.BOOTING: State.TERMINATING,
+    State.DRAINING: State.TERMINATING,
+    State.TERMINATING: State.KILLING,
+}
+SENT = dict(zip(ENDINGS, (StopMode.DRAIN, StopMode.TERM, StopMode.KILL), strict=True))
+
+
+@pytest.mark.parametrize("state", State)
+@pytest.mark.parametrize(
+    "event", [Event.FORKED, Event.READY, Event.STOOD_BY, Event.ADMITTED]
+)
+def test_what_is_reported_counts_where_it_is_waited_for(
+    state: State, event: Event
+) -> None:
+    assert TABLE[state, event].state is PROGRESS.get((state, event), state)
+
+
+@pytest.mark.parametrize("state", sorted({*State} - HAS_NO_PID - {State.GONE}))
+@pytest.mark.parametrize("event", ORDERS)
+def test_an_order_is_obeyed_unless_a_harder_one_was(state: State, event: Event) -> None:
+    wanted = ORDERS[event]
+    if state is State.BOOTING and event is Event.DRAIN:
+        wanted = State.TERMINATING  # it does not listen to its channel
+    if state in ENDINGS[ENDINGS.index(wanted) :]:
+        wanted = state
+    assert TABLE[state, event].state is wanted
+
+
+@pytest.mark.parametrize("event", ORDERS)
+def test_an_order_to_nobody_is_remembered(event: Event) -> None:
+    for state in HAS_NO_PID:
+        assert TABLE[state, event].state is State.CANCELLED
+    assert TABLE[State.GONE, event].state is State.GONE
+
+
+@pytest.mark.parametrize("state", State)
+def test_whose_time_is_over_is_ended_harder(state: State) -> None:
+    assert TABLE[state, Event.OVERDUE].state is AFTER_ITS_TIME.get(state, state)
+    assert TABLE[state, Event.EXITED].state is State.GONE
+
+
+@pytest.mark.parametrize("state", State)
+@pytest.mark.parametrize("event", Event)
+def test_who_begins_to_end_is_sent_what_it_takes(state: State, event: Event) -> None:
+    step = TABLE[state, event]
+    assert step.send is (None if step.state is state else SENT.get(step.state))
+
+
 @pytest.mark.parametrize("state", State)
 @pytest.mark.parametrize("event", Event)
 def test_who_is_not_wanted_never_becomes_wanted(state: State, event: Event) -> None:
