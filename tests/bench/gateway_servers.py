@@ -3,6 +3,7 @@
 All run one worker, without an access log; those of WSGI four threads.
 """
 
+import sys
 from pathlib import Path
 
 from tests.bench.contestants import APPS, Command, Contestant, program
@@ -52,6 +53,13 @@ def _gthread(app: str) -> Command:
     return command
 
 
+def _floor(app: str) -> Command:
+    def command(port: int, folder: Path) -> list[str]:
+        return [sys.executable, str(APPS / "floor_asgi.py"), str(port), app]
+
+    return command
+
+
 def _list_servers(interface: str, app: str) -> list[Contestant]:
     """All that serve one app."""
     module = f"{interface}_{app}"
@@ -63,7 +71,8 @@ def _list_servers(interface: str, app: str) -> list[Contestant]:
         granian = ["--interface", "wsgi", "--blocking-threads", str(THREADS)]
         other = Contestant(f"gthread-{module}", "gunicorn", _gthread(module))
     third = Contestant(f"granian-{module}", "granian", _granian(module, *granian))
-    return [ours, other, third]
+    floor = Contestant(f"floor-{module}", "uvloop", _floor(module))
+    return [ours, other, third, *([floor] if interface == "asgi" else [])]
 
 
 GATEWAY_SERVERS = {
