@@ -305,6 +305,17 @@ class HttpExchange:
         self._start = start
         self.state = BODY
 
+    def answer(self, start: ResponseStart, body: bytes) -> None:
+        """Send a whole response, where nothing has begun and somebody is there."""
+        # Hot: runs once per request of most WSGI apps; ``is_due``, ``hold`` and
+        # ``write`` by hand.
+        if self.is_over or self._is_lost or self._is_told or not self._r.is_alive:
+            return
+        self._start = start
+        self.state = BODY
+        if not self._send_plain(body):
+            self._write(body, is_last=True)
+
     async def _pass(self, gate: WriteGate) -> None:
         """Sleep while the transport holds too much."""
         try:

@@ -138,10 +138,13 @@ class BodyReader:
     Args:
         pull: Waits for the next octets; b"" at the end. What it raises goes to the
             app.
+
+    Attributes:
+        pull: The same; replaced where the request is over.
     """
 
     def __init__(self, pull: Callable[[], bytes]) -> None:
-        self._pull = pull
+        self.pull = pull
         self._held = b""
         self._at = 0
         self._is_over = False
@@ -210,7 +213,7 @@ class BodyReader:
         """Wait for more; whether there is some."""
         if self._is_over:
             return False
-        piece = self._pull()
+        piece = self.pull()
         if not piece:
             self._is_over = True
             return False
@@ -231,14 +234,15 @@ class StartResponse:
         write: What ``start_response`` returns.
 
     Attributes:
+        write: The same; replaced where the request is over.
         start: The head; None until it was declared.
         has_left: Something of the response has left.
     """
 
-    __slots__ = ("_write", "has_left", "start")
+    __slots__ = ("has_left", "start", "write")
 
     def __init__(self, write: Callable[[bytes], None]) -> None:
-        self._write = write
+        self.write = write
         self.start: ResponseStart | None = None
         self.has_left = False
 
@@ -262,7 +266,7 @@ class StartResponse:
             raise LocalProtocolError(reason)
         fields = write_fields(_encode(headers))
         self.start = ResponseStart(_read_status(status), fields, False)
-        return self._write
+        return self.write
 
 
 # From what an app says to the code: 0.2x of reading it.

@@ -1,10 +1,14 @@
 """Ways of an app that are rare: sections are those of PEP 3333."""
 
+import asyncio
+import gc
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
+from blazeio.gateways.connection import ClientLost
 from tests.gateways.apps import GET, wsgi
 from tests.support.clock import wait_until
 
@@ -162,3 +166,66 @@ async def test_a_client_that_a_proxy_names_and_fields_as_they_may_be() -> None:
     assert (seen["REMOTE_ADDR"], seen["wsgi.url_scheme"]) == ("192.0.2.1", "https")
     assert (seen["HTTP_COOKIE"], seen["HTTP_X_A"]) == ("a=1; b=2", "1,2")
     assert seen["HTTP_X_FORWARDED_FOR"] == "192.0.2.1"
+
+
+class Mark:
+    """Something that is held by whatever holds the environ."""
+
+
+def answer_whole(file: Any, start_response: Any) -> list[bytes]:
+    start_response("200 OK", TEXT)
+    return [file.read()]
+
+
+def answer_in_parts(file: Any, start_response: Any) -> Iterator[bytes]:
+    start_response("200 OK", TEXT)
+    yield from file
+
+
+def answer_by_write(file: Any, start_response: Any) -> list[bytes]:
+    start_response("200 OK", TEXT)(file.read())
+    return []
+
+
+@pytest.mark.parametrize("is_large", [True, False])
+@pytest.mark.parametrize("answer", [answer_whole, answer_in_parts, answer_by_write])
+async def test_a_request_that_is_over_needs_no_collector(
+    answer: Callable[[Any, Any], Any], is_large: bool
+) -> None:
+    """Its environ, with a body of up to 64 KiB, goes with it."""
+    marks: list[weakref.ref[Mark]] = []
+    content = CONTENT if is_large else b"small"
+
+    def app(environ: Any, start_response: Any) -> Any:
+        environ["test.mark"] = mark = Mark()
+        marks.append(weakref.ref(mark))
+        return answer(environ["wsgi.input"], start_response)
+
+    post = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(content)
+    gc.disable()
+    try:
+        async with wsgi(app) as site, await site.connect() as peer:
+            await peer.send(post + content)
+            await peer.read_response()
+            await wait_until(lambda: marks[0]() is None)
+    finally:
+        gc.enable()
+
+
+async def test_after_the_end_nothing_is_read_or_written() -> None:
+    """What the app has kept of a request is told that it is over."""
+    kept: list[Any] = []
+
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        write = start_response("200 OK", TEXT)
+        kept.extend([environ["wsgi.input"].read, lambda: write(b"late")])
+        return [b"hello"]
+
+    size = len(CONTENT)
+    head = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % size
+    async with wsgi(app) as site, await site.connect() as peer:
+        await peer.send(head + CONTENT[:10])
+        assert (await peer.read_response()).body == b"hello"
+        for late in kept:
+            with pytest.raises(ClientLost, match="over"):
+                await asyncio.to_thread(late)
