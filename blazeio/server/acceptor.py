@@ -16,7 +16,7 @@ import errno
 import os
 import select
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
 
@@ -170,6 +170,56 @@ _SO_PASSRIGHTS = 83
 """Whether a unix socket takes descriptors; Python has no name for it."""
 
 
+class _Steps:
+    """Runs a coroutine that waits for futures of the loop alone, without a task.
+
+    A task is registered twice with all others, by weak references: 6 % of a request on
+    a connection of its own.
+
+    Args:
+        work: The coroutine.
+        context: It runs in.
+        over: Called with this object when it is over.
+    """
+
+    __slots__ = ("_context", "_over", "_work")
+
+    def __init__(
+        self,
+        work: Coroutine[asyncio.Future[Any], None, None],
+        context: contextvars.Context,
+        over: Callable[[object], None],
+    ) -> None:
+        self._work = work
+        self._context = context
+        self._over = over
+
+    def take(self, _: object = None) -> None:
+        """Go on to the next future; called once within the context."""
+        try:
+            future = self._work.send(None)
+        except (StopIteration, asyncio.CancelledError):  # the latter as the loop ends
+            self._over(self)
+        except Exception as error:
+            self._over(self)
+            said = {"message": "a connection was not made", "exception": error}
+            asyncio.get_running_loop().call_exception_handler(said)
+        else:
+            # As asyncio.Task does: the future has to know that it is waited for.
+            future._asyncio_future_blocking = False
+            future.add_done_callback(self.take, context=self._context)
+
+
+def _make_class(listener: socket.socket) -> type[socket.socket]:
+    """Make the class of accepted sockets: they know their family and type.
+
+    A socket makes an enum of each whenever it is asked, which a loop does three times:
+    10 % of a request on a connection of its own.
+    """
+    known = {"__slots__": (), "family": listener.family, "type": listener.type}
+    return type("AcceptedSocket", (socket.socket,), known)
+
+
 class Acceptor:
     """Accepts from one listening socket until closed.
 
@@ -209,6 +259,8 @@ class Acceptor:
         # It is non-blocking already; but with a default timeout, which the app may set
         # for its own sockets, accept would wait.
         self._sock.setblocking(False)
+        self._family, self._type = sock.family, sock.type
+        self._class = _make_class(self._sock)
         self._poller = select.poll()
         self._poller.register(self._sock, select.POLLIN)
         self._factory = factory
@@ -218,10 +270,14 @@ class Acceptor:
         self._base = contextvars.copy_context()
         self._proxy_headers = proxy_headers
         self._batch = batch
-        self._tasks: dict[asyncio.Task[None], socket.socket] = {}
+        self._arrivals: dict[object, socket.socket] = {}
         self._is_tcp = sock.family != socket.AF_UNIX
         is_uvloop = type(loop).__module__.partition(".")[0] == "uvloop"
         self._sets_nodelay = self._is_tcp and not is_uvloop
+        # What another loop waits for may need a task.
+        known = asyncio.BaseEventLoop.connect_accepted_socket
+        own = getattr(type(loop), "connect_accepted_socket", None)
+        self._takes_steps = is_uvloop or own is known
         if not self._is_tcp:
             # Linux 6.16: closing a descriptor that a client has sent may block.
             with contextlib.suppress(OSError):
@@ -284,13 +340,15 @@ class Acceptor:
     def _accept_one(self) -> bool:
         """Accept one connection; return False when no other can be accepted now."""
         try:
-            connection, address = self._sock.accept()
+            # sock.accept asks the listener for its family and type as well.
+            fd, address = self._sock._accept()  # type: ignore[attr-defined]
         except BlockingIOError:
             if not self._is_tcp and _is_shut_down(self._sock):
                 self.close()
             return False
         except OSError as error:
             return self._may_accept_more(error)
+        connection = self._class(self._family, self._type, self._sock.proto, fd)
         # Hot: runs once per connection. Both loops make it non-blocking, and uvloop
         # sets TCP_NODELAY: two system calls that need not be made twice. asyncio sets
         # it only where the socket was made with IPPROTO_TCP, which few are.
@@ -298,11 +356,16 @@ class Acceptor:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         work = self._connect(connection, address)
         base, loop = self._base.copy(), self._loop
+        if self._proxy_headers is None and self._takes_steps:
+            steps = _Steps(work, base, self._forget)
+            self._arrivals[steps] = connection
+            base.run(steps.take)
+            return True
         if loop.get_task_factory() is None:
             task = asyncio.Task(work, loop=loop, name=_TASK_NAME, context=base)
         else:  # an app's own, which may not take a context
             task = base.run(loop.create_task, work)
-        self._tasks[task] = connection
+        self._arrivals[task] = connection
         task.add_done_callback(self._forget)
         return True
 
@@ -321,8 +384,8 @@ class Acceptor:
         log.debug("a connection failed before it was accepted: %s", error)
         return True
 
-    def _forget(self, task: asyncio.Task[None]) -> None:
-        self._tasks.pop(task, None)
+    def _forget(self, arrival: object) -> None:
+        self._arrivals.pop(arrival, None)
         self._settled()
 
     async def _connect(self, connection: socket.socket, address: Any) -> None:
@@ -335,8 +398,10 @@ class Acceptor:
             factory = partial(factory, header)
         try:
             await self._loop.connect_accepted_socket(factory, connection)
-        except OSError:  # reset before it was accepted
+        except BaseException as error:
             connection.close()
+            if not isinstance(error, OSError):  # reset before it was accepted
+                raise
 
     def drain_queue(self) -> None:
         """Accept everything that waits now, beyond the batch, until EAGAIN."""
@@ -347,14 +412,14 @@ class Acceptor:
     @property
     def pending(self) -> int:
         """How many accepted connections have no protocol yet."""
-        return len(self._tasks)
+        return len(self._arrivals)
 
     def list_sockets(self) -> list[int]:
         """Return the descriptors of the listener, and of connections it has accepted.
 
         Those that have a protocol are not listed.
         """
-        return [sock.fileno() for sock in (self._sock, *list(self._tasks.values()))]
+        return [sock.fileno() for sock in (self._sock, *list(self._arrivals.values()))]
 
     def close(self) -> None:
         """Stop accepting; the socket itself stays as it is for other owners."""

@@ -1,6 +1,7 @@
 """One connection, request after request."""
 
 import asyncio
+import re
 
 from tests.protocol.serving import (
     GET,
@@ -16,6 +17,8 @@ from tests.protocol.serving import (
     request,
 )
 from tests.support.clock import wait_until, within
+
+DATE = re.compile(rb"Date: [^\r]*\r\n")
 
 
 class TestPersistence:
@@ -52,6 +55,34 @@ class TestPersistence:
         await peer.send(request("GET", "/", "Connection: close"))
         assert (await peer.read_response()).field("connection") == "close"
         assert await peer.read_until_end() == b""
+
+    async def test_the_last_response_says_so_and_no_more(self, serve: Serve) -> None:
+        """The usual one is composed by hand, apart from all others."""
+
+        async def handler(r: R) -> None:
+            if r.path == "/extra":
+                r.response.add_field("X-Extra", "1")
+            r.reply(b"hello" if r.path != "/204" else b"", int(r.query or 200))
+
+        served = serve(handler)
+
+        async def ask(target: str, *lines: str, method: str = "GET") -> bytes:
+            peer = await served.connect()
+            await peer.send(request(method, target, "Connection: close", *lines))
+            return DATE.sub(b"", await peer.read_until_end())
+
+        kept = DATE.sub(b"", (await served.exchange(GET)).octets)
+        head, end = b"Content-Length: 5\r\n", b"\r\nhello"
+        octets = await ask("/")
+        assert octets == kept.replace(head, head + b"Connection: close\r\n")
+        assert octets.endswith(end)
+        assert (await ask("/", method="HEAD")) == octets[: -len(b"hello")]
+        assert b"\r\nX-Extra: 1\r\nContent-Length: 5\r\nConnection: close\r\n" in (
+            await ask("/extra")
+        )
+        no_content = await ask("/204?204")
+        assert b"Content-Length" not in no_content
+        assert b"\r\nConnection: close\r\n" in no_content
 
     async def test_the_handler_may_ask_to_close(self, serve: Serve) -> None:
         async def handler(r: R) -> None:

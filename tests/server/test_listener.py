@@ -1,6 +1,7 @@
 """Accepting a few at a time from queues that others may share."""
 
 import asyncio
+import itertools
 import os
 import resource
 import socket
@@ -381,3 +382,46 @@ async def test_a_connection_neither_blocks_nor_waits_for_more_to_send(
     sock = connection.transport.get_extra_info("socket")
     assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
     assert not os.get_blocking(sock.fileno())
+
+
+async def test_a_connection_takes_no_task(harness: AcceptorHarness) -> None:
+    """One that comes with a PROXY header does."""
+    tasks: list[asyncio.Task[object] | None] = []
+    before = asyncio.all_tasks()
+    make = NamedProtocol.connection_made
+
+    class Witness(NamedProtocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            tasks.append(asyncio.current_task())
+            assert asyncio.all_tasks() == before
+            make(self, transport)
+
+    acceptor = harness.accept()
+    acceptor._factory = lambda: Witness(b"w")
+    (client,) = harness.queue(1)
+    await wait_until(lambda: harness.settled == 1)
+    assert tasks == [None]
+    assert acceptor.pending == 0
+    client.close()
+
+
+async def test_one_that_is_not_made_is_reported(harness: AcceptorHarness) -> None:
+    """Also to whoever takes the whole queue: it goes on to the next."""
+    said: list[str] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: said.append(context["message"]))
+    acceptor = harness.accept()
+    make, calls = acceptor._factory, itertools.count()
+
+    def fail_once() -> asyncio.BaseProtocol:
+        if next(calls) == 0:
+            raise RuntimeError("no protocol")
+        return make()
+
+    acceptor._factory = fail_once
+    harness.queue(2)
+    acceptor.drain_queue()
+    await wait_until(lambda: harness.settled == 2)
+    assert said == ["a connection was not made"]
+    assert len(harness.made_in_turn) == 1
+    assert acceptor.pending == 0
