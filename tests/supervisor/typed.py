@@ -5,8 +5,7 @@ from pathlib import Path
 
 from blazeio_supervisor.cli.serve import command
 from blazeio_supervisor.config.environment import StartEnvironment
-from blazeio_supervisor.config.settings import Settings
-from blazeio_supervisor.config.sources import Configuration, Sources
+from blazeio_supervisor.config.settings import Configuration, Settings, Sources
 
 NOWHERE = Path(__file__).parent
 """A folder without a settings file."""

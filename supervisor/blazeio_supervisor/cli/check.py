@@ -16,8 +16,7 @@ from contextlib import closing, contextmanager, suppress
 import click
 
 from blazeio_supervisor.cli.output import say
-from blazeio_supervisor.config.settings import Settings
-from blazeio_supervisor.config.sources import Configuration
+from blazeio_supervisor.config.settings import Configuration, Settings
 from blazeio_supervisor.errors import ExitCode, SupervisorError
 from blazeio_supervisor.files import read
 from blazeio_supervisor.fleet.reasons import describe_exit

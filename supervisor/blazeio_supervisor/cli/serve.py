@@ -11,17 +11,14 @@ import click
 from blazeio_supervisor.cli.verbs import CONTEXT_SETTINGS, check_app_word, list_verbs
 from blazeio_supervisor.config.command_line import PROGRAM
 from blazeio_supervisor.config.environment import find_environment
-from blazeio_supervisor.config.live_settings import LiveSettings
-from blazeio_supervisor.config.settings import SECTIONS, Settings
-from blazeio_supervisor.config.sources import (
-    NO_FILE,
+from blazeio_supervisor.config.settings import (
     OPTIONS,
+    SECTIONS,
+    LiveSettings,
+    Settings,
     Sources,
-    find_misspelt,
-    format_settings,
-    list_settings,
-    make_click_option,
 )
+from blazeio_supervisor.config.sources import NO_FILE, find_misspelt, make_click_option
 from blazeio_supervisor.errors import ExitCode, UsageError
 from blazeio_supervisor.isolation import find_open_code, require_proc
 from blazeio_supervisor.log.setup import note
@@ -288,6 +285,8 @@ def find_sources(words: Mapping[str, Any]) -> Sources:
 
 def print_config(sources: Sources, *, shows_env: bool) -> int:
     """Print all settings with their origins."""
+    from blazeio_supervisor.config.dump import format_settings, list_settings
+
     settings = list_settings(sources.read(), shows_env=shows_env)
     click.echo(format_settings(settings), nl=False)
     return 0

@@ -1,18 +1,22 @@
-"""The settings of a service: read once, checked, never changed.
+"""The settings of a service: all of them, from all sources, and over reloads.
 
 Each option is a field of one of the sections that ``Settings`` consists of; see
-``config/option.py``. Here is what follows from several options together.
+``config/option.py``. Here is what follows from several options together. They are
+checked, and never changed: a reload makes others.
 """
 
 import os
 import random
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any, Self
 
 from msgspec import Struct
 
 from blazeio_supervisor.config.addresses import Addresses, Proxies
+from blazeio_supervisor.config.command_line import PROGRAM
+from blazeio_supervisor.config.environment import StartEnvironment
 from blazeio_supervisor.config.http import (
     Gateways,
     Heads,
@@ -28,17 +32,35 @@ from blazeio_supervisor.config.lifecycle import (
     choose_jitter,
 )
 from blazeio_supervisor.config.logging import AccessLogging, Logs, Metrics
-from blazeio_supervisor.config.option import Option, Section, SettingError, list_options
+from blazeio_supervisor.config.option import (
+    PREFIX,
+    Change,
+    Option,
+    Section,
+    SettingError,
+    list_options,
+)
 from blazeio_supervisor.config.processes import (
     WORKER_LIMIT,
     AddedToApp,
     Privileges,
     Process,
 )
+from blazeio_supervisor.config.sources import (
+    NO_FILE,
+    Given,
+    choose,
+    find_config_file,
+    read_command_line,
+    read_config_file,
+    read_environment,
+)
+from blazeio_supervisor.errors import UsageError
 from blazeio_supervisor.fleet.policy import Policy
 from blazeio_supervisor.ipc.messages import (
     Overrides,
 )
+from blazeio_supervisor.log.setup import note
 from blazeio_supervisor.sockets.address import UnixAddress
 from blazeio_supervisor.sockets.bind import UNIX_MODE
 
@@ -249,3 +271,178 @@ def list_all_options() -> Iterator[Option]:
     """Iterate over every option, in the order of ``--help``."""
     for section in SECTIONS:
         yield from list_options(section)
+
+
+# All sources together.
+
+
+CONFIG_VARIABLE = f"{PREFIX}CONFIG"
+OPTIONS = tuple(list_all_options())
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """The value of every setting, each with its origin.
+
+    Attributes:
+        given: By the field of ``Settings``; one that has no default may be missing.
+        path: The path of the file that was read; "": none was.
+        surroundings: Where the service was started.
+    """
+
+    given: Mapping[str, Given]
+    path: str
+    surroundings: StartEnvironment
+
+    def make_settings(self) -> Settings:
+        """Make the settings, and check what only shows in several of them together.
+
+        Raises:
+            UsageError: APP is missing, or a setting cannot have its value.
+        """
+        if "app" not in self.given:
+            raise UsageError(
+                f"APP is missing: write `{PROGRAM} module:attribute`, or app in a file"
+                " (--help has examples)"
+            )
+        values = {field: each.value for field, each in self.given.items()}
+        started, chdir = self.surroundings.folder, values["chdir"]
+        settings = Settings(
+            folder=os.path.join(started, chdir) if chdir else started,
+            runtime_directory=self.surroundings.runtime_directory,
+            manager=self.surroundings.manager,
+            standard_error=self.surroundings.standard_error,
+            **values,
+        )
+        try:
+            settings.check()
+        except SettingError as mistake:
+            label = self.given[mistake.field].label
+            raise UsageError(f"{label}: {mistake.reason}") from None
+        return settings
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """The sources of the settings of one service; they may be read again.
+
+    Attributes:
+        words: What click found on the command line.
+        environ: The environment, as it was at the start.
+        surroundings: Where the service was started.
+    """
+
+    words: Mapping[str, Any]
+    environ: Mapping[str, str]
+    surroundings: StartEnvironment
+
+    def read(self) -> Configuration:
+        """Read all sources; the file as it is now.
+
+        Raises:
+            UsageError: A value cannot be read; the line names where it was given.
+        """
+        path = self._find_file()
+        ranked = (
+            read_command_line(OPTIONS, self.words),
+            read_environment(OPTIONS, self.environ),
+            read_config_file(OPTIONS, path),
+        )
+        return Configuration(choose(OPTIONS, ranked), path, self.surroundings)
+
+    def _find_file(self) -> str:
+        typed = self.words.get("config")
+        if self.words.get("no_config"):
+            if typed:
+                raise UsageError(f"--config and {NO_FILE}: one of them")
+            return ""
+        named = typed or self.environ.get(CONFIG_VARIABLE, "")
+        return find_config_file(self.surroundings.folder, named)
+
+
+# The settings of a running service, and what a reload makes of them.
+#
+# A reload reads them anew, and takes them when its code is taken. What needs a restart
+# keeps its value, and is named.
+
+
+class LiveSettings(Struct):
+    """Settings that change as a whole, or not at all.
+
+    Attributes:
+        sources: Where they come from.
+        configuration: Each with its origin.
+        settings: The same, checked.
+        needs_restart: The keys that have another value in the file than here.
+    """
+
+    sources: Sources
+    configuration: Configuration
+    settings: Settings
+    needs_restart: tuple[str, ...] = ()
+
+    @classmethod
+    def read(cls, sources: Sources) -> Self:
+        """Read them for the first time.
+
+        Raises:
+            UsageError: They cannot be.
+        """
+        found = sources.read()
+        return cls(sources, found, found.make_settings())
+
+    def __post_init__(self) -> None:
+        """Take each value from the settings: of those that were decoded only these
+        have types. An option that another image did not know has its default.
+        """
+        given = {
+            field: replace(each, value=getattr(self.settings, field))
+            for field, each in self.configuration.given.items()
+            if hasattr(self.settings, field)
+        }
+        complete = choose(OPTIONS, [given])
+        self.configuration = replace(self.configuration, given=complete)
+
+    def read_again(self) -> "LiveSettings":
+        """Return what they are for the next generation, with what is kept.
+
+        Raises:
+            UsageError: They cannot be; what is in force goes on.
+        """
+        found = self.sources.read()
+        # What needs a restart must be right as well: a mistake in it would else be
+        # found only at the restart, when nobody expects one.
+        found.make_settings()
+        self.needs_restart = self._find_stuck(found)
+        if self.needs_restart:
+            names = ", ".join(self.needs_restart)
+            text = f"{names}: changed, but in force from the next start only"
+            note("needs_restart", text, "WARNING")
+        kept = replace(found, given=self._keep_stuck(found.given))
+        return LiveSettings(self.sources, kept, kept.make_settings())
+
+    def take(self, other: "LiveSettings") -> None:
+        """Put what was read again into force."""
+        self.configuration, self.settings = other.configuration, other.settings
+
+    def _find_stuck(self, found: Configuration) -> tuple[str, ...]:
+        return tuple(
+            option.key
+            for option in OPTIONS
+            if option.change is Change.RESTART
+            and _differs(
+                found.given[option.field], self.configuration.given[option.field]
+            )
+        )
+
+    def _keep_stuck(self, given: Mapping[str, Given]) -> dict[str, Given]:
+        stuck = [option for option in OPTIONS if option.change is Change.RESTART]
+        own = self.configuration.given
+        return {**given, **{option.field: own[option.field] for option in stuck}}
+
+
+def _differs(one: Given, other: Given) -> bool:
+    """Whether another thing is said; a relative path may be read otherwise by now."""
+    # Both must differ: ``auto`` is counted anew at each reading, and what is written is
+    # the same; a relative path is the same text, and another place.
+    return one.value != other.value and one.written != other.written

@@ -11,26 +11,18 @@ that another user may write is refused, see ``trust.py``.
 
 import os
 import tomllib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import click
 import msgspec
 from msgspec import UNSET
-from msgspec.structs import replace
 
-from blazeio_supervisor.config.command_line import PROGRAM
-from blazeio_supervisor.config.environment import StartEnvironment
-from blazeio_supervisor.config.option import PREFIX, Option, SettingError
-from blazeio_supervisor.config.settings import Settings, list_all_options
+from blazeio_supervisor.config.option import PREFIX, Option
 from blazeio_supervisor.config.types import Flag, Many, Plain
 from blazeio_supervisor.errors import UsageError
 from blazeio_supervisor.files import read
-from blazeio_supervisor.ipc.control_api import (
-    SettingAnswer,
-)
-from blazeio_supervisor.log.formats import encode_json, escape_line
 
 # What was given for each option, and where.
 
@@ -351,176 +343,3 @@ def find_misspelt(
         if near:
             found[name] = near[0]
     return found
-
-
-# All sources together.
-
-
-CONFIG_VARIABLE = f"{PREFIX}CONFIG"
-OPTIONS = tuple(list_all_options())
-
-
-@dataclass(frozen=True, slots=True)
-class Configuration:
-    """The value of every setting, each with its origin.
-
-    Attributes:
-        given: By the field of ``Settings``; one that has no default may be missing.
-        path: The path of the file that was read; "": none was.
-        surroundings: Where the service was started.
-    """
-
-    given: Mapping[str, Given]
-    path: str
-    surroundings: StartEnvironment
-
-    def make_settings(self) -> Settings:
-        """Make the settings, and check what only shows in several of them together.
-
-        Raises:
-            UsageError: APP is missing, or a setting cannot have its value.
-        """
-        if "app" not in self.given:
-            raise UsageError(
-                f"APP is missing: write `{PROGRAM} module:attribute`, or app in a file"
-                " (--help has examples)"
-            )
-        values = {field: each.value for field, each in self.given.items()}
-        started, chdir = self.surroundings.folder, values["chdir"]
-        settings = Settings(
-            folder=os.path.join(started, chdir) if chdir else started,
-            runtime_directory=self.surroundings.runtime_directory,
-            manager=self.surroundings.manager,
-            standard_error=self.surroundings.standard_error,
-            **values,
-        )
-        try:
-            settings.check()
-        except SettingError as mistake:
-            label = self.given[mistake.field].label
-            raise UsageError(f"{label}: {mistake.reason}") from None
-        return settings
-
-
-@dataclass(frozen=True, slots=True)
-class Sources:
-    """The sources of the settings of one service; they may be read again.
-
-    Attributes:
-        words: What click found on the command line.
-        environ: The environment, as it was at the start.
-        surroundings: Where the service was started.
-    """
-
-    words: Mapping[str, Any]
-    environ: Mapping[str, str]
-    surroundings: StartEnvironment
-
-    def read(self) -> Configuration:
-        """Read all sources; the file as it is now.
-
-        Raises:
-            UsageError: A value cannot be read; the line names where it was given.
-        """
-        path = self._find_file()
-        ranked = (
-            read_command_line(OPTIONS, self.words),
-            read_environment(OPTIONS, self.environ),
-            read_config_file(OPTIONS, path),
-        )
-        return Configuration(choose(OPTIONS, ranked), path, self.surroundings)
-
-    def _find_file(self) -> str:
-        typed = self.words.get("config")
-        if self.words.get("no_config"):
-            if typed:
-                raise UsageError(f"--config and {NO_FILE}: one of them")
-            return ""
-        named = typed or self.environ.get(CONFIG_VARIABLE, "")
-        return find_config_file(self.surroundings.folder, named)
-
-
-# ``--print-config``: every setting in force as TOML, and where it came from.
-
-
-_COLUMN = 40
-_SHOWN_BY = "--show-env shows the values"
-
-
-def list_settings(
-    configuration: Configuration, *, shows_env: bool = True
-) -> list[SettingAnswer]:
-    """Return every setting, in the order of ``--help``.
-
-    Args:
-        configuration: The settings, with their origins.
-        shows_env: Whether the values of variables are shown, or only their names.
-    """
-    settings = [_describe(o, configuration.given.get(o.field)) for o in OPTIONS]
-    if shows_env:
-        return settings
-    secret = {option.key for option in OPTIONS if option.is_secret}
-    return [_hide(each) if each.key in secret else each for each in settings]
-
-
-def _hide(setting: SettingAnswer) -> SettingAnswer:
-    """Replace the values of ``NAME=VALUE`` texts by dots."""
-    if not setting.value:
-        return setting
-    names = [f"{text.partition('=')[0]}=..." for text in setting.value]
-    return replace(setting, value=names, is_hidden=True)
-
-
-def _describe(option: Option, given: Given | None) -> SettingAnswer:
-    if given is None:
-        return SettingAnswer(
-            key=option.key, value=None, origin=DEFAULT, meaning="required"
-        )
-    if given.is_default and option.default_text:
-        meaning = option.default_text
-        return SettingAnswer(
-            key=option.key, value=None, origin=DEFAULT, meaning=meaning
-        )
-    # ``auto`` is shown as it was typed, and not the number that it stands for on this
-    # machine.
-    is_word = given.written in list(option.kind.words)
-    value = given.written if is_word else option.kind.write(given.value)
-    return SettingAnswer(key=option.key, value=value, origin=given.origin)
-
-
-def format_settings(settings: Iterable[SettingAnswer]) -> str:
-    """Write a TOML file that sets the same, with each origin as a comment."""
-    titles = {option.key: option.section for option in OPTIONS}
-    return "\n".join(_iterate_lines(settings, titles)) + "\n"
-
-
-def _iterate_lines(
-    settings: Iterable[SettingAnswer], titles: dict[str, str]
-) -> Iterator[str]:
-    last = ""
-    for setting in settings:
-        title = titles[setting.key].partition(" (")[0]
-        if title != last:
-            yield from [""] * bool(last)
-            yield f"# {title}"
-            last = title
-        yield _format_line(setting)
-
-
-def _format_line(setting: SettingAnswer) -> str:
-    if setting.value is None:
-        meaning = escape_line(setting.meaning)
-        return f"{f'# {setting.key} =':{_COLUMN}}  # default: {meaning}"
-    line = f"{setting.key} = {write_toml(setting.value)}"
-    origin = escape_line(setting.origin)
-    if setting.is_hidden:  # a comment: as a setting it would set the dots
-        return f"{f'# {line}':{_COLUMN}}  # {origin}; {_SHOWN_BY}"
-    return f"{line:{_COLUMN}}  # {origin}"
-
-
-def write_toml(value: Plain) -> str:
-    """Write a value as TOML has it: strings and lists are those of JSON."""
-    if isinstance(value, bool | int | float):
-        return str(value).lower()
-    octets = msgspec.json.format(encode_json(value), indent=0)
-    return octets.decode()

@@ -6,8 +6,7 @@ from typing import Any, assert_never
 
 from msgspec import Struct
 
-from blazeio_supervisor.config.live_settings import LiveSettings
-from blazeio_supervisor.config.settings import Settings
+from blazeio_supervisor.config.settings import LiveSettings, Settings
 from blazeio_supervisor.fleet.actions import (
     Action,
     AdmitWorker,

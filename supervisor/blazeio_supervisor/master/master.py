@@ -19,8 +19,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
-from blazeio_supervisor.config.live_settings import LiveSettings
-from blazeio_supervisor.config.settings import Settings
+from blazeio_supervisor.config.settings import LiveSettings, Settings
 from blazeio_supervisor.errors import BindError, UsageError
 from blazeio_supervisor.fleet.actions import Action
 from blazeio_supervisor.fleet.facts import ParkAsked, ScaleAsked, StartAsked

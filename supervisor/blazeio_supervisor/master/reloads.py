@@ -12,8 +12,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 from setproctitle import setproctitle
 
-from blazeio_supervisor.config.live_settings import LiveSettings
-from blazeio_supervisor.config.settings import Settings
+from blazeio_supervisor.config.settings import LiveSettings, Settings
 from blazeio_supervisor.errors import UsageError
 from blazeio_supervisor.fleet.actions import ReloadEnded
 from blazeio_supervisor.fleet.facts import Fact, ReloadAsked

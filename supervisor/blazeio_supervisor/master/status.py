@@ -7,12 +7,7 @@ from collections.abc import Awaitable, Callable
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from blazeio_supervisor.config.live_settings import LiveSettings
-from blazeio_supervisor.config.settings import Settings
-from blazeio_supervisor.config.sources import (
-    format_settings,
-    list_settings,
-)
+from blazeio_supervisor.config.settings import LiveSettings, Settings
 from blazeio_supervisor.fleet.canary import Phase
 from blazeio_supervisor.fleet.facts import Fact
 from blazeio_supervisor.fleet.planner import Planner
@@ -107,6 +102,8 @@ def describe_config(service: ServiceState, *, shows_env: bool = False) -> Config
         service: The service.
         shows_env: With the values of ``--env``; else with the names alone.
     """
+    from blazeio_supervisor.config.dump import format_settings, list_settings
+
     configuration = service.live_settings.configuration
     settings = list_settings(configuration, shows_env=shows_env)
     snapshot = service.planner.snapshot()

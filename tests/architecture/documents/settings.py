@@ -3,8 +3,7 @@
 from collections.abc import Iterator
 
 from blazeio_supervisor.config.option import Change, Option
-from blazeio_supervisor.config.settings import SECTIONS
-from blazeio_supervisor.config.sources import OPTIONS
+from blazeio_supervisor.config.settings import OPTIONS, SECTIONS
 from blazeio_supervisor.config.types import Flag, Many
 
 _INTRODUCTION = """\

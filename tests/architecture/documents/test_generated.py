@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from blazeio_supervisor.config.sources import OPTIONS
+from blazeio_supervisor.config.settings import OPTIONS
 from tests.architecture.documents.generated import fill, make_documents
 from tests.support.tree import REPOSITORY
 

@@ -4,7 +4,7 @@ import re
 import subprocess
 
 from blazeio_supervisor.cli.verbs import list_verbs
-from blazeio_supervisor.config.sources import OPTIONS
+from blazeio_supervisor.config.settings import OPTIONS
 from tests.architecture.documents.manual import escape, write_manual
 from tests.support.programs import find_program
 

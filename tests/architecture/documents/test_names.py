@@ -15,7 +15,7 @@ from blazeio.client.settings import Timeouts
 from blazeio.server.tls import TlsSettings
 from blazeio_supervisor.cli.serve import command
 from blazeio_supervisor.cli.verbs import list_verbs, verbs
-from blazeio_supervisor.config.sources import OPTIONS
+from blazeio_supervisor.config.settings import OPTIONS
 from blazeio_supervisor.log.events import EVENTS
 from tests.support.tree import REPOSITORY, iterate_files
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from blazeio_supervisor.config.live_settings import LiveSettings
+from blazeio_supervisor.config.settings import LiveSettings
 from blazeio_supervisor.fleet.facts import Fact
 from blazeio_supervisor.ipc.scoreboard import RowAllocator
 from blazeio_supervisor.ipc.socket_paths import SocketPath

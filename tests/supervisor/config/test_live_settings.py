@@ -3,7 +3,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from blazeio_supervisor.config.live_settings import LiveSettings
+from blazeio_supervisor.config.settings import LiveSettings
 from blazeio_supervisor.errors import UsageError
 from tests.supervisor.copies import copy
 from tests.supervisor.typed import look_for_sources

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from blazeio_supervisor.config.live_settings import LiveSettings
+from blazeio_supervisor.config.settings import LiveSettings
 from blazeio_supervisor.errors import ExitCode
 from blazeio_supervisor.fleet.facts import ScaleAsked
 from blazeio_supervisor.ipc.processes import become_subreaper

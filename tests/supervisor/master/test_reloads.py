@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from blazeio_supervisor.config.live_settings import LiveSettings
+from blazeio_supervisor.config.settings import LiveSettings
 from blazeio_supervisor.fleet.actions import ReloadEnded
 from blazeio_supervisor.fleet.facts import Fact, ReloadAsked
 from blazeio_supervisor.log.setup import FramesPrinter

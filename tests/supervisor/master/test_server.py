@@ -11,8 +11,7 @@ import msgspec
 import pytest
 
 from blazeio_supervisor.config.environment import StartEnvironment
-from blazeio_supervisor.config.live_settings import LiveSettings
-from blazeio_supervisor.config.sources import Sources
+from blazeio_supervisor.config.settings import LiveSettings, Sources
 from blazeio_supervisor.ipc.control_api import (
     ServiceAnswer,
 )

@@ -16,7 +16,7 @@ from typing import Any, get_origin
 import msgspec
 from msgspec import Struct, field
 
-from blazeio_supervisor.config.live_settings import LiveSettings
+from blazeio_supervisor.config.settings import LiveSettings
 from blazeio_supervisor.errors import SupervisorError
 from blazeio_supervisor.fleet.roster import Roster
 from blazeio_supervisor.fleet.snapshot import FleetState
