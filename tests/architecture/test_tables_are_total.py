@@ -6,7 +6,7 @@ from types import ModuleType
 
 import pytest
 
-from blazeio.client import connection
+from blazeio.client import connection, response_receiver
 from blazeio.client import states as client_states
 from blazeio.protocol import http1
 from blazeio.protocol import states as server_states
@@ -72,15 +72,15 @@ def find_assignments(module: ModuleType, attribute: str) -> list[tuple[str, str]
 
 
 @pytest.mark.parametrize(
-    ("module", "by_hand"),
+    ("modules", "by_hand"),
     [
-        (http1, {"data_received", "request_is_over"}),
-        (connection, {"begin", "_begin_content", "_finish"}),
+        ((http1,), {"data_received", "request_is_over"}),
+        ((connection, response_receiver), {"begin", "_begin_content", "_finish"}),
     ],
 )
 def test_the_state_is_set_by_the_table_alone(
-    module: ModuleType, by_hand: set[str]
+    modules: tuple[ModuleType, ...], by_hand: set[str]
 ) -> None:
-    found = find_assignments(module, "_state")
+    found = [each for module in modules for each in find_assignments(module, "_state")]
     assert {where for where, _ in found} == {"_switch", *by_hand}
     assert all(what.startswith("NEXT_STATE[") for _, what in found)
