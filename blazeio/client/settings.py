@@ -193,6 +193,8 @@ def check_arguments(unknown: Iterable[str] = (), /, **given: Any) -> None:
         refuse_unknown(unknown)
     for name, value in given.items():
         check_argument(name, value)
+    if (given.get("max_redirects") or 0) < 0:
+        raise InvalidArgument("max_redirects: expected a number of at least 0")
     if "\0" in str(given.get("unix") or "")[1:]:  # the kernel would take it for the end
         raise InvalidArgument("unix: the path of a socket cannot hold a NUL")
 

@@ -49,6 +49,7 @@ OF_A_REQUEST: list[tuple[dict[str, Any], str]] = [
     ({"cookies": {"a": None}}, "cookies: expected names and values, each a str"),
     ({"cookies": {5: "a"}}, "cookies: expected names and values, each a str"),
     ({"max_redirects": "5"}, "max_redirects: expected a number, not str"),
+    ({"max_redirects": -1}, "max_redirects: expected a number of at least 0"),
     ({"upgrade": 5}, "upgrade: expected the name of a protocol, not int"),
     ({"auth": SECRET}, "auth: expected .name, password., .* or a DigestAuth, not str"),
     ({"auth": f"me:{SECRET}"}, "auth: expected .*, not str"),
