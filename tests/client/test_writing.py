@@ -1,7 +1,6 @@
 """What a client sends: in one piece, in pieces, or not to its end; on real sockets."""
 
 import asyncio
-import select
 import socket
 import ssl
 import threading
@@ -215,7 +214,8 @@ class Refusing(threading.Thread):
     What it has not read of the content has the kernel send a reset.
 
     Attributes:
-        has_closed: It has.
+        has_content: The client has written some of it.
+        has_closed: The answer is sent, and a reset.
     """
 
     def __init__(self, tls: ssl.SSLContext | None) -> None:
@@ -223,6 +223,7 @@ class Refusing(threading.Thread):
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
         self._tls = tls
+        self.has_content = threading.Event()
         self.has_closed = threading.Event()
 
     def run(self) -> None:
@@ -233,8 +234,7 @@ class Refusing(threading.Thread):
         head = b""
         while b"\r\n\r\n" not in head:
             head += sock.recv(1024)
-        # more of the content has come, and is not read
-        assert select.select([sock.fileno()], [], [], TIMEOUT_S)[0]
+        assert self.has_content.wait(TIMEOUT_S)
         sock.sendall(
             b"HTTP/1.1 413 Too Large\r\nConnection: close\r\n"
             b"Content-Length: 5\r\n\r\nlarge"
@@ -255,6 +255,7 @@ async def test_an_answer_that_a_reset_follows_is_read_before_more_is_written(
 
     async def body() -> AsyncIterator[bytes]:
         yield bytes(300_000)
+        server.has_content.set()
         assert server.has_closed.wait(TIMEOUT_S)  # no turn of the loop in between
         yield bytes(300_000)
 
