@@ -3,7 +3,6 @@
 import asyncio
 import compileall
 import gc
-import importlib
 import inspect
 import logging
 import os
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from _pytest.cacheprovider import Cache
+from hypothesis import HealthCheck, settings
 from xprocess import XProcess
 
 from tests.support.clock import block_until, scaled
@@ -22,6 +22,11 @@ from tests.support.live import LiveServers, iterate_open_files
 from tests.support.tree import PACKAGES, REPOSITORY
 
 pytest_plugins = ["blazeio.pytest_plugin"]
+# A busy machine is no fault of what is tested.
+settings.register_profile(
+    "any-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("any-machine")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -54,8 +59,6 @@ def pytest_collection() -> Generator[None, object, object]:
     try:
         return (yield)
     finally:
-        # At the end of each run its plugin is imported, and asks the collector.
-        importlib.import_module("hypothesis")
         gc.collect()
         gc.freeze()
         gc.enable()

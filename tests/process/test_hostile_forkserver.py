@@ -4,6 +4,7 @@ import os
 import pwd
 import signal
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -99,9 +100,12 @@ USUAL = ("names the process of somebody else",)
 
 
 @pytest.fixture
-def victim() -> "subprocess.Popen[bytes]":
+def victim() -> "Iterator[subprocess.Popen[bytes]]":
     """A process of root's; whoever could would have it signalled."""
-    return subprocess.Popen(["sleep", "600"])
+    need_root()
+    with subprocess.Popen(["sleep", "600"]) as made:
+        yield made
+        made.kill()
 
 
 def start(folder: Path, code: str, victim: int, *options: str) -> list[str]:

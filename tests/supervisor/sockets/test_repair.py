@@ -15,7 +15,7 @@ from blazeio_supervisor.sockets.reuseport import (
     read_queue,
     steer,
 )
-from tests.support.users import NOBODY, need_root
+from tests.support.users import NOBODY, need_filters, need_root
 
 BACKLOG = 16
 SO_ATTACH_REUSEPORT_CBPF = 51
@@ -78,6 +78,7 @@ def test_of_several_at_once_nobody_knows_the_order() -> None:
 
 
 def test_one_that_held_off_handshakes_lets_them_begin_again() -> None:
+    need_filters()
     listeners = open_listeners(1)
     drop_handshakes(listeners.groups[0].sockets[0])
     shut(listeners, 0)

@@ -11,6 +11,7 @@ from blazeio_supervisor.sockets.reuseport import (
     stop_handshakes,
 )
 from tests.support.clock import block_until, scaled
+from tests.support.users import need_filters, need_root
 
 
 @pytest.fixture(params=["127.0.0.1", "::1"])
@@ -60,6 +61,7 @@ def is_bound_to_device(sock: socket.socket) -> bool:
 def test_a_listener_has_its_device_until_handshakes_begin(
     listener: socket.socket,
 ) -> None:
+    need_root()  # others bind one, and do not let go of it (socket(7))
     stop_handshakes(listener)
     assert is_bound_to_device(listener)
     assert not has_filter(listener)
@@ -71,6 +73,7 @@ def test_a_listener_has_its_device_until_handshakes_begin(
 def test_a_listener_has_the_filter_until_handshakes_begin(
     listener: socket.socket,
 ) -> None:
+    need_filters()
     begin_handshakes(listener)  # there was none
     drop_handshakes(listener)
     assert has_filter(listener)
@@ -92,6 +95,7 @@ def test_where_no_device_can_be_bound_a_late_client_is_refused_later(
     listener: socket.socket,
 ) -> None:
     """As it was before Linux 5.7: it is dropped first, and never reset."""
+    need_filters()
     drop_handshakes(listener)
     caught: list[type[OSError]] = []
 

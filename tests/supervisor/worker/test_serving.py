@@ -27,6 +27,7 @@ from tests.supervisor.worker.lone_generation import (
 )
 from tests.support.clock import block_until, scaled
 from tests.support.peer import BlockingPeer, UnexpectedEndError
+from tests.support.users import need_filters
 
 pytestmark = pytest.mark.slow
 REQUEST = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -192,6 +193,7 @@ def test_an_ordinary_drain_leaves_the_queue_to_the_successor(
 def test_the_final_drain_takes_the_queue_and_refuses_from_then_on(
     generation: LoneGeneration, listener: socket.socket
 ) -> None:
+    need_filters()  # else the master alone holds them off
     worker = generation.fork_ready([listener])
     with connect(listener) as busy:
         busy.send(BLOCK)
