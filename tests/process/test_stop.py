@@ -178,11 +178,11 @@ def test_a_signal_of_the_masters_ends_nobody_else(service: Service) -> None:
 class Terminal:
     """A master in the foreground of a terminal of its own."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *words: str) -> None:
         self._own, theirs = os.openpty()
         command = ["blazeio-supervisor", "app:web", "--workers", "2"]
         self.process = subprocess.Popen(
-            [*resolve(["setsid", "--ctty"]), *resolve(command)],
+            [*resolve(["setsid", "--ctty"]), *words, *resolve(command)],
             cwd=folder,
             stdin=theirs,
             stdout=theirs,
@@ -208,10 +208,16 @@ class Terminal:
         size = struct.pack("4H", 50, 120, 0, 0)
         fcntl.ioctl(self._own, termios.TIOCSWINSZ, size)
 
+    def hang_up(self) -> None:
+        """As a window that is closed."""
+        os.close(self._own)
+        self._own = -1
+
     def close(self) -> None:
         self.process.kill()
         self.process.wait()
-        os.close(self._own)
+        if self._own >= 0:
+            os.close(self._own)
 
 
 def test_a_key_in_the_terminal_stops_the_master_and_hits_no_worker(
@@ -234,6 +240,37 @@ def test_a_key_in_the_terminal_stops_the_master_and_hits_no_worker(
         assert "event=park" not in terminal.said
         assert "KeyboardInterrupt" not in terminal.said
         assert "Traceback" not in terminal.said
+    finally:
+        terminal.close()
+
+
+def test_a_service_ends_with_the_terminal_in_whose_foreground_it_is(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "app.py").write_text(APP)
+    log = tmp_path / "log"
+    terminal = Terminal(tmp_path, "/usr/bin/env", f"BLAZEIO_LOG_FILE={log}")
+    try:
+        block_until(lambda: log.exists() and "event=ready" in log.read_text(), 20)
+        terminal.hang_up()
+        assert terminal.process.wait(scaled(10)) == 0
+        assert "stopping asked for by SIGHUP, its terminal is gone" in log.read_text()
+    finally:
+        terminal.close()
+
+
+@pytest.mark.long
+def test_nohup_keeps_a_service_whose_terminal_is_gone(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text(APP)
+    log = tmp_path / "log"
+    terminal = Terminal(
+        tmp_path, "/usr/bin/nohup", "/usr/bin/env", f"BLAZEIO_LOG_FILE={log}"
+    )
+    try:
+        block_until(lambda: log.exists() and "event=ready" in log.read_text(), 20)
+        terminal.hang_up()
+        block_until(lambda: "event=reload_ok" in log.read_text(), 20)
+        assert terminal.process.poll() is None
     finally:
         terminal.close()
 

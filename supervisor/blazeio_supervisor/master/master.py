@@ -97,6 +97,9 @@ class Master:
         # With `stty tostop` a terminal sends it whenever something is logged, unless
         # it is blocked.
         self._polled = {signal.SIGTTOU} if has_terminal() else set()
+        # Who is started by nohup(1) is to go on.
+        is_held = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+        self._ends_with_terminal = is_in_foreground() and not is_held
         self._known_children: list[int] | None = None
 
     @property
@@ -268,7 +271,7 @@ class Master:
         watch(signal.SIGINT, components.shutdown.ask, True, "SIGINT")
         changes: dict[signal.Signals, Callable[[], object]] = {
             signal.SIGUSR1: components.log_reopener.reopen,
-            signal.SIGHUP: partial(components.reloads.ask, "SIGHUP"),
+            signal.SIGHUP: self._hang_up,
             signal.SIGUSR2: partial(components.upgrades.ask, "SIGUSR2"),
             signal.SIGTTIN: partial(self._scale, 1, "SIGTTIN"),
             signal.SIGTTOU: partial(self._scale, -1, "SIGTTOU"),
@@ -301,6 +304,16 @@ class Master:
 
     def _scale(self, change: int, by: str) -> None:
         self._components.facts.put_fact(ScaleAsked(change=change, by=by))
+
+    def _hang_up(self) -> None:
+        # The kernel sends SIGHUP to the foreground process group of a terminal that
+        # goes away (POSIX 11.1.10), and takes it from the session. Whoever has closed
+        # the window wants no new code, and could neither see the service any more nor
+        # stop it by ^C; it would only keep the address.
+        if self._ends_with_terminal and not has_terminal():
+            self._components.shutdown.ask(False, "SIGHUP, its terminal is gone")
+        else:
+            self._components.reloads.ask("SIGHUP")
 
     def _park(self) -> None:
         # A terminal sends SIGWINCH to its foreground process group for each change of
