@@ -200,12 +200,17 @@ class Http1Connection(ReceivedContent, asyncio.BufferedProtocol, asyncio.Protoco
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is over, by either side."""
-        # asyncio calls from the context of whoever has written last.
-        self._context.run_outside(self._lose, exc)
+        context = self._context
+        if context.calls_outside:
+            self._lose(exc)
+        else:
+            context.run_outside(self._lose, exc)
 
     def _lose(self, exc: Exception | None) -> None:
         self._switch(states.LOST)
-        self._pending.clear()
+        pending = self._pending
+        if pending.window or pending.has_more:  # to clear it takes 1 %
+            pending.clear()
         context = self._context
         context.connections.discard(self)
         self.timeouts.close()

@@ -255,3 +255,28 @@ async def test_pipelined_requests_begin_apart(serve: Serve) -> None:
     for _ in range(50):
         await peer.read_response()
     assert contexts == [NOBODY] * 50
+
+
+async def test_a_connection_that_its_handler_ends_is_lost_outside(serve: Serve) -> None:
+    seen: list[str] = []
+
+    async def handle(r: R) -> None:
+        user.set("who has closed")
+        r.reply(b"")
+
+    served = serve(handle)
+    context = served.server.context
+    told = context.when_closed
+
+    def note() -> None:
+        seen.append(user.get())
+        if told is not None:
+            told()
+
+    context.when_closed = note
+    peer = await served.connect()
+    await peer.send(request("GET", "/", "Connection: close"))
+    assert b"Connection: close" in await peer.read_until_end()
+    peer.close()
+    await wait_until(lambda: bool(seen))
+    assert seen == [NOBODY]
