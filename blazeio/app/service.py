@@ -31,7 +31,6 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from blazeio.app.endpoints import describe
 from blazeio.errors import ConfigurationError
 from blazeio.loggers import get_logger
 
@@ -90,6 +89,8 @@ class Broadcasts:
         try:
             inspect.signature(handler).bind(None)
         except TypeError as error:
+            from blazeio.app.endpoints import describe  # the master has no handlers
+
             text = f"on_broadcast: {describe(handler)} takes the message: {error}"
             raise ConfigurationError(text) from None
         self._home._handlers.append(handler)
@@ -165,6 +166,8 @@ async def _call(handler: BroadcastHandler, octets: bytes) -> None:
         if inspect.isawaitable(result):
             await result
     except Exception:
+        from blazeio.app.endpoints import describe  # likewise
+
         log.exception("broadcast handler %s failed", describe(handler))
 
 

@@ -5,13 +5,16 @@ As root it imports nothing from folders that another user may write; of ``python
 """
 
 import contextlib
+import gc
 import io
 import os
 import sys
+import typing
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from blazeio_supervisor.service import Service
     from blazeio_supervisor.worker.starting import EarlyForkserver
 
 _PACKAGES = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -50,7 +53,11 @@ if __name__ == "__main__" and os.geteuid() == 0:
 
 _refuse_another()
 
-from blazeio_supervisor.errors import OutputError  # noqa: E402
+from blazeio_supervisor.errors import (  # noqa: E402
+    ExitCode,
+    OutputError,
+    SupervisorError,
+)
 
 
 class _StandardOutput(io.FileIO):
@@ -80,11 +87,17 @@ def main() -> None:
             plain.errors,
             line_buffering=plain.isatty(),
         )
-    sys.exit(run_program(sys.argv[1:]))
+    sys.exit(run_program(sys.argv[1:], forgets=True))
 
 
-def run_program(words: list[str]) -> int:
-    """Run the program in this process, with these words; return the exit code."""
+def run_program(words: list[str], *, forgets: bool = False) -> int:
+    """Run the program in this process, with these words; return the exit code.
+
+    Args:
+        words: Of the command line.
+        forgets: Once it is read, what reads it may be forgotten: nothing else runs in
+            this process.
+    """
     if sys.platform != "linux" or "--single" in words:
         from blazeio_supervisor.single import run_single
 
@@ -99,10 +112,56 @@ def run_program(words: list[str]) -> int:
     early = start_at_once(words)
     # It imports its part while we import ours.
     with contextlib.nullcontext() if early is None else early:
-        return _import_program()(words, early)
+        done = _import_program()(words, early)
+        if isinstance(done, int):
+            return done
+        if forgets:
+            _forget_command_line()
+            _import_asyncio()
+        return _run(done)
 
 
-def _import_program() -> Callable[[list[str], "EarlyForkserver | None"], int]:
+def _run(service: "Service") -> int:
+    try:
+        return service.run()
+    except KeyboardInterrupt:  # ^C, before it has begun
+        return ExitCode.INTERRUPTED
+    except SupervisorError as error:
+        from blazeio_supervisor.cli.program import report
+
+        return report(error)
+
+
+def _forget_command_line() -> None:
+    """Free what has read the command line; what the master imports takes its place."""
+    for name in [*sys.modules]:
+        if name.split(".")[0] == "click" or name.startswith("blazeio_supervisor.cli"):
+            del sys.modules[name]
+    vars(sys.modules["blazeio_supervisor"]).pop("cli", None)
+    # What keeps click's functions and types alive. The second has no public name.
+    typing.clear_overloads()
+    for clear in getattr(typing, "_cleanups", ()):
+        clear()
+    gc.collect()
+
+
+def _import_asyncio() -> None:
+    """Import asyncio as Python has it where it was built without OpenSSL: 1 MiB less.
+
+    The master encrypts nothing. What is imported with the first verb finds ``ssl``.
+    """
+    if "asyncio" in sys.modules or "ssl" in sys.modules:
+        return
+    sys.modules["ssl"] = None  # type: ignore[assignment]
+    try:
+        import asyncio  # noqa: F401
+    finally:
+        del sys.modules["ssl"]
+
+
+def _import_program() -> Callable[
+    [list[str], "EarlyForkserver | None"], "int | Service"
+]:
     try:
         from blazeio_supervisor.cli.program import run_words
     except ImportError as error:

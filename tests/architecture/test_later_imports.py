@@ -14,6 +14,8 @@ ROOMS = ("config", "fleet", "ipc", "log", "master", "sockets")
 """Whose code runs in a master that serves."""
 PACKAGES = ("blazeio", "blazeio_supervisor", "psutil")
 OF_THE_START = {
+    "blazeio_supervisor.master.master": "at the start",
+    "blazeio_supervisor.master.pid_file": "at the start",
     "blazeio_supervisor.master.metrics": "where --metrics-bind is given",
     "blazeio.app.app": "with the handlers",
     "blazeio.errors": "by the settings",

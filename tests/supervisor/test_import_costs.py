@@ -56,7 +56,9 @@ SELDOM_USED = {"difflib", "email.utils", "html", "opentelemetry", "prometheus_cl
                 "blazeio.client.session",
                 "blazeio.gateways.asgi",
                 "blazeio.gateways.wsgi",
+                "blazeio.protocol",
                 "blazeio.websocket.websocket",
+                "blazeio.wire",
                 "importlib.metadata",
                 "logging.config",
                 "prometheus_client",
@@ -101,3 +103,5 @@ def test_a_started_master_has_not_imported_what_it_does_not_need(
     kept = list_kept(pid)
     assert {"blazeio", "blazeio_supervisor"} <= kept
     assert not kept & {"prometheus_client", "rich", "uvloop", "websockets", "idna"}
+    assert "click" not in kept  # it was, while the command line was read
+    assert "libssl" not in Path(f"/proc/{pid}/maps").read_text()

@@ -3,6 +3,7 @@
 import errno
 import os
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,6 +12,9 @@ from blazeio_supervisor.config.command_line import PROGRAM, expand
 from blazeio_supervisor.errors import ExitCode, OutputError, SupervisorError
 from blazeio_supervisor.log.formats import escape_line
 from blazeio_supervisor.worker.starting import EarlyForkserver, is_app_path
+
+if TYPE_CHECKING:
+    from blazeio_supervisor.service import Service
 
 
 def _suggest_spelling(error: click.NoSuchOption) -> click.NoSuchOption:
@@ -23,7 +27,9 @@ def _suggest_spelling(error: click.NoSuchOption) -> click.NoSuchOption:
     return error
 
 
-def run_words(words: list[str], early: EarlyForkserver | None = None) -> int:
+def run_words(
+    words: list[str], early: EarlyForkserver | None = None
+) -> "int | Service":
     """Carry out a command line; every failure of the operator's is one line.
 
     Args:
@@ -31,7 +37,7 @@ def run_words(words: list[str], early: EarlyForkserver | None = None) -> int:
         early: The interpreter of the first forkserver, if it was started already.
 
     Returns:
-        The exit code.
+        The exit code; or a service, which is to be run then.
     """
     if asked := os.environ.get("_BLAZEIO_SUPERVISOR_COMPLETE"):
         from blazeio_supervisor.cli.completion import complete
@@ -41,7 +47,7 @@ def run_words(words: list[str], early: EarlyForkserver | None = None) -> int:
         command, has_app = _choose_command(words)
         if has_app:
             words = expand(words)
-        code: int = command.main(
+        done: int | Service = command.main(
             words, prog_name=PROGRAM, standalone_mode=False, obj=early
         )
     except click.ClickException as error:
@@ -51,18 +57,23 @@ def run_words(words: list[str], early: EarlyForkserver | None = None) -> int:
             error = _suggest_spelling(error)
         _say(f"{error.format_message()} (see {path} --help)")
         return ExitCode.USAGE
-    except OutputError as error:
-        # Where the reader has ended (`| head -1`), nobody asks for more.
-        if getattr(error.__cause__, "errno", None) != errno.EPIPE:
-            _say(error.message)
-        discard(sys.stdout)
-        return error.exit_code
     except click.Abort:  # ^C, where nobody waits for anything
         return ExitCode.INTERRUPTED
     except SupervisorError as error:
+        return report(error)
+    return done
+
+
+def report(error: SupervisorError) -> int:
+    """Print what ends the program; return the exit code."""
+    if not isinstance(error, OutputError):
         _say(error.message, *error.details)
         return error.exit_code
-    return code
+    # Where the reader has ended (`| head -1`), nobody asks for more.
+    if getattr(error.__cause__, "errno", None) != errno.EPIPE:
+        _say(error.message)
+    discard(sys.stdout)
+    return error.exit_code
 
 
 def _choose_command(words: list[str]) -> tuple[click.Command, bool]:

@@ -1,32 +1,24 @@
 """The command that serves an app, and the verb ``check``: both have its options."""
 
-import contextlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeVar
 
 import click
 
 from blazeio_supervisor.cli.verbs import CONTEXT_SETTINGS, check_app_word, list_verbs
 from blazeio_supervisor.config.command_line import PROGRAM
 from blazeio_supervisor.config.environment import find_environment
-from blazeio_supervisor.config.settings import (
-    OPTIONS,
-    SECTIONS,
-    LiveSettings,
-    Settings,
-    Sources,
-)
-from blazeio_supervisor.config.sources import NO_FILE, find_misspelt, make_click_option
+from blazeio_supervisor.config.option import Option
+from blazeio_supervisor.config.settings import OPTIONS, SECTIONS, LiveSettings, Sources
+from blazeio_supervisor.config.sources import NO_FILE
+from blazeio_supervisor.config.types import Flag, Many
 from blazeio_supervisor.errors import ExitCode, UsageError
-from blazeio_supervisor.isolation import find_open_code, require_proc
-from blazeio_supervisor.log.setup import note
+from blazeio_supervisor.isolation import require_proc
+from blazeio_supervisor.service import Service
 from blazeio_supervisor.version import find_version
 from blazeio_supervisor.worker.starting import EarlyForkserver
-
-if TYPE_CHECKING:
-    from blazeio_supervisor.master.output import LogFile
 
 _VERBS_PLACE = "@VERBS@"
 """Where the help lists the verbs, which are imported only when it is shown."""
@@ -181,6 +173,50 @@ CONFIG_OPTIONS = OptionGroup(
         ),
     ),
 )
+OptionT = TypeVar("OptionT", bound=click.Option)
+
+
+class Switch(click.Option):
+    """A switch with two spellings, of which the help lists one.
+
+    Attributes:
+        listed: The spelling that changes the default.
+    """
+
+    listed = ""
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        """Return the listed spelling and the help text."""
+        record = super().get_help_record(ctx)
+        return record and (self.listed, record[1])
+
+
+def make_click_option(option: Option) -> click.Option:
+    """Declare an option to click, which only splits the words; we read the values."""
+    if not isinstance(option.kind, Flag):
+        return _make(click.Option, option)
+    switch = _make(Switch, option)
+    switch.listed = option.listed_flag
+    return switch
+
+
+def _make(kind: type[OptionT], option: Option) -> OptionT:
+    return kind(
+        option.spellings,
+        default=None,
+        type=bool if isinstance(option.kind, Flag) else str,
+        is_flag=isinstance(option.kind, Flag) or None,
+        multiple=isinstance(option.kind, Many),
+        metavar=option.kind.metavar or None,
+        help=_explain(option),
+    )
+
+
+def _explain(option: Option) -> str:
+    default = option.shown_default
+    return f"{option.help}  [default: {default}]" if default else option.help
+
+
 OPTION_GROUPS = (
     CONFIG_OPTIONS,
     *(
@@ -197,79 +233,15 @@ OPTION_GROUPS = (
 )
 
 
-def serve(**words: Any) -> int:
-    """Serve APP until the end, and return the exit code."""
+def serve(**words: Any) -> int | Service:
+    """Return the service that is to be run, or the exit code where none is."""
     sources = find_sources(words)
     if words["print_config"]:
         return print_config(sources, shows_env=words["show_env"])
     require_proc()
     live_settings = LiveSettings.read(sources)
-    # Before the log file is opened: its path is relative to this folder.
-    os.chdir(live_settings.settings.folder)
-    # Wrong usage is reported without loading what serves.
-    from blazeio_supervisor.master.output import open_log_file
-
-    path = live_settings.settings.log_path
-    log_file = None if path is None else open_log_file(path)
-    # After that: standard error, which the interpreter inherits, may be the log now.
-    with _start_early(live_settings.settings) as early:
-        return _run_master(live_settings, sources, log_file, early)
-
-
-def _start_early(
-    settings: Settings,
-) -> contextlib.AbstractContextManager[EarlyForkserver | None]:
-    """Start the first interpreter, which imports its part while we import ours.
-
-    Not where we were given descriptors: until the master has taken them over, any
-    child would inherit them.
-    """
-    started: EarlyForkserver | None = click.get_current_context().obj
-    given = settings.environment, settings.is_privileged, settings.interpreter
-    if started is not None and started.given == given and not settings.given_fds:
-        return contextlib.nullcontext(started)
-    if started is not None:
-        started.end()
-    if not settings.given_fds:
-        try:
-            return EarlyForkserver(
-                settings.environment,
-                is_privileged=settings.is_privileged,
-                interpreter=settings.interpreter,
-            )
-        except OSError:
-            pass  # the master tries again, and reports it
-    return contextlib.nullcontext()
-
-
-def _run_master(
-    live_settings: LiveSettings,
-    sources: Sources,
-    log_file: "LogFile | None",
-    early: EarlyForkserver | None,
-) -> int:
-    import asyncio
-
-    from blazeio_supervisor.ipc.signals import CHANGES, STOPS, hold
-    from blazeio_supervisor.log.setup import (
-        apply_config,
-        configure_logs,
-        configure_other_logs,
-    )
-    from blazeio_supervisor.master.master import serve as run
-    from blazeio_supervisor.master.pid_file import pid_written
-
-    apply_config(live_settings.settings.log_terms)
-    configure_logs(live_settings.settings.log_terms)
-    configure_other_logs(live_settings.settings.log_terms)
-    # Not before here: a warning is a record of the log, in the format that was asked
-    # for.
-    _warn_of_misspelt(sources)
-    if live_settings.settings.is_privileged:
-        _warn_of_open_code()
-    hold(STOPS | CHANGES)  # until the master has handlers for them
-    with pid_written(live_settings.settings.pid_file, waits=True) as claim:
-        return asyncio.run(run(live_settings, log_file, claim, early))
+    guessed: EarlyForkserver | None = click.get_current_context().obj
+    return Service(live_settings, guessed)
 
 
 def find_sources(words: Mapping[str, Any]) -> Sources:
@@ -290,18 +262,6 @@ def print_config(sources: Sources, *, shows_env: bool) -> int:
     settings = list_settings(sources.read(), shows_env=shows_env)
     click.echo(format_settings(settings), nl=False)
     return 0
-
-
-def _warn_of_open_code() -> None:
-    for reason in find_open_code():
-        text = f"the app's user may come to run code as root: {reason}"
-        note("open_to_others", text, "WARNING")
-
-
-def _warn_of_misspelt(sources: Sources) -> None:
-    for name, meant in find_misspelt(OPTIONS, sources.environ).items():
-        text = f"{name} is not a setting, and without effect: did you mean {meant}?"
-        note("unknown_variable", text, "WARNING")
 
 
 command = SectionedCommand(
@@ -374,7 +334,7 @@ Exit codes:
 """
 
 
-def run_folder(**words: Any) -> int:
+def run_folder(**words: Any) -> int | Service:
     """Serve the files of FOLDER, with listings of its folders.
 
     Files whose names begin with a dot are not served. The options are those of an app.

@@ -13,9 +13,8 @@ import os
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
-import click
 import msgspec
 from msgspec import UNSET
 
@@ -206,51 +205,7 @@ def _write(value: Any) -> str:
         return str(value)
 
 
-# The command line: the options as click knows them, and what was typed.
-
-
-OptionT = TypeVar("OptionT", bound=click.Option)
-
-
-class Switch(click.Option):
-    """A switch with two spellings, of which the help lists one.
-
-    Attributes:
-        listed: The spelling that changes the default.
-    """
-
-    listed = ""
-
-    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
-        """Return the listed spelling and the help text."""
-        record = super().get_help_record(ctx)
-        return record and (self.listed, record[1])
-
-
-def make_click_option(option: Option) -> click.Option:
-    """Declare an option to click, which only splits the words; we read the values."""
-    if not isinstance(option.kind, Flag):
-        return _make(click.Option, option)
-    switch = _make(Switch, option)
-    switch.listed = option.listed_flag
-    return switch
-
-
-def _make(kind: type[OptionT], option: Option) -> OptionT:
-    return kind(
-        option.spellings,
-        default=None,
-        type=bool if isinstance(option.kind, Flag) else str,
-        is_flag=isinstance(option.kind, Flag) or None,
-        multiple=isinstance(option.kind, Many),
-        metavar=option.kind.metavar or None,
-        help=_explain(option),
-    )
-
-
-def _explain(option: Option) -> str:
-    default = option.shown_default
-    return f"{option.help}  [default: {default}]" if default else option.help
+# The command line: what was typed.
 
 
 def read_command_line(

@@ -17,6 +17,7 @@ modules of it that only what is imported later needs.
 """
 
 import fcntl
+import functools
 import io
 import json
 import os
@@ -57,10 +58,6 @@ belongs to the way back."""
 
 _SEALS = (
     fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
-)
-_STDLIB, _SITE = (
-    tuple(sysconfig.get_path(key) + os.sep for key in keys)
-    for keys in (("stdlib", "platstdlib"), ("purelib", "platlib"))
 )
 _HEADER = struct.Struct("<4sIII")
 """Magic number, flags, and of the source its time (s, the epoch's) and size."""
@@ -208,7 +205,14 @@ def _is_of_interpreter(spec: ModuleSpec) -> bool:
     if not spec.has_location:
         return spec.submodule_search_locations is None
     place = str(spec.origin)
-    return place.startswith(_STDLIB) and not place.startswith(_SITE)
+    return place.startswith(_find_folders("stdlib", "platstdlib")) and (
+        not place.startswith(_find_folders("purelib", "platlib"))
+    )
+
+
+@functools.cache  # in the child that keeps the image: its table takes 0.2 MiB
+def _find_folders(*keys: str) -> tuple[str, ...]:
+    return tuple(sysconfig.get_path(key) + os.sep for key in keys)
 
 
 # How an image of the master is started: interpreter, arguments, environment.
