@@ -1,6 +1,7 @@
 """What a client sends: in one piece, in pieces, or not to its end; on real sockets."""
 
 import asyncio
+import select
 import socket
 import ssl
 import threading
@@ -248,8 +249,9 @@ async def test_an_answer_that_a_reset_follows_is_read_before_more_is_written(
     tmp_path: Path, is_tls: bool
 ) -> None:
     certificates = Certificates(tmp_path)
-    context = certificates.server_context(NAME) if is_tls else None
-    server = Refusing(context)
+    context = certificates.server_context(NAME)
+    context.num_tickets = 0  # nothing but the answer is there to be read
+    server = Refusing(context if is_tls else None)
     server.start()
     url = f"{'https' if is_tls else 'http'}://{NAME}:{server.port}/"
 
@@ -257,9 +259,13 @@ async def test_an_answer_that_a_reset_follows_is_read_before_more_is_written(
         yield bytes(300_000)
         server.has_content.set()
         assert server.has_closed.wait(TIMEOUT_S)  # no turn of the loop in between
+        sock = resp.transport.get_extra_info("socket")
+        assert select.select([sock.fileno()], [], [], TIMEOUT_S)[0]
         yield bytes(300_000)
 
     tls = io.ClientTls(ca_file=certificates.ca_file)
-    async with io.Session(url, "post", body=body(), tls=tls) as resp:
-        assert (resp.status_code, await resp.text()) == (413, "large")
+    async with io.Session(tls=tls) as session:
+        resp = session.post(url, body=body())
+        async with resp:
+            assert (resp.status_code, await resp.text()) == (413, "large")
     server.join()
