@@ -2,6 +2,9 @@
 
 import json
 import logging
+import re
+import subprocess
+import sys
 import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -191,3 +194,15 @@ def test_the_index_of_a_folder_has_each_page(folder: str) -> None:
         if path.name != "index.md" and f"({path.name})" not in index
     ]
     assert missing == []
+
+
+def test_django_makes_the_project_that_is_named(tmp_path: Path) -> None:
+    """It refuses the name of any module that can be imported, such as ``site``."""
+    page = (REPOSITORY / "docs/how-to/frameworks.md").read_text()
+    found = re.search("`django-admin startproject ([^`]+)`", page)
+    assert found is not None
+    command = [sys.executable, "-m", "django", "startproject", found[1]]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert not done.stderr
+    assert (tmp_path / found[1] / found[1] / "asgi.py").exists()
+    assert f"blazeio-supervisor {found[1]}.asgi" in page
