@@ -52,6 +52,8 @@ MISTAKES = [
     Mistake("hello:web --workers", "Option '--workers' requires an argument"),
     Mistake("hello:web --workers 0", "--workers 0: expected 1 to 256, or auto (one"),
     Mistake("--workers=many hello:web", "--workers many: expected 1 to 256, or auto"),
+    Mistake("hello:web --uds=/a", "No such option '--uds': it is `--bind unix:/path`"),
+    Mistake("hello:web -t 30", "No such option '-t': it is `--timeout` here"),
     Mistake("hello:web --bind 8000", "--bind 8000: no host: write `127.0.0.1:8000`"),
     Mistake("hello:web --bind :http", "the port must be 0 to 65535, not 'http'"),
     Mistake("hello:web --bind ::1:80", "write an IPv6 address in brackets, `[::1]:80"),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from blazeio_supervisor.cli.output import discard, say
-from blazeio_supervisor.config.command_line import PROGRAM, expand
+from blazeio_supervisor.config.command_line import CALLED_HERE, PROGRAM, expand
 from blazeio_supervisor.errors import ExitCode, OutputError, SupervisorError
 from blazeio_supervisor.log.formats import escape_line
 from blazeio_supervisor.worker.starting import EarlyForkserver, is_app_path
@@ -18,7 +18,14 @@ if TYPE_CHECKING:
 
 
 def _suggest_spelling(error: click.NoSuchOption) -> click.NoSuchOption:
-    """Return one whose message names the option that is meant by ``--WORKERS``, say."""
+    """Return one whose message names the option that is meant.
+
+    That is by ``--WORKERS``, say, or by one of another server.
+    """
+    if error.option_name in CALLED_HERE:
+        own = CALLED_HERE[error.option_name]
+        text = f"No such option {error.option_name!r}: it is `{own}` here"
+        return click.NoSuchOption(error.option_name, text, None, error.ctx)
     meant = error.option_name.lower().replace("_", "-")
     params = error.ctx.command.params if error.ctx else []
     if any(meant in each.opts for each in params):

@@ -93,6 +93,49 @@ WITH_VALUE: Final[dict[str, Callable[[str], list[str]]]] = {
 }
 """From a spelling to our own words for it and its value."""
 
+CALLED_HERE: Final[dict[str, str]] = {
+    "--access-logfile": "--access-log",
+    "--access-logformat": "--access-log-format",
+    "--backpressure": "--max-in-flight",
+    "--blocking-threads": "--threads",
+    "--cert-reqs": "--client-cert",
+    "--daemon": "blazeio-supervisor unit",
+    "--error-logfile": "--log-file",
+    "--keep-alive": "--keep-alive-timeout",
+    "--limit-concurrency": "--max-in-flight",
+    "--limit-max-requests": "--max-requests",
+    "--limit-max-requests-jitter": "--max-requests-jitter",
+    "--limit-request-field_size": "--max-field-bytes",
+    "--limit-request-fields": "--max-field-count",
+    "--limit-request-line": "--max-target-bytes",
+    "--pid": "--pid-file",
+    "--pythonpath": "--app-dir",
+    "--ssl-ca": "--ca-certs",
+    "--ssl-ca-certs": "--ca-certs",
+    "--ssl-cert-reqs": "--client-cert",
+    "--ssl-certfile": "--certfile",
+    "--ssl-certificate": "--certfile",
+    "--ssl-ciphers": "--ciphers",
+    "--ssl-keyfile": "--keyfile",
+    "--ssl-keyfile-password": "--keyfile-password-file",
+    "--ssl-version": "--tls-min",
+    "--statsd-host": "--metrics-bind",
+    "--timeout-graceful-shutdown": "--graceful-timeout",
+    "--timeout-keep-alive": "--keep-alive-timeout",
+    "--uds": "--bind unix:/path",
+    "--url-path-prefix": "--root-path",
+    "--worker-connections": "--max-connections",
+    "--working-dir": "--chdir",
+    "-D": "blazeio-supervisor unit",
+    "-c": "--config",
+    "-e": "--env",
+    "-n": "--name",
+    "-p": "--pid-file",
+    "-t": "--timeout",
+}
+"""From an option of another server to what is said of it, where it is no option here.
+They are not understood as they are: most of them mean it a little differently."""
+
 _ADDRESS: Final = ("--host", "--port")
 _PROXY_SWITCHES: Final = ("--proxy-headers", "--no-proxy-headers")
 

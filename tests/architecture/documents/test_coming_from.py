@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from blazeio_supervisor.config.command_line import CALLED_HERE
 from tests.support.tree import REPOSITORY
 
+SERVERS = ("gunicorn", "uvicorn", "granian", "hypercorn")
 PAGES = REPOSITORY / "docs" / "coming-from"
 FAMILIES = ("--log-syslog", "--http2-", "--dirty-")
 """Named once with their kin."""
@@ -25,13 +27,22 @@ def list_rows(server: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
 
 
-@pytest.mark.parametrize("server", ["gunicorn", "uvicorn", "granian", "hypercorn"])
+@pytest.mark.parametrize("server", SERVERS)
 def test_no_cell_is_empty(server: str) -> None:
     rows = list_rows(server)
     assert len(rows) > 20
     for row in rows:
         assert len(row) == 2
         assert all(row), row
+
+
+@pytest.mark.parametrize("option", CALLED_HERE)
+def test_the_command_line_says_what_the_pages_say(option: str) -> None:
+    own = CALLED_HERE[option].removesuffix(" unix:/path")
+    rows = [row for server in SERVERS for row in list_rows(server)]
+    named = [row for row in rows if option in re.split("[,;] ", row[0])]
+    assert named
+    assert any(f"`{own}" in row[1] for row in named)
 
 
 @pytest.mark.long
