@@ -265,7 +265,7 @@ def test_a_canary_serves_a_connection_that_is_handed_to_it(
         answer = b"".join(iter(lambda: own.recv(4096), b""))
     assert answer.startswith(b"HTTP/1.1 200 ")
     assert answer.endswith(str(worker.pid).encode())
-    assert worker.row.read().connections == 0
+    block_until(lambda: worker.row.read().connections == 0)
 
 
 def test_an_adopted_queue_is_served_until_it_is_released(
