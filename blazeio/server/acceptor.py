@@ -182,7 +182,7 @@ class _Steps:
         over: Called with this object when it is over.
     """
 
-    __slots__ = ("_context", "_over", "_work")
+    __slots__ = ("_context", "_future", "_over", "_work")
 
     def __init__(
         self,
@@ -193,6 +193,12 @@ class _Steps:
         self._work = work
         self._context = context
         self._over = over
+        self._future: asyncio.Future[Any] | None = None
+
+    @property
+    def is_due(self) -> bool:
+        """What it waits for has come; it goes on in the next turn."""
+        return self._future is not None and self._future.done()
 
     def take(self, _: object = None) -> None:
         """Go on to the next future; called once within the context."""
@@ -208,6 +214,7 @@ class _Steps:
             # As asyncio.Task does: the future has to know that it is waited for.
             future._asyncio_future_blocking = False
             future.add_done_callback(self.take, context=self._context)
+            self._future = future
 
 
 def _make_class(listener: socket.socket) -> type[socket.socket]:
@@ -412,7 +419,12 @@ class Acceptor:
     @property
     def pending(self) -> int:
         """How many accepted connections have no protocol yet."""
-        return len(self._arrivals)
+        if not self._arrivals:
+            return 0  # mostly, and it is asked for each connection
+        # One that has its protocol is counted by that, and forgotten a turn later.
+        return sum(
+            not (isinstance(each, _Steps) and each.is_due) for each in self._arrivals
+        )
 
     def list_sockets(self) -> list[int]:
         """Return the descriptors of the listener, and of connections it has accepted.
