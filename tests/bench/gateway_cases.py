@@ -84,7 +84,7 @@ GATEWAY_CASES = (
         0.6,
         base="uvicorn-asgi_raw",
         ours="blazeio-asgi_raw",
-        peers=("granian-asgi_raw",),
+        peers=("granian-asgi_raw", "floor-echo"),
     ),
     # The floor says how much of each figure is the framework's, whoever serves it.
     _asgi("starlette", "starlette", ask(), 0.85, granian=1.0, with_floor=True),

@@ -82,6 +82,7 @@ FASTAPI = [
     get("/sync"),
     get("/background"),
     get("/dependency"),
+    get("/seen"),  # what both have done after their responses
     get("/stream"),
     get("/big"),
     get("/redirect"),

@@ -95,6 +95,15 @@ async def dependency(value: Annotated[str, Depends(resource)]):
     return {"value": value}
 
 
+@app.get("/seen")
+async def what_was_seen():
+    for _ in range(500):
+        if {"background", "closed"} <= set(seen):
+            break
+        await asyncio.sleep(0.01)
+    return {"seen": sorted(set(seen))}
+
+
 @app.get("/stream")
 async def stream():
     async def parts():
