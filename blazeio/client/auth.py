@@ -405,7 +405,7 @@ class Credentials:
         # What the caller has set wins, and is not sent twice: of two Authorization
         # fields nobody knows which one counts.
         if authorization is not None and "authorization" not in given:
-            lines += serialize_field("Authorization", authorization)
+            lines = serialize_field("Authorization", authorization)
         if "cookie" not in given:
             lines += self._serialize_cookies(url, now)
         return lines

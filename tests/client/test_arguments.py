@@ -101,8 +101,14 @@ def test_of_a_session(options: dict[str, Any], message: str) -> None:
 
 
 def test_of_digest_credentials() -> None:
-    with pytest.raises(TypeError, match="each a str"):
+    with pytest.raises(
+        TypeError, match=r"^DigestAuth: name and password are each a str"
+    ):
         io.DigestAuth("me", None)  # type: ignore[arg-type]
+    with pytest.raises(
+        InvalidArgument, match=r"^DigestAuth: a name .* UTF-8 cannot say$"
+    ):
+        io.DigestAuth("me", "\udc80")
 
 
 async def test_of_a_method() -> None:

@@ -1,6 +1,6 @@
 import pytest
 
-from blazeio.client.auth import Credentials, DigestAuth
+from blazeio.client.auth import Credentials, DigestAuth, DigestChallenge
 from blazeio.client.cookies import CookieJar
 from blazeio.client.proxy import basic_credentials
 from blazeio.client.url import parse_url
@@ -55,6 +55,22 @@ def test_a_cookie_that_is_none_is_refused() -> None:
 
 def test_before_a_challenge_digest_says_nothing() -> None:
     assert serialize(Credentials(URL, DigestAuth("me", "x"), None, None)) == b""
+
+
+@pytest.mark.parametrize("qop", ["auth", "auth-int"])
+def test_a_challenge_is_answered_for_each_request_and_its_content(qop: str) -> None:
+    auth = DigestAuth("me", "x")
+    field = f'Digest realm="r", nonce="n", qop="{qop}"'
+    assert auth.learn(URL.origin, [field])
+    assert not auth.learn(URL.origin, [field])  # the answer was refused
+    challenge = DigestChallenge("r", "n", qop=qop)
+    identity = Credentials(URL, auth, None, None)
+    for count in (1, 2):
+        answer = challenge.answer(
+            "me", "x", "PUT", "/x", cnonce="0a", count=count, content=b"abc"
+        )
+        lines = identity.serialize(URL, "PUT", b"abc", NOTHING, now=NOW, cnonce="0a")
+        assert lines == f"Authorization: {answer}\r\n".encode()
 
 
 def test_a_password_is_not_shown() -> None:

@@ -4,13 +4,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from blazeio.client.auth import Credentials, DigestAuth
 from blazeio.client.redirects import (
     FOLLOWED,
+    MOST_CHALLENGES,
     Redirect,
+    RedirectHandler,
     decide_redirect,
     resolve_location,
 )
-from blazeio.errors import RedirectError
+from blazeio.client.request import ClientRequest, merge_fields
+from blazeio.client.url import parse_url
+from blazeio.errors import InvalidResponse, RedirectError, TooManyRedirects
+from blazeio.wire.headers import Headers
 
 URL = "https://a.example/dir/page?q#part"
 
@@ -178,3 +184,130 @@ def test_every_location_is_resolved_or_refused(location: str) -> None:
     assert url.isascii()
     assert url.isprintable()
     assert " " not in url
+
+
+# What one request of an app leads to
+
+
+ASKED = ClientRequest("GET", parse_url("https://a.example/x"))
+TO_NEXT = Headers((("location", "/next"),))
+
+
+def challenge(nonce: str, realm: str = "r") -> Headers:
+    return Headers((("www-authenticate", f'Digest realm="{realm}", nonce="{nonce}"'),))
+
+
+def with_digest() -> tuple[RedirectHandler, ClientRequest]:
+    credentials = Credentials(ASKED.url, DigestAuth("me", "x"), None, None)
+    request = ClientRequest("PUT", ASKED.url, body=b"ab", credentials=credentials)
+    return RedirectHandler(0, credentials=credentials), request
+
+
+def test_so_many_redirects_are_followed_and_no_more() -> None:
+    handler = RedirectHandler(2)
+    for _ in range(2):
+        redirect = handler.decide(ASKED, 302, TO_NEXT)
+        assert redirect == Redirect(
+            "GET", "https://a.example/next", True, frozenset(("proxy-authorization",))
+        )
+    with pytest.raises(TooManyRedirects, match=r"^https://a.example/x: more than 2 r"):
+        handler.decide(ASKED, 302, TO_NEXT)
+    assert handler.renewed(None).decide(ASKED, 302, TO_NEXT) is not None
+
+
+def test_what_is_renewed_decides_alike() -> None:
+    handler, request = with_digest()
+    handler = RedirectHandler(3, True, request.credentials)
+    assert handler.renewed(handler.credentials) == handler
+
+
+def test_an_answer_counts_for_nothing() -> None:
+    handler = RedirectHandler(1)
+    assert handler.decide(ASKED, 200, TO_NEXT) is None
+    assert handler.decide(ASKED, 302, Headers(())) is None
+    assert handler.decide(ASKED, 302, TO_NEXT) is not None
+
+
+def test_where_none_is_followed_each_is_an_answer() -> None:
+    assert RedirectHandler().decide(ASKED, 302, TO_NEXT) is None
+
+
+def test_a_downgrade_is_followed_where_that_is_allowed() -> None:
+    headers = Headers((("location", "http://a.example/"),))
+    with pytest.raises(RedirectError, match="is not followed"):
+        RedirectHandler(1).decide(ASKED, 302, headers)
+    assert RedirectHandler(1, True).decide(ASKED, 302, headers) is not None
+
+
+def test_two_locations_lead_nowhere_unless_they_are_the_same() -> None:
+    two = Headers((("location", "/a"), ("location", "/b")))
+    with pytest.raises(RedirectError, match=r"^https://a.example/x: more than one Loc"):
+        RedirectHandler(1).decide(ASKED, 302, two)
+    assert RedirectHandler(1).decide(ASKED, 200, two) is None
+    same = Headers((("location", "/a"), ("location", "/a")))
+    assert RedirectHandler(1).decide(ASKED, 302, same) is not None
+
+
+def test_a_challenge_is_answered_with_the_same_request() -> None:
+    handler, request = with_digest()
+    again = Redirect("PUT", request.url.text, True, frozenset())
+    assert handler.decide(request, 401, challenge("1")) == again
+    assert again.apply(request) == request
+    assert handler.decide(request, 401, challenge("2")) == again
+    # however often the nonce expires
+    assert MOST_CHALLENGES == 2
+    assert handler.decide(request, 401, challenge("3")) is None
+
+
+def test_a_challenge_that_comes_back_is_an_answer() -> None:
+    handler, request = with_digest()
+    assert handler.decide(request, 401, challenge("1")) is not None
+    assert handler.decide(request, 401, challenge("1")) is None
+
+
+def test_a_challenge_without_credentials_or_content_is_an_answer() -> None:
+    assert RedirectHandler(1).decide(ASKED, 401, challenge("1")) is None
+    basic = Credentials(ASKED.url, ("me", "x"), None, None)
+    handler = RedirectHandler(1, credentials=basic)
+    assert handler.decide(ASKED, 401, challenge("1")) is None
+    handler, request = with_digest()
+    announced = ClientRequest(
+        "PUT",
+        request.url,
+        merge_fields(None, {"Content-Length": "2"}),
+        credentials=request.credentials,
+    )
+    assert handler.decide(announced, 401, challenge("1")) is None
+
+
+def test_a_challenge_that_nobody_can_answer_is_told() -> None:
+    handler, request = with_digest()
+    long = challenge("1", "r" * 5000)
+    with pytest.raises(InvalidResponse, match=r"^https://a.example/x: a Digest chall"):
+        handler.decide(request, 401, long)
+    handler, request = with_digest()
+    assert handler.decide(request, 401, Headers(())) is None
+
+
+def test_the_request_that_follows_has_what_the_redirect_keeps() -> None:
+    credentials = Credentials(ASKED.url, ("me", "x"), {"a": "1"}, None)
+    request = ClientRequest(
+        "POST",
+        ASKED.url,
+        merge_fields(None, {"Authorization": "x", "X-Own": "y"}),
+        b"ab",
+        b"Content-Type: text/plain\r\n",
+        credentials,
+    )
+    kept = Redirect("POST", "https://a.example/next", True, frozenset()).apply(request)
+    assert (kept.body, kept.content_lines) == (b"ab", b"Content-Type: text/plain\r\n")
+    assert (kept.url.text, kept.fields) == ("https://a.example/next", request.fields)
+    dropped = frozenset(("authorization", "cookie"))
+    other = Redirect("GET", "http://b.example/", False, dropped).apply(request)
+    assert (other.method, other.url.text) == ("GET", "http://b.example/")
+    assert (other.body, other.content_lines) == (None, b"")
+    assert other.fields.names == {"x-own"}
+    told = credentials.serialize(
+        other.url, "GET", b"", frozenset(), now=0.0, cnonce="0a"
+    )
+    assert told == b""
