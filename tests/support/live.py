@@ -23,6 +23,7 @@ from typing import Any, cast
 import psutil
 from xprocess import ProcessStarter, XProcess
 
+from blazeio_supervisor.master.upgrade.keeping import TITLE as KEEPER
 from tests.support.clock import block_until, scaled
 from tests.support.peer import BlockingPeer
 
@@ -115,10 +116,19 @@ class LiveServer:
             return  # what is left is killed by the fixture
 
     def children(self, title: str = "") -> list[psutil.Process]:
-        """Living descendants whose command line contains ``title``, by pid."""
+        """Living descendants whose command line contains ``title``, by pid.
+
+        Not the one that keeps the image of a master: it ends soon after the start.
+        """
         found = (_find(pid) for pid in _iterate_descendants(self.pid))
         return sorted(
-            (each for each in found if each is not None and _has_title(each, title)),
+            (
+                each
+                for each in found
+                if each is not None
+                and _has_title(each, title)
+                and not _has_title(each, KEEPER)
+            ),
             key=lambda each: each.pid,
         )
 

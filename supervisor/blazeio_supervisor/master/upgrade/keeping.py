@@ -38,6 +38,8 @@ from blazeio_supervisor.master.upgrade.stage0 import KeptExtensions
 
 MOST_S = 60
 """A child that takes longer hangs, in a file system perhaps: it ends itself."""
+TITLE = "blazeio: keeper"
+"""The name of the child, as ``ps`` shows it."""
 _MOST_FDS = 253  # SCM_MAX_FD of the kernel
 _FD_BYTES = 4
 _MESSAGE_BYTES = 65536
@@ -191,7 +193,7 @@ def _fork(theirs: socket.socket) -> int:
 
 def _run_child(master: int, theirs: socket.socket) -> NoReturn:
     try:
-        setproctitle("blazeio: keeper")
+        setproctitle(TITLE)
         # The master's loop is woken by this descriptor, which both have: a signal of
         # the child would be taken for one of the master.
         signal.set_wakeup_fd(-1)
