@@ -1,10 +1,12 @@
 import contextlib
 import fcntl
 import os
+import re
 import signal
 import socket
 import struct
 import subprocess
+import sys
 import termios
 import time
 from collections.abc import Callable
@@ -271,6 +273,40 @@ def test_nohup_keeps_a_service_whose_terminal_is_gone(tmp_path: Path) -> None:
         terminal.hang_up()
         block_until(lambda: "event=reload_ok" in log.read_text(), 20)
         assert terminal.process.poll() is None
+    finally:
+        terminal.close()
+
+
+LEAVES = """
+import os, pathlib, signal, subprocess, sys, time
+
+signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+log = pathlib.Path(sys.argv[1])
+service = subprocess.Popen(sys.argv[2:], process_group=0)
+os.tcsetpgrp(0, service.pid)
+while not log.exists() or "event=ready" not in log.read_text():
+    time.sleep(0.05)
+os.tcsetpgrp(0, os.getpgrp())
+"""
+"""As a shell: a job of the foreground goes to the background, then the session ends."""
+
+
+@pytest.mark.long
+def test_who_was_left_by_its_terminal_reloads_by_a_later_signal(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "app.py").write_text(APP)
+    log = tmp_path / "log"
+    shell = [sys.executable, "-c", LEAVES, str(log)]
+    terminal = Terminal(tmp_path, *shell, "/usr/bin/env", f"BLAZEIO_LOG_FILE={log}")
+    try:
+        terminal.process.wait(scaled(30))
+        (pid,) = re.findall(r"event=listening .*pid (\d+)", log.read_text())
+        time.sleep(scaled(1.5))  # it has seen that its terminal is gone
+        os.kill(int(pid), signal.SIGHUP)
+        block_until(lambda: "event=reload_ok" in log.read_text(), 20)
+        os.kill(int(pid), signal.SIGTERM)
+        block_until(lambda: "event=stopped" in log.read_text(), 20)
     finally:
         terminal.close()
 

@@ -97,9 +97,7 @@ class Master:
         # With `stty tostop` a terminal sends it whenever something is logged, unless
         # it is blocked.
         self._polled = {signal.SIGTTOU} if has_terminal() else set()
-        # Who is started by nohup(1) is to go on.
-        is_held = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
-        self._ends_with_terminal = is_in_foreground() and not is_held
+        self._ends_with_terminal = False
         self._known_children: list[int] | None = None
 
     @property
@@ -119,6 +117,11 @@ class Master:
         self._known_children = list_children(os.getpid())
         become_subreaper()
         self._state.listeners.inherit(take_inherited(self._settings.given_fds))
+        # Who is started by nohup(1) is to go on.
+        is_held = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+        self._ends_with_terminal = is_in_foreground() and not is_held
+        if self._ends_with_terminal:
+            self._watch_terminal(0)
         self._watch_signals()
         release((STOPS | CHANGES) - self._polled)
         self._components.control.open(self._loop)
@@ -304,6 +307,15 @@ class Master:
 
     def _scale(self, change: int, by: str) -> None:
         self._components.facts.put_fact(ScaleAsked(change=change, by=by))
+
+    def _watch_terminal(self, looks_without: int) -> None:
+        # One that went without SIGHUP had been left before (bg and disown of a shell):
+        # whatever comes later is an operator's.
+        if looks_without == 2:
+            self._ends_with_terminal = False
+            return
+        count = 0 if has_terminal() else looks_without + 1
+        self._loop.call_later(_POLL_EVERY_S, self._watch_terminal, count)
 
     def _hang_up(self) -> None:
         # The kernel sends SIGHUP to the foreground process group of a terminal that
