@@ -35,8 +35,6 @@ SETTLE_S = 3.0
 """After a move the load is not looked at for so long: a worker that has just begun
 computes more than usual, and its siblings still what is now its part."""
 _SMOOTHED_OVER_S = 2.0
-# One that computes all the time may have more to do than can be seen.
-_FULL = 0.95
 _GROWTH_AT_ONCE = 2  # times as many as there are
 
 
@@ -82,7 +80,7 @@ class LoadScaler(Struct):
             return count, ""
         demand = self._smooth(now, sum(shares))
         is_busy = demand > BUSY * count or queued > count
-        is_idle = count > 1 and demand < IDLE * (count - 1) and not queued
+        is_idle = demand < IDLE * (count - 1) and not queued
         self.busy_since = (self.busy_since or now) if is_busy else None
         self.idle_since = (self.idle_since or now) if is_idle else None
         if self.busy_since is not None and now >= self.busy_since + GROW_AFTER_S:
@@ -104,13 +102,12 @@ class LoadScaler(Struct):
         return self.demand
 
     def _grow(self, demand: float, count: int, queued: int) -> int:
-        wanted = ceil(demand / TARGET)
+        wanted = ceil(demand / TARGET)  # more than there are, as TARGET is below BUSY
         # The demand cannot be read where it is cut off: connections that wait are not
-        # computed on, and a full core shows no more than one core. So the number is
-        # raised by half.
-        if queued > count or demand > _FULL * count:
+        # computed on. So the number is raised by half.
+        if queued > count:
             wanted = max(wanted, ceil(1.5 * count))
-        return min(max(wanted, count + 1), _GROWTH_AT_ONCE * count)
+        return min(wanted, _GROWTH_AT_ONCE * count)
 
 
 def _describe(demand: float, count: int, queued: int) -> str:
@@ -149,7 +146,7 @@ class Autoscale(Struct):
         loads = [fact for fact in context.facts if isinstance(fact, LoadRead)]
         shares = self._take(context, loads)
         active = list(context.roster.active())
-        if self.is_fixed or not may_move or context.is_void or not loads:
+        if self.is_fixed or not may_move or context.is_void:
             return
         # With one reading missing a worker boots or has just begun, and the others
         # carry its part: the sum would be taken for a demand that is about to go.

@@ -199,6 +199,19 @@ def test_a_few_clients_of_each_old_worker_connect_anew_when_the_canary_serves(
     assert only(RenewConnections, actions) == wanted
 
 
+def test_an_old_worker_without_clients_keeps_the_others_from_nothing() -> None:
+    driver = fleet(3)
+    idle, resting, busy = (owner for owner in driver.owners if owner is not None)
+    driver.ready[idle] = Beat(idle, 0.0, connections=0, requests=9)
+    driver.ready[resting] = Beat(resting, 0.0, connections=9, rests=True)
+    driver.ready[busy] = Beat(busy, 0.0, connections=1, requests=9)
+    driver.wait(0.1)
+    driver.reload()
+    canary = driver.load(2)
+    actions = driver.serve(canary.worker)
+    assert only(RenewConnections, actions) == [RenewConnections(busy, 1)]
+
+
 def test_more_of_them_do_as_long_as_nobody_asks_the_canary() -> None:
     driver = with_clients(16)
     driver.serve(3)
