@@ -116,7 +116,7 @@ class ClientRequest(Struct, frozen=True):
         return replace(self, fields=fields, is_plain=False)
 
     def begin_message(
-        self, origin: "Origin", now: float = 0.0, cnonce: str = ""
+        self, origin: "Origin", *, now: float, cnonce: str
     ) -> OutgoingMessage:
         """Serialize the head, and decide the framing of the content.
 

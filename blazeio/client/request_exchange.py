@@ -242,10 +242,10 @@ class RequestExchange(BlazeioPayloadUtils):
         request = self.client_request
         credentials = request.credentials
         if credentials is None:
-            return request.begin_message(origin)
+            return request.begin_message(origin, now=0.0, cnonce="")
         is_asked = credentials.digest is not None
         cnonce = secrets.token_hex(CNONCE_OCTETS) if is_asked else ""
-        return request.begin_message(origin, time.time(), cnonce)
+        return request.begin_message(origin, now=time.time(), cnonce=cnonce)
 
     async def prepare(self) -> None:
         """Wait for the head of the response; returns at once where it has come.

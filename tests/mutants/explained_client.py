@@ -112,6 +112,27 @@ CLIENT: tuple[Explained, ...] = (
         *(f"{_CLIENT}/proxy.py", "_canonical", ("host = host.upper()",)),
     ),
     Explained(
+        "names of fields are found in any case",
+        f"{_CLIENT}/redirects.py",
+        "RedirectHandler.*",
+        (
+            'locations = set(headers.get_all("LOCATION"))',
+            'fields = headers.get_all("WWW-AUTHENTICATE")',
+        ),
+    ),
+    Explained(
+        "both that are compared are written so",
+        f"{_CLIENT}/request.py",
+        "_name",
+        ('return (name if isinstance(name, str) else str(name, "latin-1")).upper()',),
+    ),
+    Explained(
+        "any version from 1.1 on has chunks",
+        f"{_CLIENT}/request.py",
+        "frame_request",
+        ("head, framing, length, 2, is_persistent=not block.wants_close",),
+    ),
+    Explained(
         "the first part is the same, whatever the rest is split into",
         *(f"{_CLIENT}/url.py", "show_url", ('port = re.split(r"[/?#]", rest, *',)),
     ),
