@@ -106,25 +106,25 @@ def read_plain_frame(octets: bytes) -> str | bytes | None:
         return None
     # Section 5.1: a client masks each frame. Without the bit this is below 0, and so
     # not the common frame; the core closes with 1002 then.
-    first, length, start = octets[0], octets[1] - _MASKED, 6
-    if length == _LENGTH_16 and size >= 8:
-        start = 8
+    first, length = octets[0], octets[1] - _MASKED
+    if size == length + 6 and length < _LENGTH_16:
+        payload, mask = octets[6:], octets[2:6]
+    elif length == _LENGTH_16 and size >= 8:
         length = int.from_bytes(octets[2:4])
-        if length < _LENGTH_16:
+        if length < _LENGTH_16 or size != length + 8:
             # RFC 6455 section 5.2: the length must be in its shortest form. Any other
             # is left to ``websockets``.
             return None
-    elif not 0 <= length < _LENGTH_16:
+        payload, mask = octets[8:], octets[4:8]
+    else:
         return None
-    if size != start + length:
-        return None
+    if first == BINARY:
+        return apply_mask(payload, mask)
     if first == TEXT:
         try:
-            return apply_mask(octets[start:], octets[start - 4 : start]).decode()
+            return apply_mask(payload, mask).decode()
         except UnicodeDecodeError:
             return None
-    if first == BINARY:
-        return apply_mask(octets[start:], octets[start - 4 : start])
     return None
 
 
@@ -137,12 +137,14 @@ def write_plain_frame(message: str | bytes | bytearray | memoryview) -> bytes:
     """Serialize a whole message as one frame, as servers do: without a mask."""
     # Hot: runs once per message.
     if isinstance(message, str):
-        first, data = TEXT, message.encode()
-    else:  # bytes(5) would be five octets
-        first, data = BINARY, bytes(memoryview(message))
+        first, short, data = TEXT, _SHORT_TEXT, message.encode()
+    else:
+        first, short = BINARY, _SHORT_BINARY
+        # bytes(5) would be five octets; what is bytes already needs no view
+        data = message if type(message) is bytes else bytes(memoryview(message))
     size = len(data)
     if size < _LENGTH_16:
-        return (_SHORT_TEXT if first == TEXT else _SHORT_BINARY)[size] + data
+        return short[size] + data
     if size < 65536:
         return b"%c%c%b%b" % (first, _LENGTH_16, size.to_bytes(2), data)
     return b"%c%c%b%b" % (first, _LENGTH_64, size.to_bytes(8), data)
