@@ -117,9 +117,9 @@ class ServerContext:
         detached: Requests whose connection is lost while their handler runs on.
         background: Tasks of handlers that run on after their responses, of apps of
             other interfaces.
-        calls_outside: The loop calls protocols in the contextvars that their transport
-            was made in, as uvloop does. asyncio calls them in those of whoever has
-            written last, or closed.
+        is_uvloop: The loop is uvloop's: it calls protocols in the contextvars that
+            their transport was made in, asyncio in those of whoever has written last,
+            or closed; and its ``writelines`` copies nothing.
         base: The contextvars that every request, and every call of the transport,
             starts from; see ``run_outside``.
         bounds_requests: ``limits`` say how long a handler may take, or how many run.
@@ -156,7 +156,6 @@ class ServerContext:
         "background",
         "base",
         "bounds_requests",
-        "calls_outside",
         "ciphertext_view",
         "connections",
         "detached",
@@ -172,6 +171,7 @@ class ServerContext:
         "in_flight",
         "is_closed",
         "is_draining",
+        "is_uvloop",
         "limits",
         "loop",
         "make_http2",
@@ -223,7 +223,7 @@ class ServerContext:
         self.handshakes: set[TlsTransport] = set()
         self.detached: set[BlazeioServerProtocol] = set()
         self.base = contextvars.copy_context()
-        self.calls_outside = type(loop).__module__ == "uvloop"
+        self.is_uvloop = type(loop).__module__ == "uvloop"
         self.background: set[asyncio.Task[Any]] = set()
         self.in_flight = 0
         self.request_count = self.http2_count = 0

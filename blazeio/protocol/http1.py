@@ -201,7 +201,7 @@ class Http1Connection(ReceivedContent, asyncio.BufferedProtocol, asyncio.Protoco
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is over, by either side."""
         context = self._context
-        if context.calls_outside:
+        if context.is_uvloop:
             self._lose(exc)
         else:
             context.run_outside(self._lose, exc)

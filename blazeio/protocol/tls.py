@@ -295,8 +295,11 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
         for start in range(0, len(view), SLICE_BYTES):
             self._tls.write(view[start : start + SLICE_BYTES])
             records.append(self._outgoing.read())
-        # Not writelines: asyncio's of Python 3.12.1 never pauses its writers.
-        self._raw.write(b"".join(records))
+        if self._context.is_uvloop:
+            self._raw.writelines(records)  # one system call; to join them takes 5 %
+        else:
+            # Not writelines: asyncio's of Python 3.12.1 never pauses its writers.
+            self._raw.write(b"".join(records))
 
     def writelines(
         self, list_of_data: Iterable[bytes | bytearray | memoryview]
