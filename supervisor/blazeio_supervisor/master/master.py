@@ -162,6 +162,7 @@ class Master:
         # The port is refused first. Then what the app has left behind is ended, which
         # may print until then; then those who follow the events read that all is over.
         self._state.listeners.shut()
+        components.upgrades.keeper.cancel()
         self._end_orphans()
         components.events.detach()
         if components.metrics is not None:

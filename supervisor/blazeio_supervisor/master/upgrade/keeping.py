@@ -103,6 +103,7 @@ class ImageKeeper:
         self.image: KeptImage | None = None
         self.settled = asyncio.Event()
         self.has_begun = False
+        self._is_over = False
 
     def begin(self) -> None:
         """Start the child, once; what becomes of it is noted."""
@@ -128,6 +129,10 @@ class ImageKeeper:
         if not self.has_begun:
             self.begin()
         await self.settled.wait()
+
+    def cancel(self) -> None:
+        """Keep nothing any more: the service ends, and its processes are ended."""
+        self.has_begun = self._is_over = True
 
     def use(self, image: KeptImage) -> None:
         """Go on with an image that was kept before."""
@@ -170,7 +175,8 @@ class ImageKeeper:
             f"cannot keep the running program, so `upgrade` will refuse: {reason}; "
             "what is needed later is imported from the disk"
         )
-        note("no_upgrade", text, "WARNING")
+        if not self._is_over:
+            note("no_upgrade", text, "WARNING")
         self.settled.set()
 
 
