@@ -42,6 +42,14 @@ def test_what_is_forgotten_is_told_to_nobody_else() -> None:
     assert serialize(identity) == b""
 
 
+def test_a_copy_keeps_what_is_forgotten_elsewhere() -> None:
+    identity = Credentials(URL, ("me", "x"), {"a": "1"}, None)
+    sent = serialize(identity)
+    twin = identity.copy()
+    identity.forget(frozenset(("authorization", "cookie")))
+    assert serialize(twin) == sent != b""
+
+
 def test_no_digest_is_made_for_whoever_comes_next() -> None:
     identity = Credentials(URL, DigestAuth("me", "x"), None, None)
     identity.forget(frozenset(("authorization",)))

@@ -148,6 +148,17 @@ def test_at_the_bound_of_all_the_oldest_of_any_origin_is_next() -> None:
     assert world.served[same.number] == "a3"
 
 
+def test_an_attempt_that_is_under_way_fills_the_bound_of_all() -> None:
+    world = Driven(connections=2)
+    world.ask("a")
+    connection = world.succeed()
+    world.ask("b")
+    world.ask("b")  # for which there is no room
+    world.release(connection)
+    assert world.closed == ["a1"]
+    assert [each.origin for each in world.openings] == ["b", "b"]
+
+
 def test_a_failed_attempt_fails_the_first_and_the_next_gets_another() -> None:
     world = Driven(per_origin=1)
     first, second = world.ask(), world.ask()

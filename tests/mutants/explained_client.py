@@ -68,6 +68,7 @@ CLIENT: tuple[Explained, ...] = (
             "if last is None or last.number <= ticket.number:",
             "*(lambda each: each.number <= ticket.number, waiting))",
             "self._asked_count += 2",
+            "self._asked_count = 1",
             "if first is None or oldest.number <= first.number:",
         ),
     ),
