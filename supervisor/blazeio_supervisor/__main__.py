@@ -8,10 +8,11 @@ import contextlib
 import gc
 import io
 import os
+import signal
 import sys
 import typing
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     from blazeio_supervisor.service import Service
@@ -107,9 +108,17 @@ def run_program(words: list[str], *, forgets: bool = False) -> int:
     forget_starter()
     if os.geteuid() == 0:
         _leave_untrusted_paths()
-    from blazeio_supervisor.worker.starting import start_at_once
+    from blazeio_supervisor.worker.starting import is_app_path, start_at_once
 
-    early = start_at_once(words)
+    first = words[0] if words else ""
+    serves = first.startswith("-") or is_app_path(first)
+    with _ended_by_signals() if forgets and serves else contextlib.nullcontext():
+        return _carry_out(words, start_at_once(words), forgets=forgets)
+
+
+def _carry_out(
+    words: list[str], early: "EarlyForkserver | None", *, forgets: bool
+) -> int:
     # It imports its part while we import ours.
     with contextlib.nullcontext() if early is None else early:
         done = _import_program()(words, early)
@@ -119,6 +128,31 @@ def run_program(words: list[str], *, forgets: bool = False) -> int:
             _forget_command_line()
             _import_asyncio()
         return _run(done)
+
+
+@contextlib.contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Have ^C end this process at once, until the master has handlers of its own.
+
+    There is nothing to undo before. An exception would come in the midst of imports, as
+    a traceback, or be dropped by the C code that it comes in. The first process of a
+    container is not even ended by SIGTERM without a handler (pid_namespaces(7)).
+    """
+    usual: dict[signal.Signals, Any] = {signal.SIGINT: signal.default_int_handler}
+    if os.getpid() == 1:
+        usual[signal.SIGTERM] = signal.SIG_DFL
+    changed = {n: each for n, each in usual.items() if signal.getsignal(n) is each}
+    for number in changed:
+        signal.signal(number, _end)
+    try:
+        yield
+    finally:
+        for number, before in changed.items():
+            signal.signal(number, before)
+
+
+def _end(number: int, _: object) -> NoReturn:
+    os._exit(128 + number)  # as a shell reports it; SIGINT: ``ExitCode.INTERRUPTED``
 
 
 def _run(service: "Service") -> int:

@@ -5,6 +5,7 @@ What only shows in the processes of the app is in ``tests/process/test_failed_bo
 
 import logging
 import socket
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from blazeio_supervisor.__main__ import main
 from tests.supervisor.worker.lone_generation import HELLO
 from tests.support.live import run_to_exit
+from tests.support.namespaces import as_first_process
 
 PROGRAM = "blazeio-supervisor"
 ROLLOUT = "no reload could end, since --canary-hold alone takes 9 s"
@@ -204,3 +206,43 @@ def test_an_interrupt_is_no_traceback(
         main()
     assert caught.value.code == 130
     assert "Traceback" not in capsys.readouterr().err
+
+
+SIGNALLED = """
+import os, signal, sys
+from blazeio_supervisor.__main__ import main
+
+class Interrupting:
+    def find_spec(self, name, *_):
+        if name == "blazeio_supervisor.config.settings":
+            os.kill(os.getpid(), signal.{name})
+            try:
+                sum(range(10**6))
+            except KeyboardInterrupt:
+                pass  # as C code does that asks for an attribute
+
+sys.meta_path.insert(0, Interrupting())
+sys.argv[1:] = {words}
+main()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("words", [["hello:web"], ["--no-config", "hello:web"]])
+def test_an_interrupt_in_the_midst_of_the_imports_ends_it(
+    tmp_path: Path, words: list[str]
+) -> None:
+    code = SIGNALLED.format(name="SIGINT", words=words)
+    done = run_to_exit(["python", "-c", code], cwd=tmp_path)
+    assert done.returncode == 130
+    assert done.stderr == ""
+
+
+@pytest.mark.slow
+def test_the_first_process_of_a_container_is_ended_before_it_serves(
+    tmp_path: Path,
+) -> None:
+    code = SIGNALLED.format(name="SIGTERM", words=["hello:web"])
+    done = run_to_exit(as_first_process([sys.executable, "-c", code]), cwd=tmp_path)
+    assert done.returncode == 143
+    assert done.stderr == ""

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import os
 import resource
 import signal
@@ -14,9 +15,10 @@ import pytest_asyncio
 
 from blazeio_supervisor.ipc.processes import list_children
 from blazeio_supervisor.master.children import Reaper
-from blazeio_supervisor.master.upgrade import image, stage0
+from blazeio_supervisor.master.upgrade import image, keeping, stage0
 from blazeio_supervisor.master.upgrade.image import KeptImage
 from blazeio_supervisor.master.upgrade.keeping import ImageKeeper
+from tests.support.clock import within
 from tests.support.live import run_to_exit
 
 
@@ -65,6 +67,22 @@ async def test_a_child_that_is_killed_is_a_line_in_the_log(
     await keeper.wait()
     if keeper.image is None:  # else it was faster
         assert "the process that keeps it ended with status -9" in caplog.text
+
+
+async def test_an_interpreter_that_cannot_be_opened_is_a_line_in_the_log(
+    keeper: ImageKeeper,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def refuse() -> int:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    before = os.listdir("/proc/self/fd")
+    monkeypatch.setattr(keeping, "open_interpreter", refuse)
+    await within(keeper.wait(), 20)
+    assert keeper.image is None
+    assert "`upgrade` will refuse: Too many open files" in caplog.text
+    assert os.listdir("/proc/self/fd") == before
 
 
 @contextlib.contextmanager

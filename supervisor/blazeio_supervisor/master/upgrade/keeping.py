@@ -157,10 +157,17 @@ class ImageKeeper:
                 os.close(fd)
             self._fail("too many open files: see `ulimit -n`, LimitNOFILE=")
             return
+        try:
+            interpreter_fd = open_interpreter()
+        except OSError as error:
+            for fd in fds:
+                os.close(fd)
+            self._fail(error.strerror or str(error))
+            return
         archive_fd, *opened = fds
         self.image = KeptImage(
             archive_fd=archive_fd,
-            interpreter_fd=open_interpreter(),
+            interpreter_fd=interpreter_fd,
             extensions=dict(zip(made.extensions, opened, strict=True)),
             home=made.home,
             program=made.program,
