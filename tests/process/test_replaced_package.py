@@ -46,7 +46,7 @@ def test_only_a_package_of_the_same_protocol_takes_over(
         live_server, tmp_path, "--control", "c.sock", env=installed.env
     )
     before = service.workers()
-    file = "ipc/messages.py"
+    file = "version.py"
 
     installed.change(file, f"PROTOCOL = {PROTOCOL}", "PROTOCOL = 99")
     done = reload_and_wait(service)

@@ -56,7 +56,10 @@ def service(
 ) -> Service:
     timeout = ("--upgrade-timeout", f"{scaled(timeout_s):g}")
     place = ("--control", "c.sock", "--pid-file", "pid")
-    return start_service(live_server, tmp_path, *timeout, *place, env=installed.env)
+    options = (*timeout, *place)
+    service = start_service(live_server, tmp_path, *options, env=installed.env)
+    service.wait_kept()  # files that change sooner are of no image
+    return service
 
 
 @pytest.fixture
@@ -235,6 +238,24 @@ def test_without_an_interpreter_nothing_changes(
     server.signal(signal.SIGUSR2)
     server.wait_for_log(f"cannot start {python}: No such file or directory; nothing ")
     assert Service(server, tmp_path).get().status == 200
+
+
+def test_at_once_is_not_too_soon(live_server: LiveServers, tmp_path: Path) -> None:
+    service = start_service(live_server, tmp_path, "--control", "c.sock")
+    assert "event=upgraded" not in service.server.log
+    upgrade(service)
+
+
+@pytest.mark.long
+def test_an_image_is_not_of_two_versions(
+    live_server: LiveServers, tmp_path: Path, installed: Installation
+) -> None:
+    place = ("--control", "c.sock")
+    service = start_service(live_server, tmp_path, *place, env=installed.env)
+    installed.append("fleet/roster.py", "# another version\n")
+    service.server.wait_for_log("event=no_upgrade .*roster.py was replaced while it st")
+    assert "could not be kept" in refuse(service)
+    assert service.get().status == 200
 
 
 @pytest.mark.long

@@ -7,8 +7,11 @@ import os
 import resource
 import signal
 import sys
+import time
 import zipfile
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from types import ModuleType
 
 import pytest
 import pytest_asyncio
@@ -17,7 +20,7 @@ from blazeio_supervisor.ipc.processes import list_children
 from blazeio_supervisor.master.children import Reaper
 from blazeio_supervisor.master.upgrade import image, keeping, stage0
 from blazeio_supervisor.master.upgrade.image import KeptImage
-from blazeio_supervisor.master.upgrade.keeping import ImageKeeper
+from blazeio_supervisor.master.upgrade.keeping import ImageKeeper, find_replaced
 from tests.support.clock import within
 from tests.support.live import run_to_exit
 
@@ -47,6 +50,36 @@ async def test_a_child_keeps_it_and_ends(keeper: ImageKeeper) -> None:
     assert "psutil._psutil_linux" in keeper.image.extensions
     assert not any(os.get_inheritable(fd) for fd in keeper.image.list_fds())
     assert list_children(os.getpid()) == before
+
+
+def test_a_file_that_was_replaced_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began_at = time.time()
+    assert find_replaced(began_at) == ""
+    path = tmp_path / "new.py"
+    module = ModuleType("blazeio_supervisor.new")
+    module.__file__ = str(path)
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    assert find_replaced(began_at) == str(path)  # it is gone
+    path.touch()
+    os.utime(path, (0, 0))  # as installers do
+    assert find_replaced(path.stat().st_ctime - 0.1) == str(path)
+    assert find_replaced(path.stat().st_ctime) == ""
+    module.__file__ = "/proc/self/fd/999/blazeio_supervisor/new.py"
+    assert find_replaced(began_at) == ""
+
+
+async def test_the_end_of_the_service_is_no_failure(
+    keeper: ImageKeeper, caplog: pytest.LogCaptureFixture
+) -> None:
+    keeper.begin()
+    (child,) = set(list_children(os.getpid()))
+    keeper.cancel()
+    os.kill(child, signal.SIGKILL)
+    await keeper.wait()
+    assert keeper.image is None
+    assert not caplog.records
 
 
 async def test_it_is_kept_once(keeper: ImageKeeper) -> None:
@@ -153,7 +186,7 @@ IMPORTS = """
 import asyncio, sys
 from blazeio_supervisor.master.children import Reaper
 from blazeio_supervisor.master.upgrade.image import KeptImage
-from blazeio_supervisor.master.upgrade.keeping import ImageKeeper
+from blazeio_supervisor.master.upgrade.keeping import ImageKeeper, find_replaced
 
 async def main():
     await ImageKeeper(Reaper(asyncio.get_running_loop())).wait()

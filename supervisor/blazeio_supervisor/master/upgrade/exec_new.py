@@ -351,7 +351,8 @@ class Upgrades:
 
     def _why_not_kept(self) -> str:
         keeper = self.keeper
-        if keeper.image is None and (keeper.settled.is_set() or not keeper.has_begun):
+        keeper.begin()  # unless it has, or is not to
+        if keeper.image is None and keeper.settled.is_set():
             return "the running program could not be kept at its start"
         return ""
 

@@ -16,6 +16,7 @@ import os
 import signal
 import socket
 import sys
+import time
 import warnings
 from contextlib import suppress
 from importlib.machinery import ModuleSpec
@@ -103,6 +104,7 @@ class ImageKeeper:
         self.image: KeptImage | None = None
         self.settled = asyncio.Event()
         self.has_begun = False
+        self._began_at = time.time()
         self._is_over = False
 
     def begin(self) -> None:
@@ -117,7 +119,7 @@ class ImageKeeper:
             return
         try:
             with theirs:
-                pid = _fork(theirs)
+                pid = _fork(theirs, self._began_at)
         except OSError as error:
             ours.close()
             self._fail(error.strerror or str(error))
@@ -187,7 +189,7 @@ class ImageKeeper:
         self.settled.set()
 
 
-def _fork(theirs: socket.socket) -> int:
+def _fork(theirs: socket.socket, began_at: float) -> int:
     """Fork the child; return its pid."""
     master = os.getpid()
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
@@ -198,13 +200,13 @@ def _fork(theirs: socket.socket) -> int:
             warnings.simplefilter("ignore", DeprecationWarning)
             pid = os.fork()
         if pid == 0:
-            _run_child(master, theirs)
+            _run_child(master, theirs, began_at)
         return pid
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
 
-def _run_child(master: int, theirs: socket.socket) -> NoReturn:
+def _run_child(master: int, theirs: socket.socket, began_at: float) -> NoReturn:
     try:
         setproctitle(TITLE)
         # The master's loop is woken by this descriptor, which both have: a signal of
@@ -217,7 +219,7 @@ def _run_child(master: int, theirs: socket.socket) -> NoReturn:
         set_parent_death_signal(signal.SIGKILL)
         _close_all_but(theirs.fileno())
         if os.getppid() == master:
-            _send_image(theirs)
+            _send_image(theirs, began_at)
     finally:
         os._exit(1)
 
@@ -230,7 +232,26 @@ def _close_all_but(kept: int) -> None:
                 os.close(fd)
 
 
-def _send_image(theirs: socket.socket) -> NoReturn:
+def find_replaced(began_at: float) -> str:
+    """Find a file of ours that has changed, or gone, since then; "": none has.
+
+    What was imported before is of another version than what is imported after. It is
+    the time of its inode: an installer may give a file an older one (inode(7)).
+    """
+    for name, module in [*sys.modules.items()]:
+        path: str | None = getattr(module, "__file__", None)
+        # What lies in an image is changed by nobody.
+        if name.startswith("blazeio") and path and not path.startswith("/proc/"):
+            try:
+                changed_at = os.stat(path).st_ctime
+            except OSError:
+                return path
+            if changed_at > began_at:
+                return path
+    return ""
+
+
+def _send_image(theirs: socket.socket, began_at: float) -> NoReturn:
     fds: list[int] = []
     try:
         image = keep_image()
@@ -240,6 +261,8 @@ def _send_image(theirs: socket.socket) -> NoReturn:
         fds = [image.archive_fd, *image.extensions.values()]
         if len(fds) > _MOST_FDS:
             made = _Made(failure=f"it has {len(fds)} compiled modules")
+        if replaced := find_replaced(began_at):
+            made = _Made(failure=f"{replaced} was replaced while it started")
     # BaseException: whatever it is, and else nobody would hear of it.
     except BaseException as error:
         made = _Made(failure=f"{type(error).__name__}: {error}")
