@@ -172,8 +172,8 @@ class HandlerTask:
         tally = context.tally
         if tally is not None:
             tally.in_flight[0] = in_flight
-            # The target of a head that came before is the same object.
-            if head.target is not tally.last_target:
+            # The target of a head that came before is the same object; "/" always is.
+            if head.target is not tally.last_target or head.method != tally.last_method:
                 tally.name(request)
 
     def _apply_limits(self, handler: Handler) -> Handler:

@@ -33,6 +33,7 @@ class RequestTally:
         in_flight: The cell; written as a request begins, not as it ends.
         last_target: Of the request that was named last; None: name the next, whatever
             its target.
+        last_method: Of the same request.
         usual: The cells.
         span_s: What is in the first of them.
         count: What is in the second.
@@ -46,6 +47,7 @@ class RequestTally:
         "content_cell",
         "count",
         "in_flight",
+        "last_method",
         "last_target",
         "others",
         "span_s",
@@ -60,6 +62,7 @@ class RequestTally:
     ) -> None:
         self.in_flight = in_flight
         self.last_target: str | None = None
+        self.last_method = ""
         self.usual = usual
         self.span_s, self.count = usual[0], usual[1]
         self.content_cell = content_bytes
@@ -67,7 +70,7 @@ class RequestTally:
         self.others: Record | None = None
 
     def name(self, request: "BlazeioServerProtocol") -> None:
-        """Name a request that begins; its target is not that of the one before."""
+        """Name a request that begins; it is not the same as the one before."""
         raise NotImplementedError
 
     def count_long(self, span_s: float) -> None:

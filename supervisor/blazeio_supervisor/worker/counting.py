@@ -88,8 +88,9 @@ class WorkerTally(RequestTally):
             on_wake, self.on_wake = self.on_wake, None
             on_wake()
         target = self.last_target = request.tail
+        method = self.last_method = request.method
         number = request.context.request_count
-        self._row.name_begun(number, f"{request.method} {target}")
+        self._row.name_begun(number, f"{method} {target}")
 
     def count_long(self, span_s: float) -> None:
         """Count a usual response that took longer; its span was added to the sum."""

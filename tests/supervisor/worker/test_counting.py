@@ -177,6 +177,15 @@ async def test_a_request_is_named_as_it_begins(site: Served, row: Row) -> None:
     assert row.read_begun() == ["GET /forever", "GET /"]
 
 
+async def test_another_method_of_the_same_target_is_named(
+    site: Served, row: Row
+) -> None:
+    peer = await site.connect()
+    for method in (b"GET", b"DELETE", b"DELETE"):
+        await peer.exchange(GET.replace(b"GET", method))
+    assert row.read_begun() == ["DELETE /", "GET /"]
+
+
 async def test_who_rests_is_woken_by_a_request_to_the_same_target(row: Row) -> None:
     tally, woken = WorkerTally(row), list[float]()
     context = ServerContext(hello, Limits(), asyncio.get_running_loop())
