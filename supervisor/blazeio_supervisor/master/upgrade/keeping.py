@@ -106,6 +106,7 @@ class ImageKeeper:
         self.has_begun = False
         self._began_at = time.time()
         self._is_over = False
+        self._ours: socket.socket | None = None
 
     def begin(self) -> None:
         """Start the child, once; what becomes of it is noted."""
@@ -124,6 +125,7 @@ class ImageKeeper:
             ours.close()
             self._fail(error.strerror or str(error))
             return
+        self._ours = ours
         self._reaper.watch(pid, lambda status: self._take(ours, status))
 
     async def wait(self) -> None:
@@ -135,6 +137,8 @@ class ImageKeeper:
     def cancel(self) -> None:
         """Keep nothing any more: the service ends, and its processes are ended."""
         self.has_begun = self._is_over = True
+        if self._ours is not None:
+            self._ours.close()
 
     def use(self, image: KeptImage) -> None:
         """Go on with an image that was kept before."""
