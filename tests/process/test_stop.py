@@ -251,7 +251,8 @@ def test_a_service_ends_with_the_terminal_in_whose_foreground_it_is(
 ) -> None:
     (tmp_path / "app.py").write_text(APP)
     log = tmp_path / "log"
-    terminal = Terminal(tmp_path, "/usr/bin/env", f"BLAZEIO_LOG_FILE={log}")
+    reset = ("/usr/bin/env", "--default-signal=HUP")  # whoever runs us may ignore it
+    terminal = Terminal(tmp_path, *reset, f"BLAZEIO_LOG_FILE={log}")
     try:
         block_until(lambda: log.exists() and "event=ready" in log.read_text(), 20)
         terminal.hang_up()

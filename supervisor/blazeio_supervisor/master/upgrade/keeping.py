@@ -148,8 +148,8 @@ class ImageKeeper:
 
     def _take(self, ours: socket.socket, status: int) -> None:
         with ours:
-            ours.setblocking(False)
             try:
+                ours.setblocking(False)
                 made, fds = _receive(ours)
             except (OSError, msgspec.MsgspecError):
                 self._fail(f"the process that keeps it ended with status {status}")
