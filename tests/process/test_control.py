@@ -322,7 +322,8 @@ AS_ANOTHER = """
 import os, sys
 import locale  # by gettext, when it is first asked
 # The other user may not read these.
-from blazeio_supervisor.cli import client, orders, queries
+from blazeio_supervisor.cli import client, orders, program, queries
+from blazeio_supervisor.worker import starting
 from blazeio_supervisor.__main__ import main
 os.setresuid(4242, 4242, 4242)
 sys.argv = sys.argv[1:]

@@ -78,6 +78,7 @@ class World:
         self.unanswered: set[int] = set()
         self._write_code = write_code
         self._frozen_beat_at = 0.0
+        self._frozen_until = 0.0
         self._heap: list[tuple[float, int, Deed]] = []
         self._order = count()
         self._pids = count(FIRST_PID)
@@ -110,6 +111,7 @@ class World:
         """The whole machine sleeps: nothing goes on, but the clock does."""
         self._frozen_beat_at = self.now
         self.now += seconds
+        self._frozen_until = self.now + 0.05
         for worker in self.workers.values():
             if worker.blocked_until > self.now - seconds:
                 worker.blocked_until += seconds
@@ -157,7 +159,7 @@ class World:
             at = worker.blocked_since
         elif rests:
             at = self.now - self._some(0.0, 1.0)
-        elif self.now < self.slept_at + 0.05:
+        elif self.now < self._frozen_until:
             at = min(at, self._frozen_beat_at)
         worker.requests += worker.in_flight
         return Beat(
