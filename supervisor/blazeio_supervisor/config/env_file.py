@@ -10,7 +10,7 @@ import re
 from blazeio_supervisor.files import read
 
 NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
-_BEFORE_VALUE = re.compile(r"(?:export[ \t]+)?([^\s=]*)[ \t]*=")
+_BEFORE_VALUE = re.compile(r"(?:export[ \t]++)?([^\s=]*)[ \t]*=")
 _IN_DOUBLE = re.compile(r"\"((?:[^\"\\]|\\.)*)\"", re.DOTALL)
 _IN_SINGLE = re.compile(r"'((?:[^'\\]|\\.)*)'", re.DOTALL)
 _AFTER_QUOTES = re.compile(r"[ \t]*(?:#[^\n]*)?(?:\n|\Z)")

@@ -61,6 +61,9 @@ class MasterHarness:
         self.live_settings = LiveSettings.read(look_for_sources(*typed, folder=folder))
         self.reloads = Reloads(self.facts.append, self.frames, self.live_settings)
         ledger, reaper = RowAllocator(), Reaper(loop)
+        keeper = ImageKeeper(reaper, uses_it=False)
+        keeper.cancel()  # nobody leaves from here
+        keeper.settled.set()
         child_context = ChildContext(
             loop=loop,
             reaper=reaper,
@@ -92,7 +95,7 @@ class MasterHarness:
                 [],
                 self._pack,
                 reaper,
-                ImageKeeper(reaper, uses_it=False),
+                keeper,
                 timeout_s=1.0,
             ),
             started_at=time.monotonic(),

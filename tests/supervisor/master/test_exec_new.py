@@ -56,9 +56,19 @@ async def upgrades_harness(
 async def test_without_a_way_back_there_is_no_way_forth(
     upgrades_harness: UpgradesHarness,
 ) -> None:
+    keeper = upgrades_harness.upgrades.keeper
+    keeper.cancel()
+    keeper.settled.set()  # without an image
     outcome = await upgrades_harness.upgrades.check("a test")
     assert not outcome.is_ok
     assert outcome.reason == "the running program could not be kept at its start"
+
+
+async def test_who_asks_early_has_the_program_kept_at_once(
+    upgrades_harness: UpgradesHarness,
+) -> None:
+    await upgrades_harness.upgrades.check("a test")
+    assert upgrades_harness.upgrades.keeper.image is not None
 
 
 async def test_what_is_under_way_is_not_left(upgrades_harness: UpgradesHarness) -> None:
