@@ -39,6 +39,8 @@ def take_away() -> None:
         for name in names:
             if hasattr(module, name):
                 delattr(module, name)
+    if hasattr(os, "process_cpu_count"):  # since Python 3.13; there as here
+        os.process_cpu_count = os.cpu_count
     if hasattr(select, "POLLRDHUP"):
         del select.POLLRDHUP
     selectors.DefaultSelector = selectors.PollSelector  # type: ignore[assignment, misc]
