@@ -13,9 +13,9 @@ from blazeio.server.process import THRESHOLDS, CollectorTuning
 from tests.protocol.serving import GET, Serve, hello
 from tests.support.live import run_to_exit
 
-MOST_OBJECTS = {"uvloop": 13, "asyncio": 18 if sys.version_info < (3, 13) else 21}
-"""An idle connection's, by the loop; the collector walks all of them. The transport of
-Python 3.13's own loop has three more."""
+MOST_OBJECTS = {"uvloop": 13, "asyncio": 18 if sys.version_info < (3, 12) else 21}
+"""An idle connection's, by the loop; the collector walks all of them. From Python 3.12
+on the transport of its own loop has up to three more."""
 CONNECTIONS = 100
 
 
