@@ -14,8 +14,7 @@ from typing import Any, Final, NoReturn
 from urllib.parse import unquote_to_bytes
 
 from blazeio.errors import LocalProtocolError
-from blazeio.gateways.fields import write_fields
-from blazeio.gateways.messages import ResponseStart
+from blazeio.gateways.messages import ResponseStart, write_fields
 from blazeio.gateways.scope import RequestFacts, find_raw_path, is_below
 from blazeio.wire.field_lines import BoundedCache
 from blazeio.wire.headers import Headers

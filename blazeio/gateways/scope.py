@@ -4,6 +4,11 @@ ASGI 3.0, HTTP & WebSocket message format 2.5. Each request has a scope of its o
 with its own ``asgi``, ``headers``, ``state`` and ``extensions``: apps change all of
 them, and what one request changes must not show in the next.
 
+The fields are asked for by each request and mostly the same as before: the octets of a
+shared pair (a browser's Accept, never a cookie or a token) are kept by the pair, and
+the whole list beside its ``Headers``. Who asks gets a list of its own, since
+middlewares append to it.
+
 Of a connection by TLS, ``extensions`` says what was agreed (ASGI TLS Extension 0.2).
 """
 
@@ -14,7 +19,7 @@ from urllib.parse import quote
 
 from msgspec import Struct
 
-from blazeio.gateways.fields import encode_fields
+from blazeio.wire.field_lines import SHARED_NAMES, BoundedCache
 from blazeio.wire.headers import Headers
 
 Scope = dict[str, Any]
@@ -221,3 +226,40 @@ def _escape(value: str) -> str:
     if len(value) > 1 and value.endswith(" "):
         escaped = escaped[:-1] + "\\ "
     return escaped
+
+
+Pair = tuple[bytes, bytes]
+
+# From a shared pair to its octets; the pairs are those that the parser keeps.
+_cached_pairs: Final[BoundedCache[tuple[str, str], Pair]] = BoundedCache(1024)
+
+
+def encode_fields(headers: Headers) -> list[Pair]:
+    """Return the fields of a request as octets, names in lower case, as a new list."""
+    # Hot: runs once per request.
+    known: list[Pair] | None = getattr(headers, "octets", None)
+    if known is not None:
+        return known.copy()
+    pairs = headers.as_tuple()
+    encoded: list[Any] = list(map(_cached_pairs.recent.get, pairs))
+    if encoded and encoded[-1] is None:  # a browser's Cookie, which is never kept
+        encoded[-1] = _encode_pair(pairs[-1])
+    elif all(encoded):
+        headers.keep_octets(encoded)
+        return encoded.copy()
+    if not all(encoded):  # to look at each takes as long as all the rest
+        for at, octets in enumerate(encoded):
+            if octets is None:
+                encoded[at] = _encode_pair(pairs[at])
+    return encoded
+
+
+def _encode_pair(pair: tuple[str, str]) -> Pair:
+    name, value = pair
+    if name not in SHARED_NAMES:
+        return name.encode(), value.encode("latin-1")
+    known = _cached_pairs.recall(pair)
+    if known is None:
+        known = name.encode(), value.encode("latin-1")
+        _cached_pairs.keep(pair, known)
+    return known

@@ -3,8 +3,9 @@ from typing import Any
 import pytest
 
 from blazeio.errors import LocalProtocolError
-from blazeio.gateways import fields
-from blazeio.gateways.fields import encode_fields, write_fields
+from blazeio.gateways import scope
+from blazeio.gateways.messages import write_fields
+from blazeio.gateways.scope import encode_fields
 from blazeio.wire.headers import Headers
 
 
@@ -26,7 +27,7 @@ def test_each_request_has_a_list_of_its_own() -> None:
 
 def test_a_secret_is_not_kept_beyond_its_headers() -> None:
     encode_fields(Headers([("cookie", "session=1"), ("authorization", "Bearer 1")]))
-    kept = fields._cached_pairs
+    kept = scope._cached_pairs
     assert not [name for name, _ in kept.recent if name in ("cookie", "authorization")]
 
 
