@@ -16,8 +16,7 @@ from blazeio.app.route import make_route
 from blazeio.app.router import RouteTable
 from blazeio.errors import ConfigurationError
 from blazeio.gateways.asgi import AsgiGateway
-from blazeio.gateways.connection import GatewayProtocol, end_in_time
-from blazeio.gateways.gateway import Gateway
+from blazeio.gateways.gateway import Gateway, GatewayProtocol, end_in_time
 from blazeio.gateways.http import HttpExchange
 from blazeio.gateways.interfaces import Interface, recognise
 from blazeio.gateways.lifespan import Lifespan as AsgiLifespan

@@ -3,8 +3,7 @@
 import asyncio
 from typing import Any
 
-from blazeio.gateways.connection import GatewayProtocol
-from blazeio.gateways.gateway import Gateway, find_facts, find_tls
+from blazeio.gateways.gateway import Gateway, GatewayProtocol, find_facts, find_tls
 from blazeio.gateways.http import HttpExchange
 from blazeio.gateways.lifespan import AsgiApp
 from blazeio.gateways.scope import Scope, make_http_scope, make_websocket_scope

@@ -12,7 +12,7 @@ import asyncio
 import os
 import stat
 from collections.abc import Callable, MutableMapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from blazeio.errors import (
     BlazeioError,
@@ -20,7 +20,7 @@ from blazeio.errors import (
     LocalProtocolError,
     RemoteProtocolError,
 )
-from blazeio.gateways.connection import ChunkWriter, ClientLost, GatewayProtocol
+from blazeio.gateways.gateway import ChunkWriter, ClientLost, Gateway, GatewayProtocol
 from blazeio.gateways.messages import (
     BODY,
     HTTP_EXPECTED,
@@ -47,9 +47,6 @@ from blazeio.protocol.flow import (
 )
 from blazeio.protocol.sendfile import read_pages, send_file
 from blazeio.wire.framing import OutgoingMessage
-
-if TYPE_CHECKING:
-    from blazeio.gateways.gateway import Gateway
 
 Message = MutableMapping[str, Any]
 
@@ -104,7 +101,7 @@ class HttpExchange:
         "state",
     )
 
-    def __init__(self, r: GatewayProtocol, gateway: "Gateway") -> None:
+    def __init__(self, r: GatewayProtocol, gateway: Gateway) -> None:
         self._r = r
         self._gateway = gateway
         self._content: ContentStream = r.content

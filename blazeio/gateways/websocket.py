@@ -14,7 +14,7 @@ from websockets.extensions.base import Extension
 from websockets.protocol import Side
 
 from blazeio.errors import Abort, BlazeioError, LocalProtocolError, PeerGone
-from blazeio.gateways.connection import ClientLost, GatewayProtocol
+from blazeio.gateways.gateway import ClientLost, GatewayProtocol
 from blazeio.gateways.http import HttpExchange
 from blazeio.gateways.messages import (
     CLOSED,

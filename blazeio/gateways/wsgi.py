@@ -21,8 +21,7 @@ from typing import Any, Final, NoReturn
 from msgspec.structs import replace
 
 from blazeio.errors import BlazeioError, LocalProtocolError
-from blazeio.gateways.connection import ClientLost, GatewayProtocol
-from blazeio.gateways.gateway import Gateway, find_facts
+from blazeio.gateways.gateway import ClientLost, Gateway, GatewayProtocol, find_facts
 from blazeio.gateways.http import HttpExchange
 from blazeio.gateways.messages import FilePart, ResponseStart
 from blazeio.gateways.pep3333 import (

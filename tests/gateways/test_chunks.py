@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from blazeio.app.foreign import ForeignApp
-from blazeio.gateways.connection import HELD_BYTES, MOMENT_S
+from blazeio.gateways.gateway import HELD_BYTES, MOMENT_S
 from blazeio.gateways.interfaces import Interface
 from blazeio.protocol.http1 import Http1Connection
 from tests.gateways.apps import GET, Receive, Send, asgi, body, start

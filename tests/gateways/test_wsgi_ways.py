@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from blazeio.gateways.connection import ClientLost
+from blazeio.gateways.gateway import ClientLost
 from tests.gateways.apps import GET, wsgi
 from tests.support.clock import wait_until
 
