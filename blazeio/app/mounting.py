@@ -15,12 +15,11 @@ from blazeio.app.patterns import parse_prefix
 from blazeio.app.route import make_route
 from blazeio.app.router import RouteTable
 from blazeio.errors import ConfigurationError
-from blazeio.gateways.asgi import AsgiGateway
+from blazeio.gateways.asgi import AsgiGateway, LifespanMode
+from blazeio.gateways.asgi import Lifespan as AsgiLifespan
 from blazeio.gateways.gateway import Gateway, GatewayProtocol, end_in_time
 from blazeio.gateways.http import HttpExchange
 from blazeio.gateways.interfaces import Interface, recognise
-from blazeio.gateways.lifespan import Lifespan as AsgiLifespan
-from blazeio.gateways.lifespan import LifespanMode
 from blazeio.gateways.websocket import USUAL_BOUNDS, SocketBounds
 from blazeio.gateways.wsgi import THREADS, WsgiGateway
 from blazeio.protocol.options import RouteOptions

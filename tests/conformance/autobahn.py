@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import blazeio as io
+from blazeio.gateways.asgi import LifespanMode
 from blazeio.gateways.interfaces import Interface
-from blazeio.gateways.lifespan import LifespanMode
 from blazeio.testing import TestServer
 from tests.gateways.apps import make_foreign
 

@@ -13,8 +13,8 @@ import pytest
 from websockets.frames import Frame, Opcode
 
 from blazeio.app.app import App
+from blazeio.gateways.asgi import LifespanMode
 from blazeio.gateways.interfaces import Interface
-from blazeio.gateways.lifespan import LifespanMode
 from blazeio.protocol.request import BlazeioServerProtocol
 from blazeio.websocket.websocket import WebSocket
 from tests.gateways.apps import Receive, Send, make_foreign

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from blazeio.errors import LocalProtocolError
-from blazeio.gateways.lifespan import Lifespan, LifespanFailed, LifespanMode
+from blazeio.gateways.asgi import Lifespan, LifespanFailed, LifespanMode
 
 AUTO, ON, OFF = LifespanMode
 

@@ -7,7 +7,7 @@ import pytest
 import blazeio as io
 from blazeio.app.mounting import GatewayOptions, list_foreign
 from blazeio.errors import ConfigurationError
-from blazeio.gateways.lifespan import LifespanMode
+from blazeio.gateways.asgi import LifespanMode
 from blazeio.gateways.wsgi import WsgiGateway
 from tests.gateways.apps import GET, Receive, Send, Step, body, start
 from tests.support.clock import wait_until, within

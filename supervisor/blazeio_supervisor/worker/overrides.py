@@ -238,7 +238,7 @@ def configure_foreign(app: App, config: GatewayConfig) -> "list[WsgiGateway]":
     if "blazeio.app.mounting" not in sys.modules:
         return []  # it would be loaded, if there were one
     from blazeio.app.mounting import GatewayOptions, list_foreign
-    from blazeio.gateways.lifespan import LifespanMode
+    from blazeio.gateways.asgi import LifespanMode
     from blazeio.gateways.websocket import SocketBounds
     from blazeio.gateways.wsgi import WsgiGateway
 
