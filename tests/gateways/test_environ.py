@@ -4,8 +4,7 @@ from typing import Any
 
 import pytest
 
-from blazeio.gateways.pep3333 import make_environ
-from blazeio.gateways.scope import RequestFacts
+from blazeio.gateways.scope import RequestFacts, make_environ
 from blazeio.limits import Limits
 from blazeio.wire.request import parse_head
 

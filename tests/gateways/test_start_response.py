@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from blazeio.errors import LocalProtocolError
-from blazeio.gateways.pep3333 import StartResponse
+from blazeio.gateways.messages import StartResponse
 
 
 def write(part: bytes) -> None: ...

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from contextvars import copy_context
 from functools import partial
 
-from blazeio.gateways.thread_pool import ThreadPool
+from blazeio.gateways.wsgi import ThreadPool
 from tests.support.clock import wait_until
 
 
