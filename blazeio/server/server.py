@@ -10,7 +10,13 @@ from blazeio.http2.connection import ALPN, Http2Connection, StreamPool
 from blazeio.limits import Limits
 from blazeio.loggers import get_logger
 from blazeio.protocol.carrier import ServerConnection
-from blazeio.protocol.context import FAREWELL_S, Handler, Recorder, ServerContext
+from blazeio.protocol.context import (
+    FAREWELL_S,
+    Handler,
+    Recorder,
+    RequestTally,
+    ServerContext,
+)
 from blazeio.protocol.handover import ResumingConnection, SendTransfer, Transfer
 from blazeio.protocol.http1 import Http1Connection
 from blazeio.protocol.options import (
@@ -25,7 +31,6 @@ from blazeio.protocol.options import (
     name_no_handler,
 )
 from blazeio.protocol.request import BlazeioServerProtocol
-from blazeio.protocol.tally import RequestTally
 from blazeio.protocol.tls import TlsConfig, TlsTransport
 from blazeio.protocol.trust import ConnectionOrigin, Trust
 from blazeio.server.acceptor import ACCEPTS_PER_TURN, Acceptor, ProxyHeaderReader

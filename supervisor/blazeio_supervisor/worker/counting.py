@@ -11,8 +11,8 @@ from collections.abc import Callable
 from time import monotonic  # an app may put another clock into ``time``
 from typing import TYPE_CHECKING
 
+from blazeio.protocol.context import RequestTally
 from blazeio.protocol.flow import NO_CONTENT
-from blazeio.protocol.tally import RequestTally
 from blazeio.server.server import Server
 from blazeio_supervisor.ipc.row_tables import (
     FAILING_COUNT,

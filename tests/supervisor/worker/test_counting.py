@@ -5,9 +5,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from blazeio.limits import Limits
-from blazeio.protocol.context import ServerContext
+from blazeio.protocol.context import USUAL_S, ServerContext
 from blazeio.protocol.http1 import Http1Connection
-from blazeio.protocol.tally import USUAL_S
 from blazeio_supervisor.ipc.row_tables import (
     ANSWERED_COUNT,
     RouteReading,
