@@ -18,7 +18,7 @@ import msgspec
 
 from blazeio.errors import FieldInput, LocalProtocolError, is_disconnect
 from blazeio.files.static_server import Simpleserve
-from blazeio.protocol.pieces import (
+from blazeio.protocol.payload import (
     CONTENT,
     check_pieces,
     closed_at_end,

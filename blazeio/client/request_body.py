@@ -30,7 +30,7 @@ from blazeio.content.forms import (
     serialize_urlencoded,
 )
 from blazeio.errors import InvalidArgument, LocalProtocolError
-from blazeio.protocol.pieces import closed_at_end, iterated
+from blazeio.protocol.payload import closed_at_end, iterated
 from blazeio.wire.serializer import serialize_field
 
 READ_BYTES = 64 * 1024

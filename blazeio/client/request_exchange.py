@@ -32,8 +32,7 @@ from blazeio.errors import (
 )
 from blazeio.protocol.flow import NO_CONTENT, ContentStream, WriteGate
 from blazeio.protocol.handover import Successor
-from blazeio.protocol.payload import BlazeioPayloadUtils
-from blazeio.protocol.pieces import closed_at_end
+from blazeio.protocol.payload import BlazeioPayloadUtils, closed_at_end
 from blazeio.protocol.timeouts import NEVER
 from blazeio.wire.framing import GIVEN_OUT, OutgoingMessage
 from blazeio.wire.headers import NO_HEADERS, Headers

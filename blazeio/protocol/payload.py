@@ -4,26 +4,113 @@ It is a base of ``r``, which reads a request and writes its response, and of ``r
 which reads a response and writes its request. It has no state of its own: that is in
 the object, in its ``ContentStream`` and its ``WriteGate``. They differ in four hooks:
 ``_resume_content``, ``_begun_message``, ``_flush_head`` and ``_give``.
+
+Content may be given piece by piece, by an iterable. A generator that is left half-way
+is closed by Python's collector, some time later and in no task of its request. What it
+holds, a cursor or a file, stays open until then. So whoever iterates over one closes
+it, however the iteration ends: ``closed_at_end``.
 """
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NoReturn
+from collections.abc import (
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Generator,
+    Iterable,
+    Mapping,
+)
+from contextlib import (
+    AbstractContextManager,
+    asynccontextmanager,
+    nullcontext,
+    suppress,
+)
+from inspect import isasyncgenfunction, iscoroutine, isgeneratorfunction
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from blazeio.errors import BlazeioError, LocalProtocolError
 from blazeio.protocol.flow import CALL_BYTES, TURN_BYTES, join_small, too_large
-from blazeio.protocol.pieces import (
-    CONTENT,
-    Content,
-    Pieces,
-    check_pieces,
-    closed_at_end,
-    iterated,
-    name_kind,
-)
 from blazeio.wire.framing import OutgoingMessage
 from blazeio.wire.headers import NO_HEADERS, Headers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from blazeio.protocol.flow import ContentStream, WriteGate
+
+Content = str | bytes | bytearray | memoryview
+CONTENT = (str, bytes, bytearray, memoryview)
+Pieces = AsyncIterable[Any] | Iterable[Any]
+"""Each piece is ``Content``."""
+
+
+class Cleaning(Protocol):
+    """The task of a handler, as far as cancellations are held back."""
+
+    def cleaning(self) -> AbstractContextManager[None]:
+        """Hold a cancellation back until the block is over."""
+        ...
+
+
+@asynccontextmanager
+async def closed_at_end(pieces: object, owner: object = None) -> AsyncIterator[None]:
+    """Close a generator when the block ends, however it ends.
+
+    Args:
+        pieces: An async iterator with an ``aclose``, or a generator. Anything else,
+            as a list or a file, is left as it is: it may be used again.
+        owner: ``r``, where its handler iterates: the loss of the connection does not
+            cancel the handler before the generator is closed.
+    """
+    try:
+        yield
+    finally:
+        close: Callable[[], Awaitable[object]] | None
+        close = getattr(pieces, "aclose", None)
+        if isinstance(pieces, AsyncIterator) and close is not None:
+            handler_task: Cleaning | None = getattr(owner, "handler_task", None)
+            with nullcontext() if handler_task is None else handler_task.cleaning():
+                await close()
+        elif isinstance(pieces, Generator) or iscoroutine(pieces):
+            pieces.close()
+
+
+@asynccontextmanager
+async def iterated(
+    pieces: AsyncIterable[Any], owner: object = None
+) -> AsyncIterator[AsyncIterator[Any]]:
+    """Iterate; at the end close the iterator, which a class may make by a generator."""
+    iterator = aiter(pieces)
+    async with closed_at_end(iterator, owner):
+        yield iterator
+
+
+def check_pieces(pieces: object) -> None:
+    """Refuse what cannot be iterated over for content.
+
+    Raises:
+        LocalProtocolError: It cannot be; the caller's fault.
+    """
+    is_iterable = isinstance(pieces, AsyncIterable | Iterable)
+    if not is_iterable or isinstance(pieces, Mapping):
+        raise LocalProtocolError(f"the content is {name_kind(pieces)}")
+
+
+def name_kind(value: object) -> str:
+    """Return the kind of a value, and what is expected in its place, for an error."""
+    kind = type(value).__name__
+    if isinstance(value, Mapping):
+        return f"a {kind}: send it by Deliver.json, or give str or bytes"
+    if iscoroutine(value):
+        return f"the coroutine of {value.__qualname__}: write `await` before it"
+    if isgeneratorfunction(value) or isasyncgenfunction(value):
+        return f"the function {value.__qualname__} itself: call it"
+    if value is None:
+        return "None: expected str or bytes"
+    return f"of type {kind}: expected str or bytes"
+
 
 LEAST_CUT = 4
 """No write is cut into pieces smaller than the high watermark divided by this."""
@@ -41,11 +128,6 @@ CANCELLED_REST_BYTES = 1024 * 1024
 """When a write is cancelled half-way, its rest is sent all the same, up to so many
 octets: its beginning has left, and the next write would follow in its midst. Where more
 is missing, the connection is cut."""
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from blazeio.protocol.flow import ContentStream, WriteGate
 
 
 class BlazeioPayloadUtils:

@@ -28,8 +28,7 @@ from blazeio.errors import (
 from blazeio.protocol.context import Handler, ServerContext
 from blazeio.protocol.flow import NO_CONTENT, UNTIL_CLOSE, ContentStream, Latch
 from blazeio.protocol.handler_task import HandlerTask
-from blazeio.protocol.payload import BlazeioPayloadUtils
-from blazeio.protocol.pieces import Content
+from blazeio.protocol.payload import BlazeioPayloadUtils, Content
 from blazeio.protocol.response_writer import (
     DEFAULT_HEAD,
     EVENT_STREAM,
