@@ -45,6 +45,7 @@ from blazeio.errors import ConfigurationError
 from blazeio.files.static_server import StaticOptions, StaticServer
 from blazeio.limits import LimitOptions, Limits
 from blazeio.loggers import get_logger
+from blazeio.protocol.carrier import Trust, make_trust
 from blazeio.protocol.context import Handler
 from blazeio.protocol.options import (
     DEFAULT_OPTIONS,
@@ -54,7 +55,6 @@ from blazeio.protocol.options import (
 )
 from blazeio.protocol.request import BlazeioServerProtocol
 from blazeio.protocol.tls import TlsConfig
-from blazeio.protocol.trust import Trust, make_trust
 from blazeio.server.access_log import AccessLog
 from blazeio.server.log_format import compile_format
 from blazeio.server.server import Server

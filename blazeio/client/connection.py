@@ -46,11 +46,11 @@ from blazeio.errors import (
     RequestError,
     ServerDisconnected,
 )
+from blazeio.protocol.carrier import Handover, Successor
 from blazeio.protocol.flow import (
     NO_CONTENT,
     WriteGate,
 )
-from blazeio.protocol.handover import Handover, Successor
 from blazeio.protocol.readiness import poll_for_arrivals
 from blazeio.protocol.timeouts import NEVER
 

@@ -30,8 +30,8 @@ from blazeio.errors import (
     RequestError,
     ServerDisconnected,
 )
+from blazeio.protocol.carrier import Successor
 from blazeio.protocol.flow import NO_CONTENT, ContentStream, WriteGate
-from blazeio.protocol.handover import Successor
 from blazeio.protocol.payload import BlazeioPayloadUtils, closed_at_end
 from blazeio.protocol.timeouts import NEVER
 from blazeio.wire.framing import GIVEN_OUT, OutgoingMessage

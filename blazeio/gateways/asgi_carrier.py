@@ -18,10 +18,10 @@ from urllib.parse import quote
 from websockets.protocol import Side
 
 from blazeio.errors import BlazeioError, ClientDisconnected, RemoteProtocolError
+from blazeio.protocol.carrier import ConnectionOrigin
 from blazeio.protocol.context import ServerContext
 from blazeio.protocol.flow import UNTIL_CLOSE, ContentStream, WriteGate
 from blazeio.protocol.request import BlazeioServerProtocol
-from blazeio.protocol.trust import ConnectionOrigin
 from blazeio.websocket.frames import FrameEndpoint
 from blazeio.wire.framing import OutgoingMessage, parse_content_length
 from blazeio.wire.headers import Headers

@@ -25,11 +25,11 @@ from typing import TYPE_CHECKING, Any, Final
 from blazeio.errors import ClientDisconnected
 from blazeio.gateways.scope import RequestFacts, describe_tls
 from blazeio.loggers import get_logger
+from blazeio.protocol.carrier import find_scheme
 from blazeio.protocol.context import ServerContext
 from blazeio.protocol.handler_task import DETACHED
 from blazeio.protocol.request import BlazeioServerProtocol
 from blazeio.protocol.timeouts import NEVER
-from blazeio.protocol.trust import find_scheme
 from blazeio.wire.framing import OutgoingMessage
 
 if TYPE_CHECKING:

@@ -21,11 +21,11 @@ from typing import Final, cast
 from blazeio.errors import RemoteProtocolError
 from blazeio.http2.stream import Http2Stream, StreamOwner
 from blazeio.loggers import get_logger
+from blazeio.protocol.carrier import ConnectionOrigin
 from blazeio.protocol.context import ServerContext
 from blazeio.protocol.readiness import ReadControl
 from blazeio.protocol.request import BlazeioServerProtocol
 from blazeio.protocol.timeouts import NEVER, ConnectionTimeouts
-from blazeio.protocol.trust import ConnectionOrigin
 from blazeio.wire.headers import Headers
 from blazeio.wire.http2_connection import Multiplexer
 from blazeio.wire.http2_frames import ErrorCode

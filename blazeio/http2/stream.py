@@ -15,11 +15,11 @@ from typing import Any, Final, Protocol
 
 from blazeio.errors import LocalProtocolError, RemoteProtocolError
 from blazeio.loggers import get_logger
+from blazeio.protocol.carrier import ConnectionOrigin
 from blazeio.protocol.context import ServerContext
 from blazeio.protocol.flow import NO_CONTENT, UNTIL_CLOSE, ContentStream, WriteGate
 from blazeio.protocol.request import BlazeioServerProtocol
 from blazeio.protocol.timeouts import ConnectionTimeouts
-from blazeio.protocol.trust import ConnectionOrigin
 from blazeio.wire.framing import OutgoingMessage
 from blazeio.wire.headers import Headers
 from blazeio.wire.http2_connection import Multiplexer

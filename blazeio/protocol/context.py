@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from blazeio.content.dates import serialize_http_date
 from blazeio.errors import LocalProtocolError, describe_status, is_final_status
 from blazeio.limits import Limits
+from blazeio.protocol.carrier import ConnectionOrigin, Trust
 from blazeio.protocol.flow import Latch
 from blazeio.protocol.options import (
     FindOptions,
@@ -32,13 +33,11 @@ from blazeio.protocol.options import (
 )
 from blazeio.protocol.readiness import HangupWatcher, WritabilityWatcher
 from blazeio.protocol.timeouts import NEVER, DeadlineWheel
-from blazeio.protocol.trust import ConnectionOrigin, Trust
 from blazeio.wire.request import RequestHead
 from blazeio.wire.serializer import serialize_status_line
 
 if TYPE_CHECKING:
-    from blazeio.protocol.carrier import ServerConnection
-    from blazeio.protocol.handover import SendTransfer, Transferable
+    from blazeio.protocol.carrier import SendTransfer, ServerConnection, Transferable
     from blazeio.protocol.http1 import Http1Connection
     from blazeio.protocol.request import BlazeioServerProtocol
     from blazeio.protocol.tls import TlsTransport

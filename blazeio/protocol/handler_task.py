@@ -26,7 +26,7 @@ from blazeio.protocol.timeouts import NEVER
 from blazeio.wire.request import NO_HEAD, RequestHead
 
 if TYPE_CHECKING:
-    from blazeio.protocol.handover import Successor
+    from blazeio.protocol.carrier import Successor
     from blazeio.protocol.request import BlazeioServerProtocol
 
 log = get_logger("blazeio.protocol")

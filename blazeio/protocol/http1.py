@@ -24,6 +24,7 @@ from blazeio.capabilities import HAS_SENDFILE
 from blazeio.errors import RemoteProtocolError
 from blazeio.loggers import get_logger
 from blazeio.protocol import states
+from blazeio.protocol.carrier import ConnectionOrigin, Handover
 from blazeio.protocol.context import ServerContext
 from blazeio.protocol.flow import (
     NO_CONTENT,
@@ -32,14 +33,12 @@ from blazeio.protocol.flow import (
     PendingOctets,
     WriteGate,
 )
-from blazeio.protocol.handover import Handover
 from blazeio.protocol.http1_content import ReceivedContent
 from blazeio.protocol.readiness import ReadControl
 from blazeio.protocol.request import BlazeioServerProtocol
 from blazeio.protocol.sendfile import send_past_transport
 from blazeio.protocol.states import HEAD, IDLE, NEXT_STATE, REQUEST, RESPONSE_END, WHOLE
 from blazeio.protocol.timeouts import ConnectionTimeouts
-from blazeio.protocol.trust import ConnectionOrigin
 from blazeio.wire.framing import OutgoingMessage
 from blazeio.wire.proxy_protocol import ProxyHeader
 from blazeio.wire.request import cached_heads, parse_head, parse_whole

@@ -42,8 +42,7 @@ from blazeio.wire.framing import OutgoingMessage
 from blazeio.wire.request import NO_HEAD, RequestHead
 
 if TYPE_CHECKING:
-    from blazeio.protocol.carrier import RequestCarrier
-    from blazeio.protocol.handover import Successor
+    from blazeio.protocol.carrier import RequestCarrier, Successor
 
 NO_PARAMS: Mapping[str, Any] = MappingProxyType({})
 

@@ -39,8 +39,8 @@ from typing import TYPE_CHECKING, Any, cast
 from msgspec import Struct
 
 from blazeio.loggers import get_logger
+from blazeio.protocol.carrier import Handover
 from blazeio.protocol.context import ServerContext
-from blazeio.protocol.handover import Handover
 from blazeio.protocol.timeouts import NEVER
 from blazeio.wire.serializer import serialize_error
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from blazeio.content import codings
 from blazeio.content.cookies import serialize_set_cookie
+from blazeio.protocol.carrier import find_authority, find_peer, find_scheme
 from blazeio.protocol.options import HeadHook
 from blazeio.protocol.response_writer import OFF_LOOP_BYTES
 from blazeio.protocol.tls import TlsFacts
-from blazeio.protocol.trust import find_authority, find_peer, find_scheme
 from blazeio.wire.fields import split_list
 from blazeio.wire.proxy_protocol import Endpoint
 

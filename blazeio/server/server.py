@@ -9,7 +9,14 @@ import socket
 from blazeio.http2.connection import ALPN, Http2Connection, StreamPool
 from blazeio.limits import Limits
 from blazeio.loggers import get_logger
-from blazeio.protocol.carrier import ServerConnection
+from blazeio.protocol.carrier import (
+    ConnectionOrigin,
+    ResumingConnection,
+    SendTransfer,
+    ServerConnection,
+    Transfer,
+    Trust,
+)
 from blazeio.protocol.context import (
     FAREWELL_S,
     Handler,
@@ -17,7 +24,6 @@ from blazeio.protocol.context import (
     RequestTally,
     ServerContext,
 )
-from blazeio.protocol.handover import ResumingConnection, SendTransfer, Transfer
 from blazeio.protocol.http1 import Http1Connection
 from blazeio.protocol.options import (
     FindOptions,
@@ -32,7 +38,6 @@ from blazeio.protocol.options import (
 )
 from blazeio.protocol.request import BlazeioServerProtocol
 from blazeio.protocol.tls import TlsConfig, TlsTransport
-from blazeio.protocol.trust import ConnectionOrigin, Trust
 from blazeio.server.acceptor import ACCEPTS_PER_TURN, Acceptor, ProxyHeaderReader
 from blazeio.server.process import most_connections
 from blazeio.wire.proxy_protocol import ProxyHeader

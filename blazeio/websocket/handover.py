@@ -13,7 +13,7 @@ from typing import Final, Protocol
 
 from blazeio.errors import LocalProtocolError
 from blazeio.loggers import get_logger
-from blazeio.protocol.handover import RETRY_S, STATE_BYTES, SendTransfer, Transfer
+from blazeio.protocol.carrier import RETRY_S, STATE_BYTES, SendTransfer, Transfer
 from blazeio.protocol.request import BlazeioServerProtocol
 from blazeio.websocket.frames import FrameBounds
 

@@ -41,7 +41,7 @@ from blazeio.errors import (
     is_disconnect,
 )
 from blazeio.limits import READ_PAST_BYTES
-from blazeio.protocol.handover import STATE
+from blazeio.protocol.carrier import STATE
 from blazeio.protocol.request import BlazeioServerProtocol
 from blazeio.websocket.channel import (
     MESSAGE_BYTES,

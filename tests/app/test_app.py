@@ -11,8 +11,8 @@ from blazeio.app.request import Request
 from blazeio.app.runner import run_hook
 from blazeio.errors import ConfigurationError
 from blazeio.limits import Limits
+from blazeio.protocol.carrier import make_trust
 from blazeio.protocol.request import BlazeioServerProtocol
-from blazeio.protocol.trust import make_trust
 from tests.support.clock import wait_until, within
 from tests.support.peer import RawPeer
 from tests.support.served import serialize_request, served

@@ -8,10 +8,10 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+from blazeio.protocol.carrier import ConnectionOrigin
 from blazeio.protocol.context import ServerContext
 from blazeio.protocol.flow import ContentStream, WriteGate
 from blazeio.protocol.request import BlazeioServerProtocol
-from blazeio.protocol.trust import ConnectionOrigin
 from blazeio.wire.framing import OutgoingMessage
 from blazeio.wire.headers import Headers
 from blazeio.wire.request import RequestHead

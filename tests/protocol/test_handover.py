@@ -1,7 +1,7 @@
 import asyncio
 
 from blazeio.limits import Limits
-from blazeio.protocol.handover import Handover
+from blazeio.protocol.carrier import Handover
 from blazeio.protocol.request import BlazeioServerProtocol
 from tests.protocol.serving import GET, CallLog, Wire
 from tests.support.clock import wait_until

@@ -10,7 +10,7 @@ import pytest
 from blazeio.content.forwarded import Client, parse_allow_list
 from blazeio.errors import ConfigurationError
 from blazeio.limits import Limits
-from blazeio.protocol.trust import (
+from blazeio.protocol.carrier import (
     ConnectionOrigin,
     Trust,
     find_authority,

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from blazeio.limits import Limits
-from blazeio.protocol.trust import make_trust
+from blazeio.protocol.carrier import make_trust
 from blazeio.server import access_log as module
 from blazeio.server.access_log import HELD_BYTES, AccessLog
 from tests.protocol.serving import (

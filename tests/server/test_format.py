@@ -12,7 +12,7 @@ import pytest
 from blazeio.content.forwarded import parse_allow_list
 from blazeio.errors import ConfigurationError
 from blazeio.limits import Limits
-from blazeio.protocol.trust import Trust
+from blazeio.protocol.carrier import Trust
 from blazeio.server.log_format import ATOMS, compile_format
 from tests.protocol.serving import R, Served, chunks, request
 from tests.support.clock import wait_until

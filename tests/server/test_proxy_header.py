@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from blazeio.limits import Limits
-from blazeio.protocol.trust import make_trust
+from blazeio.protocol.carrier import make_trust
 from blazeio.server.acceptor import bind
 from blazeio.server.server import Server
 from blazeio.server.tls import TlsSettings, make_tls_config

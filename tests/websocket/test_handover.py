@@ -15,7 +15,7 @@ from websockets.frames import Frame, Opcode
 
 from blazeio.app.app import App
 from blazeio.errors import Abort, LocalProtocolError
-from blazeio.protocol.handover import STATE_BYTES, Transfer
+from blazeio.protocol.carrier import STATE_BYTES, Transfer
 from blazeio.protocol.request import BlazeioServerProtocol
 from blazeio.server.tls import TlsSettings
 from blazeio.websocket.websocket import WebSocket

@@ -17,7 +17,7 @@ import msgspec
 from msgspec import Struct
 
 from blazeio.loggers import get_logger
-from blazeio.protocol.handover import Transfer
+from blazeio.protocol.carrier import Transfer
 from blazeio.server.acceptor import ACCEPTS_PER_TURN, Acceptor
 from blazeio.server.server import Server
 from blazeio_supervisor.sockets.reuseport import (

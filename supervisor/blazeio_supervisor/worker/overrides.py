@@ -12,9 +12,9 @@ from blazeio.app.app import App
 from blazeio.content.forwarded import parse_allow_list
 from blazeio.errors import ConfigurationError
 from blazeio.gateways.interfaces import Interface, find_interface
+from blazeio.protocol.carrier import Trust
 from blazeio.protocol.options import HeaderConfig
 from blazeio.protocol.tls import TlsConfig
-from blazeio.protocol.trust import Trust
 from blazeio.server.access_log import STANDARD_OUTPUT, AccessLog
 from blazeio.server.server import Server
 from blazeio.server.tls import TlsSettings, make_tls_config

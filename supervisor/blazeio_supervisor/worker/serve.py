@@ -19,7 +19,7 @@ from blazeio.app.app import App
 from blazeio.app.metric_series import LocalCells
 from blazeio.errors import ConfigurationError
 from blazeio.loggers import Lines, get_logger
-from blazeio.protocol.handover import Transfer
+from blazeio.protocol.carrier import Transfer
 from blazeio.protocol.tls import TlsConfig
 from blazeio.server.process import CollectorTuning, raise_descriptor_limit
 from blazeio.server.server import Server

@@ -8,7 +8,7 @@ import socket
 import msgspec
 import pytest
 
-from blazeio.protocol.handover import STATE_BYTES, Transfer
+from blazeio.protocol.carrier import STATE_BYTES, Transfer
 from blazeio_supervisor.ipc.pairs import make_pair
 from blazeio_supervisor.worker.connections import (
     TRANSFER_BYTES,
