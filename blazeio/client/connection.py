@@ -51,7 +51,7 @@ from blazeio.protocol.flow import (
     NO_CONTENT,
     WriteGate,
 )
-from blazeio.protocol.readiness import poll_for_arrivals
+from blazeio.protocol.kernel import poll_for_arrivals
 from blazeio.protocol.timeouts import NEVER
 
 if TYPE_CHECKING:

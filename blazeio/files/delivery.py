@@ -20,7 +20,6 @@ from typing import Any, BinaryIO
 from msgspec import Struct
 from msgspec.structs import replace
 
-from blazeio.capabilities import find_real_path
 from blazeio.content.media_types import guess_media_type
 from blazeio.content.representation import (
     CONDITIONS,
@@ -32,8 +31,8 @@ from blazeio.content.representation import (
 )
 from blazeio.errors import Abort, FieldInput, LocalProtocolError
 from blazeio.loggers import get_logger
+from blazeio.protocol.kernel import WHOLE_BYTES, find_real_path, read_pages, send_file
 from blazeio.protocol.request import BlazeioServerProtocol
-from blazeio.protocol.sendfile import WHOLE_BYTES, read_pages, send_file
 from blazeio.wire.serializer import list_field_pairs, serialize_fields
 
 # Opening

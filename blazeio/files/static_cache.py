@@ -42,8 +42,8 @@ from blazeio.files.delivery import (
     with_media_type,
 )
 from blazeio.loggers import get_logger
+from blazeio.protocol.kernel import read_pages
 from blazeio.protocol.request import BlazeioServerProtocol
-from blazeio.protocol.sendfile import read_pages
 
 # The cache
 

@@ -40,8 +40,8 @@ from blazeio.files.static_cache import (
     send_cached,
 )
 from blazeio.loggers import escape_line, get_logger
+from blazeio.protocol.kernel import WHOLE_BYTES, read_pages
 from blazeio.protocol.request import BlazeioServerProtocol
-from blazeio.protocol.sendfile import WHOLE_BYTES, read_pages
 
 MEMORY_BYTES = 16 * 1024 * 1024
 

@@ -45,7 +45,7 @@ from blazeio.protocol.flow import (
     ContentStream,
     WriteGate,
 )
-from blazeio.protocol.sendfile import read_pages, send_file
+from blazeio.protocol.kernel import read_pages, send_file
 from blazeio.wire.framing import OutgoingMessage
 
 Message = MutableMapping[str, Any]

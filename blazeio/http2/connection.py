@@ -23,7 +23,7 @@ from blazeio.http2.stream import Http2Stream, StreamOwner
 from blazeio.loggers import get_logger
 from blazeio.protocol.carrier import ConnectionOrigin
 from blazeio.protocol.context import ServerContext
-from blazeio.protocol.readiness import ReadControl
+from blazeio.protocol.kernel import ReadControl
 from blazeio.protocol.request import BlazeioServerProtocol
 from blazeio.protocol.timeouts import NEVER, ConnectionTimeouts
 from blazeio.wire.headers import Headers

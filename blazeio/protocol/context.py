@@ -20,6 +20,7 @@ from blazeio.errors import LocalProtocolError, describe_status, is_final_status
 from blazeio.limits import Limits
 from blazeio.protocol.carrier import ConnectionOrigin, Trust
 from blazeio.protocol.flow import Latch
+from blazeio.protocol.kernel import HangupWatcher, WritabilityWatcher
 from blazeio.protocol.options import (
     FindOptions,
     FindRoute,
@@ -31,7 +32,6 @@ from blazeio.protocol.options import (
     make_no_url,
     name_no_handler,
 )
-from blazeio.protocol.readiness import HangupWatcher, WritabilityWatcher
 from blazeio.protocol.timeouts import NEVER, DeadlineWheel
 from blazeio.wire.request import RequestHead
 from blazeio.wire.serializer import serialize_status_line

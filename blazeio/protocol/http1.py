@@ -20,7 +20,6 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from blazeio.capabilities import HAS_SENDFILE
 from blazeio.errors import RemoteProtocolError
 from blazeio.loggers import get_logger
 from blazeio.protocol import states
@@ -34,9 +33,8 @@ from blazeio.protocol.flow import (
     WriteGate,
 )
 from blazeio.protocol.http1_content import ReceivedContent
-from blazeio.protocol.readiness import ReadControl
+from blazeio.protocol.kernel import HAS_SENDFILE, ReadControl, send_past_transport
 from blazeio.protocol.request import BlazeioServerProtocol
-from blazeio.protocol.sendfile import send_past_transport
 from blazeio.protocol.states import HEAD, IDLE, NEXT_STATE, REQUEST, RESPONSE_END, WHOLE
 from blazeio.protocol.timeouts import ConnectionTimeouts
 from blazeio.wire.framing import OutgoingMessage

@@ -14,7 +14,7 @@ from blazeio.limits import READ_PAST_BYTES
 from blazeio.protocol import states
 from blazeio.protocol.context import ServerContext
 from blazeio.protocol.flow import ContentStream, PendingOctets, make_arrived
-from blazeio.protocol.readiness import ReadControl
+from blazeio.protocol.kernel import ReadControl
 from blazeio.protocol.request import BlazeioServerProtocol
 from blazeio.protocol.states import HEAD, IDLE, RESPONSE_END, WHOLE
 from blazeio.protocol.timeouts import ConnectionTimeouts

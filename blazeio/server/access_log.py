@@ -23,10 +23,10 @@ import stat
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from blazeio.capabilities import NO_SIGNAL
 from blazeio.errors import ConfigurationError
 from blazeio.loggers import get_logger
 from blazeio.protocol.context import Record
+from blazeio.protocol.kernel import NO_SIGNAL
 from blazeio.server.log_format import Compose, compile_format
 
 if TYPE_CHECKING:

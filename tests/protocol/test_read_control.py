@@ -8,7 +8,7 @@ import pytest
 
 from blazeio.limits import Limits
 from blazeio.protocol.context import ServerContext
-from blazeio.protocol.readiness import ReadControl
+from blazeio.protocol.kernel import ReadControl
 from tests.protocol.serving import hello
 from tests.support.clock import wait_until
 from tests.support.transport import FakeTransport

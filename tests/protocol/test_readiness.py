@@ -4,7 +4,7 @@ import asyncio
 import os
 import socket
 
-from blazeio.protocol.readiness import HangupWatcher
+from blazeio.protocol.kernel import HangupWatcher
 from tests.support.clock import wait_until
 from tests.support.peer import reset_on_close
 

@@ -9,7 +9,7 @@ import pytest
 
 from blazeio.errors import LocalProtocolError
 from blazeio.limits import Limits
-from blazeio.protocol.sendfile import (
+from blazeio.protocol.kernel import (
     WHOLE_BYTES,
     bring_into_cache,
     is_cached,

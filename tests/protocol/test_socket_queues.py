@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from blazeio.protocol import readiness
+from blazeio.protocol import kernel
 from tests.support.clock import block_until
 
 Pair = tuple[socket.socket, socket.socket]
@@ -33,28 +33,28 @@ def repeat_until_blocked(call: Callable[[], object]) -> None:
 
 def test_unread_octets_are_counted(pair: Pair) -> None:
     ours, theirs = pair
-    assert readiness.count_unread_bytes(ours.fileno()) == 0
+    assert kernel.count_unread_bytes(ours.fileno()) == 0
     theirs.sendall(b"x" * 1000)
-    block_until(lambda: readiness.count_unread_bytes(ours.fileno()) == 1000)
+    block_until(lambda: kernel.count_unread_bytes(ours.fileno()) == 1000)
     ours.recv(400)
-    assert readiness.count_unread_bytes(ours.fileno()) == 600
+    assert kernel.count_unread_bytes(ours.fileno()) == 600
 
 
 def test_unsent_octets_are_counted(pair: Pair) -> None:
     ours, theirs = pair
     ours.setblocking(False)
     theirs.setblocking(False)
-    assert readiness.count_unsent_bytes(ours.fileno()) == 0
+    assert kernel.count_unsent_bytes(ours.fileno()) == 0
     repeat_until_blocked(lambda: ours.send(b"x" * 65536))
-    before = readiness.count_unsent_bytes(ours.fileno())
+    before = kernel.count_unsent_bytes(ours.fileno())
     assert before > 0
     repeat_until_blocked(lambda: theirs.recv(65536))
-    block_until(lambda: readiness.count_unsent_bytes(ours.fileno()) < before)
+    block_until(lambda: kernel.count_unsent_bytes(ours.fileno()) < before)
 
 
 def test_a_reset_is_what_the_peer_sees(pair: Pair) -> None:
     ours, theirs = pair
-    readiness.reset_at_close(ours)
+    kernel.reset_at_close(ours)
     ours.close()
     if theirs.family == socket.AF_UNIX:  # it knows no reset
         assert theirs.recv(1) == b""

@@ -9,7 +9,7 @@ import pytest
 from blazeio.limits import Limits
 from blazeio.protocol.context import ServerContext
 from blazeio.protocol.flow import ContentStream
-from blazeio.protocol.readiness import ReadControl
+from blazeio.protocol.kernel import ReadControl
 from blazeio.protocol.timeouts import NEVER, ConnectionTimeouts, MinRate
 from tests.protocol.serving import hello
 from tests.support.clock import wait_until

@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from blazeio.protocol.readiness import WritabilityWatcher
+from blazeio.protocol.kernel import WritabilityWatcher
 from tests.support.clock import within
 from tests.support.peer import reset_on_close
 
