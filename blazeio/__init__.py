@@ -66,7 +66,7 @@ else:
     def __getattr__(name: str) -> object:
         """Return a public name; ``io.loop`` is the loop of this process, made now."""
         if name == "loop":
-            return importlib.import_module("blazeio.server.process").get_loop()
+            return importlib.import_module("blazeio.protocol.process").get_loop()
         if name == "__all__" or not name.startswith("__"):
             _load()
         if name in globals():

@@ -42,9 +42,9 @@ from blazeio.files.static_cache import IN_MEMORY_STATIC_CACHE
 from blazeio.files.static_server import Simpleserve, StaticServer
 from blazeio.limits import Limits
 from blazeio.protocol.payload import BlazeioPayloadUtils
+from blazeio.protocol.process import use_loop
 from blazeio.protocol.request import BlazeioServerProtocol
 from blazeio.protocol.toolset import ExtraToolset
-from blazeio.server.process import use_loop
 from blazeio.server.tls import TlsSettings
 from blazeio.websocket.websocket import ClientWebSocket, WebSocket
 

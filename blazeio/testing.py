@@ -7,8 +7,8 @@ from types import TracebackType
 from typing import Any
 
 from blazeio.app.app import App
+from blazeio.protocol.process import new_loop, run_through
 from blazeio.server.acceptor import bind
-from blazeio.server.process import new_loop, run_through
 from blazeio.server.server import Server
 
 GRACE_S = 2.0

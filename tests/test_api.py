@@ -17,7 +17,7 @@ def run_python(source: str) -> str:
 def test_the_loop_is_made_on_first_use_and_is_one() -> None:
     assert run_python(
         "import asyncio, blazeio as io\n"
-        "from blazeio.server.process import has_loop\n"
+        "from blazeio.protocol.process import has_loop\n"
         "assert not has_loop()\n"
         "loop = io.loop\n"
         "assert loop is io.loop and has_loop()\n"
@@ -32,7 +32,7 @@ def test_the_loop_is_made_on_first_use_and_is_one() -> None:
 def test_a_star_import_makes_no_loop() -> None:
     assert run_python(
         "from Blazeio import *\n"
-        "from blazeio.server.process import has_loop\n"
+        "from blazeio.protocol.process import has_loop\n"
         "print(App.__name__, has_loop())"
     ).endswith("App False")
 

@@ -26,9 +26,9 @@ from blazeio.app.deliver import HTML, JSON
 from blazeio.content.media_types import choose_media_type
 from blazeio.errors import Abort, LocalProtocolError, find_near
 from blazeio.loggers import escape_lines, get_logger
+from blazeio.protocol.process import find_task
 from blazeio.protocol.request import BlazeioServerProtocol
 from blazeio.protocol.response_writer import TEXT
-from blazeio.protocol.task_errors import find_task
 
 LONGEST_TEXT = 300
 """How many characters of an error's text are on the line; the traceback has all."""

@@ -25,7 +25,7 @@ from blazeio.app.service import (
 )
 from blazeio.errors import ConfigurationError
 from blazeio.loggers import get_logger
-from blazeio.protocol.task_errors import find_task, is_cancelled, is_of_keyboard
+from blazeio.protocol.process import find_task, is_cancelled, is_of_keyboard
 
 log = get_logger("blazeio.app")
 

@@ -20,14 +20,14 @@ from typing import TYPE_CHECKING, Any
 from blazeio.app.lifespan import Hooks
 from blazeio.errors import ConfigurationError
 from blazeio.loggers import escape_line, get_logger
-from blazeio.protocol.tls import TlsConfig
-from blazeio.server.acceptor import bind
-from blazeio.server.process import (
+from blazeio.protocol.process import (
     CollectorTuning,
     get_loop,
     raise_descriptor_limit,
     run_through,
 )
+from blazeio.protocol.tls import TlsConfig
+from blazeio.server.acceptor import bind
 from blazeio.server.server import Server
 from blazeio.server.tls import TlsSettings, make_tls_config
 

@@ -21,7 +21,7 @@ from blazeio.errors import ClientDisconnected, LocalProtocolError, ProtocolError
 from blazeio.loggers import get_logger
 from blazeio.protocol.context import TASK_NAME, USUAL_S, Handler, ServerContext
 from blazeio.protocol.flow import NO_CONTENT, ContentStream
-from blazeio.protocol.task_errors import find_task, is_cancelled, is_of_keyboard
+from blazeio.protocol.process import find_task, is_cancelled, is_of_keyboard
 from blazeio.protocol.timeouts import NEVER
 from blazeio.wire.request import NO_HEAD, RequestHead
 

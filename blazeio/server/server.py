@@ -36,10 +36,10 @@ from blazeio.protocol.options import (
     make_no_url,
     name_no_handler,
 )
+from blazeio.protocol.process import most_connections
 from blazeio.protocol.request import BlazeioServerProtocol
 from blazeio.protocol.tls import TlsConfig, TlsTransport
 from blazeio.server.acceptor import ACCEPTS_PER_TURN, Acceptor, ProxyHeaderReader
-from blazeio.server.process import most_connections
 from blazeio.wire.proxy_protocol import ProxyHeader
 
 log = get_logger("blazeio.server")

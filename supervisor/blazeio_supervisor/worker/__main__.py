@@ -20,8 +20,8 @@ from setproctitle import setproctitle
 from blazeio.app import runner
 from blazeio.app.app import App
 from blazeio.errors import ConfigurationError
+from blazeio.protocol.process import DEFAULT_LOOP, use_loop
 from blazeio.protocol.tls import TlsConfig
-from blazeio.server.process import DEFAULT_LOOP, use_loop
 from blazeio_supervisor.config.command_line import AppPath, parse_app_path
 from blazeio_supervisor.errors import ExitCode
 from blazeio_supervisor.ipc.channel import receive, send

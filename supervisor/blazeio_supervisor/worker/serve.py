@@ -20,8 +20,8 @@ from blazeio.app.metric_series import LocalCells
 from blazeio.errors import ConfigurationError
 from blazeio.loggers import Lines, get_logger
 from blazeio.protocol.carrier import Transfer
+from blazeio.protocol.process import CollectorTuning, raise_descriptor_limit
 from blazeio.protocol.tls import TlsConfig
-from blazeio.server.process import CollectorTuning, raise_descriptor_limit
 from blazeio.server.server import Server
 from blazeio_supervisor.errors import ExitCode
 from blazeio_supervisor.fleet.reasons import count_of

@@ -10,7 +10,7 @@ import socket
 from collections.abc import Sequence
 
 from blazeio.app.app import App
-from blazeio.server.process import temporary_loop
+from blazeio.protocol.process import temporary_loop
 from blazeio.server.server import Server
 
 ANSWER_S = 30.0

@@ -17,13 +17,13 @@ from setproctitle import setproctitle
 
 from blazeio.app import runner
 from blazeio.app.app import App
-from blazeio.protocol.tls import TlsConfig
-from blazeio.server.process import (
+from blazeio.protocol.process import (
     get_loop,
     has_loop,
     run_through,
     use_loop,
 )
+from blazeio.protocol.tls import TlsConfig
 from blazeio_supervisor import api
 from blazeio_supervisor.config.command_line import AppPath
 from blazeio_supervisor.errors import ExitCode

@@ -8,8 +8,8 @@ import pytest
 
 from blazeio.app.app import App
 from blazeio.errors import Abort, ConfigurationError
+from blazeio.protocol.process import get_loop, has_loop, temporary_loop
 from blazeio.protocol.request import BlazeioServerProtocol
-from blazeio.server.process import get_loop, has_loop, temporary_loop
 from blazeio_supervisor.worker.warm import warm
 
 R = BlazeioServerProtocol

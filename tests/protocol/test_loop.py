@@ -11,7 +11,7 @@ import uvloop
 
 from blazeio.app.app import App
 from blazeio.errors import ConfigurationError
-from blazeio.server import process
+from blazeio.protocol import process
 from blazeio.testing import TestServer
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from blazeio.server.process import (
+from blazeio.protocol.process import (
     RESERVED_DESCRIPTORS,
     most_connections,
     raise_descriptor_limit,

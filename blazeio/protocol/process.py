@@ -1,17 +1,20 @@
 """The process that serves: its event loop, its descriptors, and Python's collector.
 
 ``io.loop`` is made when it is first used, never at import: a process that forks must
-fork before it has a loop.
-
-``run_through`` runs a loop until one task is done, whatever the app's tasks do.
+fork before it has a loop. ``run_through`` runs a loop until one task is done, whatever
+the app's tasks do. Functions tell which task runs here, and which errors are meant to
+end it or the whole process.
 """
 
 import asyncio
 import gc
 import inspect
+import opcode
 import os
 import resource
+import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -20,7 +23,6 @@ from typing import Literal, Self, TypeVar
 
 from blazeio.errors import ConfigurationError
 from blazeio.loggers import get_logger
-from blazeio.protocol.task_errors import is_of_keyboard
 
 log = get_logger("blazeio.server")
 
@@ -307,3 +309,48 @@ def read_resident_bytes() -> int:
         return int(_STATM.read_bytes().split()[1]) * _PAGE_BYTES
     except OSError:  # /proc is not mounted
         return 0
+
+
+_RAISE = opcode.opmap["RAISE_VARARGS"]
+
+
+def is_cancelled() -> bool:
+    """Whether the running task itself was cancelled, and not one that it awaits."""
+    task = find_task()
+    return task is not None and task.cancelling() > 0
+
+
+def find_task() -> "asyncio.Task[object] | None":
+    """Return the task that runs here; None outside of one, or without a loop."""
+    try:
+        return asyncio.current_task()
+    except RuntimeError:
+        return None
+
+
+def is_of_keyboard(error: BaseException) -> bool:
+    """Whether an error is the ^C of a terminal, where our signal handlers are not set.
+
+    Python's own handler of SIGINT raises it in whatever code runs at that moment, and
+    asyncio's ``Runner`` at the second signal. A KeyboardInterrupt that code has raised
+    by itself is an error like any other.
+    """
+    if not isinstance(error, KeyboardInterrupt):
+        return False
+    if threading.current_thread() is not threading.main_thread():
+        return False
+    innermost = _find_innermost(error.__traceback__)
+    if innermost is None:
+        return True
+    frame = innermost.tb_frame
+    if frame.f_globals.get("__name__") == "asyncio.runners":
+        return True
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        return False
+    return frame.f_code.co_code[innermost.tb_lasti] != _RAISE
+
+
+def _find_innermost(traceback: TracebackType | None) -> TracebackType | None:
+    while traceback is not None and traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    return traceback

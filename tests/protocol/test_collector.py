@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from blazeio.server.process import THRESHOLDS, CollectorTuning
+from blazeio.protocol.process import THRESHOLDS, CollectorTuning
 from tests.protocol.serving import GET, Serve, hello
 from tests.support.live import run_to_exit
 
@@ -64,7 +64,7 @@ class TestTuning:
 
 GROWING = """
 import asyncio, gc, time
-from blazeio.server.process import CollectorTuning
+from blazeio.protocol.process import CollectorTuning
 
 class Node:
     alive = 0
@@ -96,7 +96,7 @@ def test_garbage_is_collected_where_memory_grows() -> None:
 
 SCATTERED = """
 import asyncio, time
-from blazeio.server.process import CollectorTuning, read_resident_bytes
+from blazeio.protocol.process import CollectorTuning, read_resident_bytes
 
 MB = 1024 * 1024
 
