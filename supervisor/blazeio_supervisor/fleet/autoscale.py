@@ -18,7 +18,7 @@ from blazeio_supervisor.fleet.context import PlanContext
 from blazeio_supervisor.fleet.facts import LoadRead, ScaleAsked
 from blazeio_supervisor.fleet.policy import Policy
 from blazeio_supervisor.fleet.reasons import count_of
-from blazeio_supervisor.fleet.room import count_room
+from blazeio_supervisor.fleet.replace import count_room
 from blazeio_supervisor.fleet.scale import scale_to
 
 BUSY = 0.75

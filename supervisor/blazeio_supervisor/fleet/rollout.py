@@ -39,7 +39,7 @@ from blazeio_supervisor.fleet.facts import ReloadAsked
 from blazeio_supervisor.fleet.health import find_standstill
 from blazeio_supervisor.fleet.policy import Backoff
 from blazeio_supervisor.fleet.reasons import asked_for
-from blazeio_supervisor.fleet.room import awaits_reading, is_vacated, make_room
+from blazeio_supervisor.fleet.replace import awaits_reading, is_vacated, make_room
 from blazeio_supervisor.fleet.roster import Slot, WorkerHandle
 from blazeio_supervisor.fleet.transitions import (
     start_forkserver,

@@ -24,7 +24,7 @@ from blazeio_supervisor.fleet.facts import (
     WorkerExited,
 )
 from blazeio_supervisor.fleet.policy import Policy
-from blazeio_supervisor.fleet.room import awaits_reading, count_room
+from blazeio_supervisor.fleet.replace import awaits_reading, count_room
 from blazeio_supervisor.fleet.roster import Roster, WorkerHandle
 from tests.supervisor.fleet.driver import Driver, deeds, events, one, only
 
