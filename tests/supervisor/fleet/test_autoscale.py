@@ -8,9 +8,9 @@ from random import Random
 import pytest
 
 from blazeio_supervisor.fleet.actions import Action, ReportStatus, Spawn, StopWorker
-from blazeio_supervisor.fleet.autoscale import LoadScaler
 from blazeio_supervisor.fleet.facts import Beat, LoadRead, MemoryRead, ScaleAsked
 from blazeio_supervisor.fleet.policy import Policy
+from blazeio_supervisor.fleet.scale import LoadScaler
 from tests.supervisor.fleet.driver import Driver, events, only
 
 MIB = 1024 * 1024
