@@ -39,7 +39,7 @@ FLEET: tuple[Explained, ...] = (
     ),
     Explained(
         "whether at the moment itself or in the turn after it",
-        f"{_FLEET}/notices.py",
+        f"{_FLEET}/lifecycle.py",
         "Notices._is_boot_overdue",
         ("return context.now > self.began_at + 2 * context.policy.boot_timeout_s",),
     ),
@@ -59,11 +59,11 @@ FLEET: tuple[Explained, ...] = (
     ),
     Explained(
         "where both are equal the distance is 0",
-        *(f"{_FLEET}/budget.py", "is_no_chance", ("if share < expected:",)),
+        *(f"{_FLEET}/canary.py", "is_no_chance", ("if share < expected:",)),
     ),
     Explained(
         "both have one for each bucket or route",
-        f"{_FLEET}/budget.py",
+        f"{_FLEET}/canary.py",
         "*",
         (
             "tuple(a + b for a, b in zip(self.spans, other.spans, *",

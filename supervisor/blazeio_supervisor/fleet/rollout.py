@@ -26,9 +26,9 @@ from blazeio_supervisor.fleet.actions import (
     ReloadUndone,
     ReportStatus,
 )
-from blazeio_supervisor.fleet.budget import ErrorBudget
 from blazeio_supervisor.fleet.canary import (
     Canary,
+    ErrorBudget,
     Phase,
     has_proven,
     is_blocked,

@@ -15,7 +15,7 @@ from blazeio_supervisor.fleet.actions import (
     StopMode,
     StopWorker,
 )
-from blazeio_supervisor.fleet.budget import (
+from blazeio_supervisor.fleet.canary import (
     CHANCE,
     Counts,
     ErrorBudget,
