@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from random import Random
 
 from blazeio_supervisor.fleet.actions import Action
-from blazeio_supervisor.fleet.boot import exit_of
 from blazeio_supervisor.fleet.canary import Phase
 from blazeio_supervisor.fleet.context import PlanContext
 from blazeio_supervisor.fleet.facts import Fact, ListenersDead
 from blazeio_supervisor.fleet.health import adopt_queues
+from blazeio_supervisor.fleet.lifecycle import exit_of
 from blazeio_supervisor.fleet.policy import Policy
 from blazeio_supervisor.fleet.replace import (
     mark_for_recycling,

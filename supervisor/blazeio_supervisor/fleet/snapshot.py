@@ -6,7 +6,7 @@ from blazeio_supervisor.fleet.canary import Phase
 from blazeio_supervisor.fleet.context import SteadyClock
 from blazeio_supervisor.fleet.health import LoopWatchdog, Steering
 from blazeio_supervisor.fleet.lease import TaskLease
-from blazeio_supervisor.fleet.notices import Lifecycle, Notices
+from blazeio_supervisor.fleet.lifecycle import Lifecycle, Notices
 from blazeio_supervisor.fleet.roster import Roster, Slot, WorkerHandle
 from blazeio_supervisor.fleet.scale import Autoscale
 

@@ -10,7 +10,7 @@ from blazeio_supervisor.fleet.facts import (
     StopAsked,
     WorkerExited,
 )
-from blazeio_supervisor.fleet.notices import (
+from blazeio_supervisor.fleet.lifecycle import (
     EXTEND_EVERY_S,
     EXTEND_S,
     RATE_OVER_S,

@@ -21,9 +21,9 @@ from blazeio_supervisor.fleet.facts import (
     StopAsked,
     WorkerExited,
 )
+from blazeio_supervisor.fleet.lifecycle import Stopping
 from blazeio_supervisor.fleet.policy import Policy
 from blazeio_supervisor.fleet.roster import Roster, WorkerHandle
-from blazeio_supervisor.fleet.stop import Stopping
 from blazeio_supervisor.fleet.worker_state import State
 from tests.supervisor.fleet.driver import Driver, deeds, events, only
 

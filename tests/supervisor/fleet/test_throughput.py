@@ -2,7 +2,7 @@ from random import Random
 
 from blazeio_supervisor.fleet.context import PlanContext
 from blazeio_supervisor.fleet.facts import Beat, Fact
-from blazeio_supervisor.fleet.notices import RATE_OVER_S, Throughput
+from blazeio_supervisor.fleet.lifecycle import RATE_OVER_S, Throughput
 from blazeio_supervisor.fleet.policy import Policy
 from blazeio_supervisor.fleet.roster import Roster, WorkerHandle
 
