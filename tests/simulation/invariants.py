@@ -18,8 +18,8 @@ from blazeio_supervisor.fleet.actions import (
     StopForkserver,
     StopMode,
 )
+from blazeio_supervisor.fleet.planner import Snapshot, WorkerView
 from blazeio_supervisor.fleet.policy import Policy
-from blazeio_supervisor.fleet.snapshot import Snapshot, WorkerView
 from blazeio_supervisor.fleet.worker_state import WANTED
 from tests.simulation.ledger import Step, require
 

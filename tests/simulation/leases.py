@@ -16,7 +16,7 @@ from random import Random
 from blazeio_supervisor.fleet.actions import GrantLease
 from blazeio_supervisor.fleet.context import PlanContext
 from blazeio_supervisor.fleet.facts import Fact, LeaseReturned
-from blazeio_supervisor.fleet.lease import TaskLease
+from blazeio_supervisor.fleet.health import TaskLease
 from blazeio_supervisor.fleet.policy import Policy
 from blazeio_supervisor.fleet.roster import Roster, WorkerHandle
 from blazeio_supervisor.fleet.worker_state import State

@@ -35,7 +35,7 @@ from blazeio_supervisor.fleet.facts import (
     WorkerForked,
     WorkerMisbehaved,
 )
-from blazeio_supervisor.fleet.snapshot import Snapshot
+from blazeio_supervisor.fleet.planner import Snapshot
 from tests.simulation.world import World
 
 WAY_BACK_OVERDUE = "the way back: not done"

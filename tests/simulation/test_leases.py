@@ -3,7 +3,7 @@
 import pytest
 
 from blazeio_supervisor.fleet.context import PlanContext
-from blazeio_supervisor.fleet.lease import TaskLease
+from blazeio_supervisor.fleet.health import TaskLease
 from tests.simulation.leases import LeaseHistory
 from tests.simulation.ledger import InvariantError
 

@@ -6,8 +6,7 @@ import msgspec
 import pytest
 
 from blazeio_supervisor.fleet.actions import Action
-from blazeio_supervisor.fleet.planner import Planner
-from blazeio_supervisor.fleet.snapshot import FleetState
+from blazeio_supervisor.fleet.planner import FleetState, Planner
 from tests.simulation import simulate
 from tests.simulation.ledger import Step
 from tests.simulation.simulate import History

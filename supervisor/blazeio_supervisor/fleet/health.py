@@ -6,13 +6,21 @@ are late at once, the machine is taken for the cause, and no other worker is ste
 away from, adopted for or stopped. That ends at ``machine_timeout_s``, or an app
 whose workers all block on the same thing would hang for ever; and for a single
 worker it does not hold.
+
+The lease of the tasks that run once is granted here too: to a worker whose loop turns.
 """
 
 from msgspec import Struct, field
 
-from blazeio_supervisor.fleet.actions import AdoptQueue, DumpStack, ReleaseQueue, Steer
+from blazeio_supervisor.fleet.actions import (
+    AdoptQueue,
+    DumpStack,
+    GrantLease,
+    ReleaseQueue,
+    Steer,
+)
 from blazeio_supervisor.fleet.context import Failure, PlanContext
-from blazeio_supervisor.fleet.facts import Beat
+from blazeio_supervisor.fleet.facts import Beat, LeaseReturned
 from blazeio_supervisor.fleet.roster import Roster, Slot, WorkerHandle
 from blazeio_supervisor.fleet.transitions import step_worker
 from blazeio_supervisor.fleet.worker_state import Event, State
@@ -305,3 +313,62 @@ def _choose_live(context: PlanContext) -> list[WorkerHandle]:
     if canary is not None:
         serving.append(canary)  # else nobody asks it, and nothing is known of its code
     return [handle for handle in serving if not handle.health.is_avoided] or serving
+
+
+# Which worker runs the tasks that run once: a lease, which one has at a time.
+#
+# It is granted to a worker that serves, and is free again only when that worker has
+# said that its tasks have ended, or has ended itself. So two workers never run them at
+# once, whatever happens; a worker that is blocked keeps the lease until it is gone.
+# Whoever is told to drain gives it back by itself, before its last requests are
+# answered.
+
+
+class TaskLease(Struct):
+    """The lease.
+
+    Attributes:
+        holder: The serial number of the worker that has it; None: it is free.
+    """
+
+    holder: int | None = None
+
+    def run(self, context: PlanContext) -> None:
+        """Take the lease back from a worker that has ended; grant it if it is free."""
+        for fact in context.facts:
+            if isinstance(fact, LeaseReturned):
+                self._return(context, fact.worker)
+        # A worker is in the roster until it was reaped, so its tasks cannot run any
+        # more when the lease goes to another one.
+        if self.holder is not None and self.holder not in context.roster.workers:
+            self.holder = None
+        if self.holder is None:
+            self._grant(context)
+
+    def _return(self, context: PlanContext, worker: int) -> None:
+        handle = context.roster.workers.get(worker)
+        if handle is not None and worker == self.holder:
+            # It is about to end, even where its order to drain is still to come.
+            handle.has_returned_lease = True
+            self.holder = None
+
+    def _grant(self, context: PlanContext) -> None:
+        able = [
+            handle
+            for handle in context.roster.serving()
+            if handle.has_tasks and not handle.has_returned_lease
+        ]
+        if not able:
+            return
+        chosen = min(able, key=lambda handle: _rank(context, handle))
+        self.holder = chosen.worker
+        context.act(GrantLease(chosen.worker))
+        text = "it runs the tasks that run once, from now on"
+        context.report("tasks_leased", text, of=chosen)
+
+
+def _rank(context: PlanContext, handle: WorkerHandle) -> tuple[bool, bool, bool, int]:
+    """Rank a worker; the lowest is taken: new code, a turning loop, none that ends."""
+    is_outdated = handle.generation != context.roster.generation
+    is_late = handle.health.is_late or handle.health.is_avoided
+    return is_outdated, is_late, bool(handle.retire_reason), handle.slot

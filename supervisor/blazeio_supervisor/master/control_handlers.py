@@ -23,7 +23,7 @@ from blazeio_supervisor.fleet.facts import (
     ResumeAsked,
     ScaleAsked,
 )
-from blazeio_supervisor.fleet.snapshot import SlotView, Snapshot, WorkerView
+from blazeio_supervisor.fleet.planner import SlotView, Snapshot, WorkerView
 from blazeio_supervisor.ipc import control_api as api
 from blazeio_supervisor.ipc import status_api
 from blazeio_supervisor.ipc.profile_api import Profiled, ProfileWish, Sampled

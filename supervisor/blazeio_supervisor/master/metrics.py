@@ -27,7 +27,7 @@ from blazeio.app.exposition import (
 from blazeio.protocol.request import BlazeioServerProtocol
 from blazeio_supervisor.errors import BindError
 from blazeio_supervisor.files import remove
-from blazeio_supervisor.fleet.snapshot import Snapshot
+from blazeio_supervisor.fleet.planner import Snapshot
 from blazeio_supervisor.ipc.control_api import (
     ErrorAnswer,
 )

@@ -10,8 +10,7 @@ from msgspec.structs import replace
 from blazeio_supervisor.config.settings import LiveSettings, Settings
 from blazeio_supervisor.fleet.canary import Phase
 from blazeio_supervisor.fleet.facts import Fact
-from blazeio_supervisor.fleet.planner import Planner
-from blazeio_supervisor.fleet.snapshot import SlotView, Snapshot, WorkerView
+from blazeio_supervisor.fleet.planner import Planner, SlotView, Snapshot, WorkerView
 from blazeio_supervisor.fleet.worker_state import WANTED
 from blazeio_supervisor.ipc.control_api import (
     ConfigAnswer,

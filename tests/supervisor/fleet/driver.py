@@ -30,9 +30,8 @@ from blazeio_supervisor.fleet.facts import (
     WorkerForked,
     WorkerReady,
 )
-from blazeio_supervisor.fleet.planner import Planner
+from blazeio_supervisor.fleet.planner import Planner, SlotView
 from blazeio_supervisor.fleet.policy import Policy
-from blazeio_supervisor.fleet.snapshot import SlotView
 
 A = TypeVar("A")
 STEP_S = 0.001  # between two facts that follow each other

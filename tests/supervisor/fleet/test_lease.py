@@ -26,7 +26,7 @@ from blazeio_supervisor.fleet.facts import (
     WorkerMisbehaved,
     WorkerReady,
 )
-from blazeio_supervisor.fleet.lease import _rank
+from blazeio_supervisor.fleet.health import _rank
 from blazeio_supervisor.fleet.policy import Policy
 from blazeio_supervisor.fleet.roster import Roster, WorkerHandle
 from tests.supervisor.fleet.driver import Driver, one, only
@@ -194,8 +194,7 @@ def test_a_service_that_leaves_serves_on_and_moves_it() -> None:
 def test_the_next_image_goes_on_with_it(fleet: Tasked) -> None:
     import msgspec
 
-    from blazeio_supervisor.fleet.planner import Planner
-    from blazeio_supervisor.fleet.snapshot import FleetState
+    from blazeio_supervisor.fleet.planner import FleetState, Planner
     from blazeio_supervisor.ipc.packing import (
         pack,
         unpack,

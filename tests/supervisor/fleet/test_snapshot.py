@@ -9,9 +9,8 @@ from blazeio_supervisor.fleet.facts import (
     ScaleAsked,
     StopAsked,
 )
-from blazeio_supervisor.fleet.planner import Planner
+from blazeio_supervisor.fleet.planner import FleetState, Planner, SlotView, WorkerView
 from blazeio_supervisor.fleet.policy import Policy
-from blazeio_supervisor.fleet.snapshot import FleetState, SlotView, WorkerView
 from tests.supervisor.fleet.driver import Driver, only
 
 

@@ -18,8 +18,8 @@ from msgspec import Struct, field
 
 from blazeio_supervisor.config.settings import LiveSettings
 from blazeio_supervisor.errors import SupervisorError
+from blazeio_supervisor.fleet.planner import FleetState
 from blazeio_supervisor.fleet.roster import Roster
-from blazeio_supervisor.fleet.snapshot import FleetState
 from blazeio_supervisor.ipc.packing import (
     pack,
     unpack,
