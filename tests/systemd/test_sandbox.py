@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from blazeio_supervisor.fleet.reasons import count_of
+from blazeio_supervisor.errors import count_of
 from tests.process.service import APP
 from tests.support.clock import block_until
 from tests.systemd.machine import Machine, Unit

@@ -17,9 +17,8 @@ import click
 
 from blazeio_supervisor.cli.output import say
 from blazeio_supervisor.config.settings import Configuration, Settings
-from blazeio_supervisor.errors import ExitCode, SupervisorError
+from blazeio_supervisor.errors import ExitCode, SupervisorError, describe_exit
 from blazeio_supervisor.files import read
-from blazeio_supervisor.fleet.reasons import describe_exit
 from blazeio_supervisor.ipc.channel import (
     MESSAGE_BYTES,
     ChildFault,

@@ -21,7 +21,7 @@ from blazeio_supervisor.config.control_groups import (
     list_groups,
     read_text,
 )
-from blazeio_supervisor.fleet.reasons import count_of
+from blazeio_supervisor.errors import count_of
 from blazeio_supervisor.sockets.reuseport import pick_always
 
 Verdict = Literal["ok", "warn", "unknown"]

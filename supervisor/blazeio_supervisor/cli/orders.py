@@ -31,8 +31,8 @@ from blazeio_supervisor.errors import (
     NotAnsweringError,
     SupervisorError,
     UsageError,
+    count_of,
 )
-from blazeio_supervisor.fleet.reasons import count_of
 from blazeio_supervisor.ipc.control_api import (
     LAST_UPGRADE,
     PARK,

@@ -20,8 +20,12 @@ from blazeio_supervisor.cli.verbs import (
     show,
     verb,
 )
-from blazeio_supervisor.errors import BrokenOffError, ExitCode, SupervisorError
-from blazeio_supervisor.fleet.reasons import count_of
+from blazeio_supervisor.errors import (
+    BrokenOffError,
+    ExitCode,
+    SupervisorError,
+    count_of,
+)
 from blazeio_supervisor.ipc.control_api import (
     PROFILE,
     ProfileAnswer,

@@ -29,8 +29,8 @@ from blazeio_supervisor.errors import (
     NotRunningError,
     SupervisorError,
     UsageError,
+    count_of,
 )
-from blazeio_supervisor.fleet.reasons import count_of
 from blazeio_supervisor.ipc.control_api import (
     CONFIG,
     EVENTS,

@@ -25,8 +25,8 @@ from blazeio_supervisor.config.types import (
     read_cpus,
     read_path,
 )
+from blazeio_supervisor.errors import count_of
 from blazeio_supervisor.fleet.policy import Readiness
-from blazeio_supervisor.fleet.reasons import count_of
 from blazeio_supervisor.ipc.identity import (
     Identity,
     NoSuchIdentityError,

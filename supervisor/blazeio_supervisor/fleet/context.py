@@ -4,10 +4,10 @@ from random import Random
 
 from msgspec import Struct, field
 
+from blazeio_supervisor.errors import name_exit
 from blazeio_supervisor.fleet.actions import Action, ReportStatus
 from blazeio_supervisor.fleet.facts import Fact
 from blazeio_supervisor.fleet.policy import Policy
-from blazeio_supervisor.fleet.reasons import name_exit
 from blazeio_supervisor.fleet.roster import ForkserverHandle, Roster, Slot, WorkerHandle
 
 

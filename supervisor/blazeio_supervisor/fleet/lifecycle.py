@@ -8,6 +8,12 @@ are no end: the next reload boots anew.
 
 from msgspec import Struct, field
 
+from blazeio_supervisor.errors import (
+    ExitCode,
+    asked_for,
+    count_of,
+    decide_exit_code,
+)
 from blazeio_supervisor.fleet.actions import (
     CloseListeners,
     Exit,
@@ -27,13 +33,6 @@ from blazeio_supervisor.fleet.facts import (
     WorkerExited,
     WorkerReady,
 )
-from blazeio_supervisor.fleet.reasons import (
-    NOT_IMPORTABLE,
-    START_FAILED,
-    asked_for,
-    count_of,
-    decide_exit_code,
-)
 from blazeio_supervisor.fleet.rollout import Rollout
 from blazeio_supervisor.fleet.scale import Parking
 from blazeio_supervisor.fleet.transitions import (
@@ -43,7 +42,7 @@ from blazeio_supervisor.fleet.transitions import (
 )
 from blazeio_supervisor.fleet.worker_state import Event, State
 
-_OF_THE_APP = frozenset({START_FAILED, NOT_IMPORTABLE})
+_OF_THE_APP = frozenset({ExitCode.APP_FAILED, ExitCode.NOT_IMPORTABLE})
 
 
 class Boot(Struct):

@@ -4,10 +4,10 @@ First the workers that shall be replaced though they serve well. They are only m
 further below their successors are started first; then they drain.
 """
 
+from blazeio_supervisor.errors import asked_for, was_killed
 from blazeio_supervisor.fleet.context import Failure, PlanContext
 from blazeio_supervisor.fleet.facts import RecycleAsked
 from blazeio_supervisor.fleet.health import measure_silence_s
-from blazeio_supervisor.fleet.reasons import asked_for, was_killed
 from blazeio_supervisor.fleet.roster import Slot, WorkerHandle
 from blazeio_supervisor.fleet.transitions import spawn, step_worker
 from blazeio_supervisor.fleet.worker_state import Event

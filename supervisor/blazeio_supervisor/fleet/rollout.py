@@ -21,6 +21,7 @@ new code is never spread without a canary.
 
 from msgspec import Struct, field
 
+from blazeio_supervisor.errors import asked_for
 from blazeio_supervisor.fleet.actions import (
     ReloadEnded,
     ReloadUndone,
@@ -38,7 +39,6 @@ from blazeio_supervisor.fleet.context import Failure, PlanContext
 from blazeio_supervisor.fleet.facts import ReloadAsked
 from blazeio_supervisor.fleet.health import find_standstill
 from blazeio_supervisor.fleet.policy import Backoff
-from blazeio_supervisor.fleet.reasons import asked_for
 from blazeio_supervisor.fleet.replace import awaits_reading, is_vacated, make_room
 from blazeio_supervisor.fleet.roster import Slot, WorkerHandle
 from blazeio_supervisor.fleet.transitions import (

@@ -13,6 +13,7 @@ from math import ceil
 
 from msgspec import Struct, field
 
+from blazeio_supervisor.errors import asked_for, count_of
 from blazeio_supervisor.fleet.actions import OpenSlot
 from blazeio_supervisor.fleet.context import PlanContext
 from blazeio_supervisor.fleet.facts import (
@@ -23,7 +24,6 @@ from blazeio_supervisor.fleet.facts import (
     ScaleAsked,
 )
 from blazeio_supervisor.fleet.policy import Policy
-from blazeio_supervisor.fleet.reasons import asked_for, count_of
 from blazeio_supervisor.fleet.replace import count_room
 from blazeio_supervisor.fleet.roster import Roster, Slot
 from blazeio_supervisor.fleet.transitions import step_worker

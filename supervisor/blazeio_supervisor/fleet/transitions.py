@@ -5,6 +5,7 @@ order sent, the deadline, the place in the slot, the failure noted) cannot be
 forgotten.
 """
 
+from blazeio_supervisor.errors import describe_exit
 from blazeio_supervisor.fleet.actions import (
     AdmitWorker,
     AskStack,
@@ -28,7 +29,6 @@ from blazeio_supervisor.fleet.facts import (
     WorkerMisbehaved,
     WorkerReady,
 )
-from blazeio_supervisor.fleet.reasons import describe_exit
 from blazeio_supervisor.fleet.roster import ForkserverHandle, Slot, WorkerHandle
 from blazeio_supervisor.fleet.worker_state import (
     FAILING,

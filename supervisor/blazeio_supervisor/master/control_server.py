@@ -18,9 +18,8 @@ from collections.abc import Awaitable, Callable
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from blazeio_supervisor.errors import BindError
+from blazeio_supervisor.errors import BindError, count_of
 from blazeio_supervisor.files import remove
-from blazeio_supervisor.fleet.reasons import count_of
 from blazeio_supervisor.ipc.socket_paths import (
     Peer,
     SocketPath,

@@ -13,14 +13,13 @@ from collections.abc import Callable, Sequence
 from msgspec import Struct
 
 from blazeio_supervisor.config.settings import Settings
-from blazeio_supervisor.errors import ExitCode
+from blazeio_supervisor.errors import ExitCode, count_of, describe_exit
 from blazeio_supervisor.fleet.actions import Spawn, StopMode
 from blazeio_supervisor.fleet.facts import (
     ForkserverExited,
     ForkserverMisbehaved,
     ForkserverReady,
 )
-from blazeio_supervisor.fleet.reasons import count_of, describe_exit
 from blazeio_supervisor.ipc.channel import ChildChannel, ChildFault, Sendable, send
 from blazeio_supervisor.ipc.inspection import StackCall, Stacks
 from blazeio_supervisor.ipc.messages import (

@@ -15,8 +15,8 @@ import time
 from collections import deque
 from collections.abc import Sequence
 
+from blazeio_supervisor.errors import count_of
 from blazeio_supervisor.fleet.actions import Notify, Stage
-from blazeio_supervisor.fleet.reasons import count_of
 from blazeio_supervisor.log.formats import escape_line
 from blazeio_supervisor.log.setup import note
 from blazeio_supervisor.sockets.listeners import Listeners

@@ -9,7 +9,7 @@ import socket
 import time
 from collections.abc import Callable, Container
 
-from blazeio_supervisor.errors import ExitCode
+from blazeio_supervisor.errors import ExitCode, describe_exit
 from blazeio_supervisor.fleet.actions import Spawn
 from blazeio_supervisor.fleet.facts import (
     Beat,
@@ -21,7 +21,6 @@ from blazeio_supervisor.fleet.facts import (
     WorkerMisbehaved,
     WorkerReady,
 )
-from blazeio_supervisor.fleet.reasons import describe_exit
 from blazeio_supervisor.ipc.channel import (
     ChildChannel,
     ChildFault,

@@ -23,8 +23,7 @@ from blazeio.protocol.carrier import Transfer
 from blazeio.protocol.process import CollectorTuning, raise_descriptor_limit
 from blazeio.protocol.tls import TlsConfig
 from blazeio.server.server import Server
-from blazeio_supervisor.errors import ExitCode
-from blazeio_supervisor.fleet.reasons import count_of
+from blazeio_supervisor.errors import ExitCode, count_of
 from blazeio_supervisor.ipc.channel import LoopChannel, take_listeners
 from blazeio_supervisor.ipc.messages import (
     Admit,

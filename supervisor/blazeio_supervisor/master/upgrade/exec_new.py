@@ -22,8 +22,8 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
+from blazeio_supervisor.errors import count_of
 from blazeio_supervisor.fleet.planner import Planner
-from blazeio_supervisor.fleet.reasons import count_of
 from blazeio_supervisor.log.setup import note
 from blazeio_supervisor.master.children import Reaper
 from blazeio_supervisor.master.upgrade.image import KeptImage, Launch, seal
