@@ -20,7 +20,7 @@ from blazeio_supervisor.fleet.actions import (
 )
 from blazeio_supervisor.fleet.planner import Snapshot, WorkerView
 from blazeio_supervisor.fleet.policy import Policy
-from blazeio_supervisor.fleet.worker_state import WANTED
+from blazeio_supervisor.fleet.roster import WANTED
 from tests.simulation.ledger import Step, require
 
 COVER_BOUND_S = 1.0

@@ -18,8 +18,7 @@ from blazeio_supervisor.fleet.context import PlanContext
 from blazeio_supervisor.fleet.facts import Fact, LeaseReturned
 from blazeio_supervisor.fleet.health import TaskLease
 from blazeio_supervisor.fleet.policy import Policy
-from blazeio_supervisor.fleet.roster import Roster, WorkerHandle
-from blazeio_supervisor.fleet.worker_state import State
+from blazeio_supervisor.fleet.roster import Roster, State, WorkerHandle
 from tests.simulation.ledger import InvariantError, require
 
 SLOTS = 3

@@ -35,9 +35,8 @@ from blazeio_supervisor.fleet.facts import (
 )
 from blazeio_supervisor.fleet.health import measure_silence_s
 from blazeio_supervisor.fleet.policy import Policy
-from blazeio_supervisor.fleet.roster import Roster, WorkerHandle
+from blazeio_supervisor.fleet.roster import Event, Roster, State, WorkerHandle
 from blazeio_supervisor.fleet.transitions import admit, spawn, step_worker
-from blazeio_supervisor.fleet.worker_state import Event, State
 
 
 class Phase(StrEnum):

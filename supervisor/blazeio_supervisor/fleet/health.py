@@ -21,9 +21,8 @@ from blazeio_supervisor.fleet.actions import (
 )
 from blazeio_supervisor.fleet.context import Failure, PlanContext
 from blazeio_supervisor.fleet.facts import Beat, LeaseReturned
-from blazeio_supervisor.fleet.roster import Roster, Slot, WorkerHandle
+from blazeio_supervisor.fleet.roster import Event, Roster, Slot, State, WorkerHandle
 from blazeio_supervisor.fleet.transitions import step_worker
-from blazeio_supervisor.fleet.worker_state import Event, State
 
 
 class LoopWatchdog(Struct):

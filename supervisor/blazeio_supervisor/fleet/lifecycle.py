@@ -34,13 +34,13 @@ from blazeio_supervisor.fleet.facts import (
     WorkerReady,
 )
 from blazeio_supervisor.fleet.rollout import Rollout
+from blazeio_supervisor.fleet.roster import Event, State
 from blazeio_supervisor.fleet.scale import Parking
 from blazeio_supervisor.fleet.transitions import (
     start_forkserver,
     step_forkserver,
     step_worker,
 )
-from blazeio_supervisor.fleet.worker_state import Event, State
 
 _OF_THE_APP = frozenset({ExitCode.APP_FAILED, ExitCode.NOT_IMPORTABLE})
 

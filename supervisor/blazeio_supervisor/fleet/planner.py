@@ -45,7 +45,7 @@ class WorkerView(Struct, frozen=True):
     """One worker that lives, also one that only drains.
 
     Attributes:
-        state: A value of ``worker_state.State``.
+        state: A value of ``roster.State``.
         age_s: Since its spawn.
         is_late: Its loop was late in the last round, or it still has to show
             its good beats: it gets no new connections.

@@ -8,9 +8,8 @@ from blazeio_supervisor.errors import asked_for, was_killed
 from blazeio_supervisor.fleet.context import Failure, PlanContext
 from blazeio_supervisor.fleet.facts import RecycleAsked
 from blazeio_supervisor.fleet.health import measure_silence_s
-from blazeio_supervisor.fleet.roster import Slot, WorkerHandle
+from blazeio_supervisor.fleet.roster import Event, Slot, WorkerHandle
 from blazeio_supervisor.fleet.transitions import spawn, step_worker
-from blazeio_supervisor.fleet.worker_state import Event
 
 MIB = 1024 * 1024
 

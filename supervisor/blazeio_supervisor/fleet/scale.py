@@ -25,9 +25,8 @@ from blazeio_supervisor.fleet.facts import (
 )
 from blazeio_supervisor.fleet.policy import Policy
 from blazeio_supervisor.fleet.replace import count_room
-from blazeio_supervisor.fleet.roster import Roster, Slot
+from blazeio_supervisor.fleet.roster import Event, Roster, Slot
 from blazeio_supervisor.fleet.transitions import step_worker
-from blazeio_supervisor.fleet.worker_state import Event
 
 
 def scale(context: PlanContext) -> None:

@@ -29,14 +29,16 @@ from blazeio_supervisor.fleet.facts import (
     WorkerMisbehaved,
     WorkerReady,
 )
-from blazeio_supervisor.fleet.roster import ForkserverHandle, Slot, WorkerHandle
-from blazeio_supervisor.fleet.worker_state import (
+from blazeio_supervisor.fleet.roster import (
     FAILING,
     HAS_NO_PID,
     TABLE,
     WANTED,
     Event,
+    ForkserverHandle,
+    Slot,
     State,
+    WorkerHandle,
 )
 
 _LATE = frozenset({Event.OVERDUE, Event.TERM})  # TERM by name: its loop is blocked

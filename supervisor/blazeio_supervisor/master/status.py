@@ -11,7 +11,7 @@ from blazeio_supervisor.config.settings import LiveSettings, Settings
 from blazeio_supervisor.fleet.canary import Phase
 from blazeio_supervisor.fleet.facts import Fact
 from blazeio_supervisor.fleet.planner import Planner, SlotView, Snapshot, WorkerView
-from blazeio_supervisor.fleet.worker_state import WANTED
+from blazeio_supervisor.fleet.roster import WANTED
 from blazeio_supervisor.ipc.control_api import (
     ConfigAnswer,
     ServiceAnswer,

@@ -21,8 +21,7 @@ from blazeio_supervisor.fleet.facts import (
 )
 from blazeio_supervisor.fleet.health import adopt_queues
 from blazeio_supervisor.fleet.policy import Policy
-from blazeio_supervisor.fleet.roster import Roster, WorkerHandle
-from blazeio_supervisor.fleet.worker_state import State
+from blazeio_supervisor.fleet.roster import Roster, State, WorkerHandle
 from tests.supervisor.fleet.driver import Driver, one, only
 
 

@@ -1,8 +1,12 @@
 import msgspec
 import pytest
 
-from blazeio_supervisor.fleet.roster import ForkserverHandle, Roster, WorkerHandle
-from blazeio_supervisor.fleet.worker_state import State
+from blazeio_supervisor.fleet.roster import (
+    ForkserverHandle,
+    Roster,
+    State,
+    WorkerHandle,
+)
 
 
 def worker(number: int, state: State = State.SERVING) -> WorkerHandle:

@@ -8,8 +8,7 @@ from blazeio_supervisor.fleet.context import PlanContext
 from blazeio_supervisor.fleet.facts import ForkserverReady, ScaleAsked, StartAsked
 from blazeio_supervisor.fleet.health import LEAST, MOST, Steering
 from blazeio_supervisor.fleet.policy import Policy
-from blazeio_supervisor.fleet.roster import Roster, WorkerHandle
-from blazeio_supervisor.fleet.worker_state import State
+from blazeio_supervisor.fleet.roster import Roster, State, WorkerHandle
 from tests.supervisor.fleet.driver import Driver, only
 
 

@@ -23,8 +23,7 @@ from blazeio_supervisor.fleet.facts import (
 )
 from blazeio_supervisor.fleet.lifecycle import Stopping
 from blazeio_supervisor.fleet.policy import Policy
-from blazeio_supervisor.fleet.roster import Roster, WorkerHandle
-from blazeio_supervisor.fleet.worker_state import State
+from blazeio_supervisor.fleet.roster import Roster, State, WorkerHandle
 from tests.supervisor.fleet.driver import Driver, deeds, events, only
 
 GENTLY = StopAsked()

@@ -16,7 +16,7 @@ from blazeio_supervisor.fleet.actions import (
 from blazeio_supervisor.fleet.context import PlanContext
 from blazeio_supervisor.fleet.facts import Beat, MemoryRead
 from blazeio_supervisor.fleet.policy import Policy
-from blazeio_supervisor.fleet.roster import Roster
+from blazeio_supervisor.fleet.roster import Event, Roster, State
 from blazeio_supervisor.fleet.transitions import (
     admit,
     apply_facts,
@@ -29,7 +29,6 @@ from blazeio_supervisor.fleet.transitions import (
     stop_late_fork,
     wake_for_deadlines,
 )
-from blazeio_supervisor.fleet.worker_state import Event, State
 
 
 def context() -> PlanContext:

@@ -1,7 +1,7 @@
 import pytest
 
 from blazeio_supervisor.fleet.actions import StopMode
-from blazeio_supervisor.fleet.worker_state import (
+from blazeio_supervisor.fleet.roster import (
     HAS_NO_PID,
     TABLE,
     WANTED,
