@@ -10,9 +10,8 @@ import click
 from blazeio_supervisor.cli.verbs import CONTEXT_SETTINGS, check_app_word, list_verbs
 from blazeio_supervisor.config.command_line import PROGRAM
 from blazeio_supervisor.config.environment import find_environment
-from blazeio_supervisor.config.option import Option
+from blazeio_supervisor.config.option import NO_FILE, Option
 from blazeio_supervisor.config.settings import OPTIONS, SECTIONS, LiveSettings, Sources
-from blazeio_supervisor.config.sources import NO_FILE
 from blazeio_supervisor.config.types import Flag, Many
 from blazeio_supervisor.errors import ExitCode, UsageError
 from blazeio_supervisor.isolation import require_proc

@@ -11,9 +11,8 @@ from collections.abc import Iterable, Iterator
 import msgspec
 from msgspec.structs import replace
 
-from blazeio_supervisor.config.option import Option
+from blazeio_supervisor.config.option import DEFAULT, Given, Option
 from blazeio_supervisor.config.settings import OPTIONS, SECTIONS, Configuration
-from blazeio_supervisor.config.sources import DEFAULT, Given
 from blazeio_supervisor.config.types import Choice, Flag, Many, Number, Plain
 from blazeio_supervisor.ipc.control_api import SettingAnswer
 from blazeio_supervisor.log.formats import encode_json, escape_line

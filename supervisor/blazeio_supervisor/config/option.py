@@ -1,4 +1,4 @@
-"""What an option is, and how one is added.
+"""What an option is, how one is added, and the sources that give its value.
 
 Every setting is declared once, as a field of a section (``processes``, ``http`` ...)::
 
@@ -25,15 +25,28 @@ the generators need, and since three notations (words, variables, TOML) are read
 by one reader for each kind, msgspec's conversion would have nothing to do. A
 section is only ever a part of ``Settings``, which has the methods that compare and
 show it: made for each section too they would cost every start 12 ms.
+
+The first source that has an option counts: the command line, then the environment,
+then the file, then the default. The file is that of ``--config``, else blazeio.toml,
+else pyproject.toml. Its keys are the names of the options, with underscores; there are
+no tables but ``[tool.blazeio]`` in a pyproject.toml. With ``--no-config`` no file is
+read. A file that another user may write is refused, see ``trust.py``.
 """
 
-from collections.abc import Iterator
+import os
+import tomllib
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields, replace
 from enum import StrEnum
 from typing import Any, ClassVar
 
+import msgspec
+from msgspec import UNSET
+
 from blazeio_supervisor.config.environment import StartEnvironment
-from blazeio_supervisor.config.types import Flag, Kind
+from blazeio_supervisor.config.types import Flag, Kind, Many, Plain
+from blazeio_supervisor.errors import UsageError
+from blazeio_supervisor.files import read
 
 PREFIX = "BLAZEIO_"
 _METADATA = "option"
@@ -206,3 +219,280 @@ def list_options(section: type[Section]) -> Iterator[Option]:
                 key=declared.key or declared.kind.strip_unit(each.name),
                 section=section.title,
             )
+
+
+# The sources: what was given for each option, and where.
+
+
+DEFAULT = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """The value of one option.
+
+    Attributes:
+        value: As ``Settings`` has it.
+        written: As it was given; None: it was not.
+        origin: A flag, a variable, the path of a file, or ``default``.
+        label: How a message names option and value: ``--workers 0``,
+            ``BLAZEIO_WORKERS=0``; "" where the message itself does.
+    """
+
+    value: Any = UNSET  # which is not written down
+    written: Plain | Mapping[str, str] | None = None
+    origin: str = DEFAULT
+    label: str = ""
+
+    @property
+    def is_default(self) -> bool:
+        """Whether no source has given a value."""
+        return self.origin == DEFAULT
+
+
+Source = Mapping[str, Given]
+"""What one source gives, by the field of ``Settings``."""
+
+
+def read_given(
+    read: Callable[[Any], Any], written: Any, origin: str, label: str
+) -> Given:
+    """Read one value.
+
+    Raises:
+        UsageError: The value cannot be; the line names where it was given.
+    """
+    try:
+        return Given(read(written), written, origin, label)
+    except ValueError as error:
+        where = f"{label}: " if label else ""
+        raise UsageError(f"{where}{error}") from None
+
+
+def read_default(option: Option) -> Given | None:
+    """Return the value when none is given; None: one must be given."""
+    if option.initial:
+        value = option.kind.read(option.initial)
+        return Given(value, option.initial, DEFAULT, option.flag)
+    if option.has_default:
+        written = option.kind.write(option.default)
+        return Given(option.default, written, DEFAULT, option.flag)
+    return None
+
+
+def choose(options: Iterable[Option], sources: Iterable[Source]) -> dict[str, Given]:
+    """Take the value of each option from the first source that has one."""
+    chosen: dict[str, Given] = {}
+    ranked = [*sources]
+    for option in options:
+        said = (source[option.field] for source in ranked if option.field in source)
+        found = next(said, None) or read_default(option)
+        if found is not None:
+            chosen[option.field] = found
+    return chosen
+
+
+OWN_FILE = "blazeio.toml"
+PROJECT_FILE = "pyproject.toml"
+NO_FILE = "--no-config"
+
+
+def find_config_file(folder: str, named: str) -> str:
+    """Find the file to read; "": there is none.
+
+    Args:
+        folder: Where the service was started.
+        named: The path that was given by ``--config``.
+
+    Raises:
+        UsageError: The file that was named is not there, or one cannot be read.
+    """
+    if named:
+        # From the folder of the start: ``--chdir`` has changed the directory by the
+        # time of a reload.
+        path = os.path.join(folder, named)
+        if not os.path.exists(path):
+            raise UsageError(f"--config {named}: no such file")
+        return path
+    own = os.path.join(folder, OWN_FILE)
+    # lexists: a link that leads nowhere is read, and fails; to go on without its
+    # settings would be worse.
+    if os.path.lexists(own):
+        return own
+    project = os.path.join(folder, PROJECT_FILE)
+    return project if os.path.isfile(project) and _names_us(project) else ""
+
+
+def _names_us(project: str) -> bool:
+    """Tell whether the file of a project, which nobody has named, has settings for us.
+
+    A file that cannot be read may have some: going on without them would mean to serve
+    with other bounds, users or addresses than were written down.
+    """
+    try:
+        # Who owns it matters only where it has settings: most projects have none.
+        return "blazeio" in _read_tools(project, is_judged=False)
+    except UsageError as error:
+        raise UsageError(f"{error}; mend it, or start with {NO_FILE}") from None
+
+
+def read_config_file(options: Iterable[Option], path: str) -> dict[str, Given]:
+    """Read every key of a file, by the field of ``Settings``.
+
+    Args:
+        options: All options.
+        path: The path of the file; "": there is none.
+
+    Raises:
+        UsageError: The file cannot be read, a key is unknown, or a value cannot be.
+    """
+    if not path:
+        return {}
+    by_key = {option.key: option for option in options}
+    given = {}
+    for key, value in _read_table(path).items():
+        option = by_key.get(key)
+        if option is None:
+            raise UsageError(f"{path}: unknown key {key!r}{_suggest(key, by_key)}")
+        shown = "" if option.is_secret else f" = {_write(value)}"
+        label = f"{path}: {key}{shown}"
+        given[option.field] = read_given(option.kind.read_native, value, path, label)
+    return given
+
+
+def _read_table(path: str) -> Mapping[str, Any]:
+    if os.path.basename(path) != PROJECT_FILE:
+        return _parse(path)
+    table = _read_tools(path).get("blazeio")
+    if not isinstance(table, dict):
+        raise UsageError(f"{path}: there is no table [tool.blazeio]")
+    return table
+
+
+def _read_tools(project: str, *, is_judged: bool = True) -> Mapping[str, Any]:
+    tools = _parse(project, is_judged=is_judged).get("tool")
+    return tools if isinstance(tools, dict) else {}
+
+
+def _parse(path: str, *, is_judged: bool = True) -> dict[str, Any]:
+    try:
+        return tomllib.loads(read(path, is_judged=is_judged).decode())
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: this is not TOML: {error}") from None
+
+
+def _suggest(key: str, known: Iterable[str]) -> str:
+    plain = key.replace("-", "_").lower()
+    from difflib import get_close_matches
+
+    near = [plain] if plain in known else get_close_matches(plain, known, 1)
+    if near:
+        return f": did you mean {near[0]!r}?"
+    return ": every option of --help is one, with _ for -; there are no others"
+
+
+def _write(value: Any) -> str:
+    """Write a TOML value on one line; of a table only the braces."""
+    if isinstance(value, dict):
+        return "{...}"
+    try:
+        return msgspec.json.encode(value).decode()
+    except TypeError:
+        return str(value)
+
+
+# The command line: what was typed.
+
+
+def read_command_line(
+    options: Iterable[Option], words: Mapping[str, Any]
+) -> dict[str, Given]:
+    """Read what was typed, by the field of ``Settings``.
+
+    Args:
+        options: All options.
+        words: What click has found; None or empty for what was not typed.
+
+    Raises:
+        UsageError: A value cannot be.
+    """
+    given = {}
+    for option in options:
+        typed = words.get(option.field)
+        # Click gives an empty tuple for an option that may be repeated and was not
+        # typed; behind an upgrade, where the words were decoded, it is a list.
+        if typed is None or typed in ((), []):
+            continue
+        given[option.field] = _read(option, typed)
+    return given
+
+
+def _read(option: Option, typed: Any) -> Given:
+    if isinstance(option.kind, Flag):
+        flag = option.flag if typed else f"--no-{option.flag[2:]}"
+        return Given(typed, typed, flag, flag)
+    if isinstance(option.kind, Many):
+        parts = [_read_one(option, text) for text in typed]
+        value = tuple(value for part in parts for value in part.value)
+        label = " ".join(part.label for part in parts)
+        return Given(value, list(typed), option.flag, label)
+    return _read_one(option, typed)
+
+
+def _read_one(option: Option, text: str) -> Given:
+    label = "" if option.is_argument else f"{option.flag} {text or repr(text)}"
+    return read_given(option.kind.read, text, option.flag, label)
+
+
+# The environment: for each option a variable, ``BLAZEIO_`` and the option's name.
+
+
+OTHER_VARIABLES = {"workers": "WEB_CONCURRENCY"}
+"""Variables that platforms set; our own variables win over them."""
+_NEARNESS = 0.8
+
+
+def read_environment(
+    options: Iterable[Option], environ: Mapping[str, str]
+) -> dict[str, Given]:
+    """Read every variable that is set and not empty, by the field of ``Settings``.
+
+    Raises:
+        UsageError: A value cannot be.
+    """
+    given = {}
+    for option in options:
+        for variable in (option.variable, OTHER_VARIABLES.get(option.field, "")):
+            text = environ.get(variable, "")
+            # An empty one counts as not set: Compose and CI set variables that have no
+            # value so.
+            if text and option.field not in given:
+                label = variable if option.is_secret else f"{variable}={text}"
+                read = option.kind.read_variable
+                given[option.field] = read_given(read, text, variable, label)
+    return given
+
+
+def find_misspelt(
+    options: Iterable[Option], environ: Mapping[str, str]
+) -> dict[str, str]:
+    """Find variables that are nearly named as ours, with what was probably meant.
+
+    Variables whose name is far from any of ours are left alone: a container platform
+    names variables after its services, and one of these may be called blazeio.
+    """
+    ours = [option.variable for option in options]
+    prefixed = [name for name in environ if name.startswith(PREFIX)]
+    found = {}
+    for name in sorted(set(prefixed) - set(ours)):
+        from difflib import get_close_matches  # in most services there is none
+
+        # Near names only: in a pod Kubernetes sets variables such as
+        # BLAZEIO_SERVICE_HOST for a Service that is called blazeio, and these are no
+        # mistakes.
+        near = get_close_matches(name, ours, 1, _NEARNESS)
+        if near:
+            found[name] = near[0]
+    return found

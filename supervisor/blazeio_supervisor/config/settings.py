@@ -33,27 +33,25 @@ from blazeio_supervisor.config.lifecycle import (
 )
 from blazeio_supervisor.config.logging import AccessLogging, Logs, Metrics
 from blazeio_supervisor.config.option import (
+    NO_FILE,
     PREFIX,
     Change,
+    Given,
     Option,
     Section,
     SettingError,
+    choose,
+    find_config_file,
     list_options,
+    read_command_line,
+    read_config_file,
+    read_environment,
 )
 from blazeio_supervisor.config.processes import (
     WORKER_LIMIT,
     AddedToApp,
     Privileges,
     Process,
-)
-from blazeio_supervisor.config.sources import (
-    NO_FILE,
-    Given,
-    choose,
-    find_config_file,
-    read_command_line,
-    read_config_file,
-    read_environment,
 )
 from blazeio_supervisor.errors import UsageError
 from blazeio_supervisor.fleet.policy import Policy

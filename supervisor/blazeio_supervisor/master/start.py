@@ -9,8 +9,8 @@ import contextlib
 import os
 from collections.abc import Mapping
 
+from blazeio_supervisor.config.option import find_misspelt
 from blazeio_supervisor.config.settings import OPTIONS, LiveSettings, Settings
-from blazeio_supervisor.config.sources import find_misspelt
 from blazeio_supervisor.ipc.signals import CHANGES, STOPS, hold
 from blazeio_supervisor.isolation import find_open_code
 from blazeio_supervisor.log.setup import (

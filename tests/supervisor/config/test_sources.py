@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from blazeio_supervisor.config.option import Given, choose, find_misspelt, read_given
 from blazeio_supervisor.config.settings import list_all_options
-from blazeio_supervisor.config.sources import Given, choose, find_misspelt, read_given
 from blazeio_supervisor.errors import UsageError
 from blazeio_supervisor.ipc.packing import (
     pack,

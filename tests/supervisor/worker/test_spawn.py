@@ -8,9 +8,8 @@ from typing import TypedDict
 
 import pytest
 
-from blazeio_supervisor.config.option import PREFIX
+from blazeio_supervisor.config.option import NO_FILE, OWN_FILE, PREFIX, PROJECT_FILE
 from blazeio_supervisor.config.settings import OPTIONS
-from blazeio_supervisor.config.sources import NO_FILE, OWN_FILE, PROJECT_FILE
 from blazeio_supervisor.ipc.pairs import make_pair
 from blazeio_supervisor.ipc.processes import list_children
 from blazeio_supervisor.isolation import VARIABLES
