@@ -49,7 +49,7 @@ ALLOWED = {
     "worker.fork_safety": KERNEL,
     "worker.profiler": KERNEL,
     "master.resources": KERNEL,
-    "config.control_groups": KERNEL,
+    "config.environment": KERNEL,
     "config.types": KIND,
     "config.option": KIND,
     "config.http": KIND,

@@ -16,7 +16,7 @@ import msgspec
 
 from blazeio.wire import IS_COMPILED
 from blazeio_supervisor.cli.output import format_bytes
-from blazeio_supervisor.config.control_groups import (
+from blazeio_supervisor.config.environment import (
     ControlGroup,
     list_groups,
     read_text,

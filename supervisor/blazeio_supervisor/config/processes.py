@@ -1,6 +1,8 @@
 """What is run: the app and what is added to it, its processes and their user."""
 
 import os
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, get_args
@@ -9,6 +11,7 @@ from msgspec import Struct
 
 from blazeio_supervisor.config.command_line import AppPath, parse_app_path
 from blazeio_supervisor.config.env_file import read_env_file, read_variable
+from blazeio_supervisor.config.environment import count_cpus
 from blazeio_supervisor.config.option import Change, Section, SettingError, option
 from blazeio_supervisor.config.types import (
     Choice,
@@ -20,9 +23,6 @@ from blazeio_supervisor.config.types import (
     Parsed,
     Plain,
     Text,
-    count_cpus,
-    format_cpus,
-    read_cpus,
     read_path,
 )
 from blazeio_supervisor.errors import count_of
@@ -37,6 +37,7 @@ from blazeio_supervisor.ipc.socket_paths import NAME_CHARS, is_name, name_after
 
 WORKER_LIMIT = 256
 DEFAULT_LOOP: LoopName = "uvloop"
+_CPUS = re.compile(r"(\d{1,4})(?:-(\d{1,4}))?", re.ASCII)
 
 
 class WorkerRange(Struct, frozen=True):
@@ -106,6 +107,28 @@ def read_task(text: str) -> str:
         except ConfigurationError as error:
             raise ValueError(str(error)) from None
     return " ".join([place, *schedule])
+
+
+def read_cpus(text: str) -> tuple[int, ...]:
+    """Read ``0-3,8``, or ``auto``.
+
+    Raises:
+        ValueError: It is no such list.
+    """
+    if text == "auto":
+        return tuple(sorted(os.sched_getaffinity(0)))
+    cpus: list[int] = []
+    for part in text.split(","):
+        match = _CPUS.fullmatch(part.strip())
+        if match is None:
+            raise ValueError("expected numbers and ranges such as 0-3,8, or auto")
+        cpus += range(int(match[1]), int(match[2] or match[1]) + 1)
+    return tuple(cpus)
+
+
+def format_cpus(cpus: Iterable[int]) -> str:
+    """Write the numbers of some CPUs, separated by commas."""
+    return ",".join(map(str, cpus))
 
 
 def read_name(text: str) -> str:

@@ -5,18 +5,13 @@ type, and then read as the text that one would type for it; so what is refused i
 place is refused in all.
 """
 
-import math
-import os
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf, isfinite
-from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
 from msgspec import UNSET
-
-from blazeio_supervisor.config.control_groups import list_groups
 
 T = TypeVar("T")
 
@@ -452,51 +447,3 @@ class Parsed(Kind[Any]):
     def write(self, value: Any) -> Plain | None:
         """Return a text that can be read again."""
         return None if value is None else self.format(value)
-
-
-# How many CPUs this process may use, and lists of CPUs.
-
-
-_CPUS = re.compile(r"(\d{1,4})(?:-(\d{1,4}))?", re.ASCII)
-
-
-def count_cpus(root: Path = Path("/")) -> int:
-    """Count the cores allowed by affinity and by quotas of control groups; at least 1.
-
-    A container with a quota of two cores on a machine of 64 still sees 64 in
-    its affinity, and 64 workers there only throttle each other.
-
-    Args:
-        root: Where /proc and /sys are.
-    """
-    # ``os.cpu_count`` counts the machine's, also those that a cpuset keeps from us.
-    allowed = len(os.sched_getaffinity(0))
-    for group in list_groups("cpu", root):
-        quota = group.read_quota()
-        if quota is not None:
-            # The least of all groups around this process counts: a quota of a slice
-            # holds for all that is in it (cgroups(7)). 1.5 cores are two.
-            allowed = min(allowed, math.ceil(quota))
-    return max(1, allowed)
-
-
-def read_cpus(text: str) -> tuple[int, ...]:
-    """Read ``0-3,8``, or ``auto``.
-
-    Raises:
-        ValueError: It is no such list.
-    """
-    if text == "auto":
-        return tuple(sorted(os.sched_getaffinity(0)))
-    cpus: list[int] = []
-    for part in text.split(","):
-        match = _CPUS.fullmatch(part.strip())
-        if match is None:
-            raise ValueError("expected numbers and ranges such as 0-3,8, or auto")
-        cpus += range(int(match[1]), int(match[2] or match[1]) + 1)
-    return tuple(cpus)
-
-
-def format_cpus(cpus: Iterable[int]) -> str:
-    """Write the numbers of some CPUs, separated by commas."""
-    return ",".join(map(str, cpus))

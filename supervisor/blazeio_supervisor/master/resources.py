@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from blazeio_supervisor.config.control_groups import (
+from blazeio_supervisor.config.environment import (
     ControlGroup,
     list_groups,
     read_counts,

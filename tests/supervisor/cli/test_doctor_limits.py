@@ -9,7 +9,7 @@ from blazeio_supervisor.cli.doctor_machine import (
     examine_memory,
     examine_quota,
 )
-from blazeio_supervisor.config.control_groups import ControlGroup
+from blazeio_supervisor.config.environment import ControlGroup
 from tests.supervisor.cli.test_machine import put
 
 LIMITS = """Limit                     Soft Limit           Hard Limit           Units

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from blazeio_supervisor.cli.doctor_machine import examine_bounds
-from blazeio_supervisor.config.control_groups import list_groups
-from blazeio_supervisor.config.types import count_cpus
+from blazeio_supervisor.config.environment import count_cpus, list_groups
 
 AFFINITY = len(os.sched_getaffinity(0))
 ROOT = "sys/fs/cgroup"
@@ -218,7 +217,8 @@ def test_half_a_core_of_this_machine_is_one_worker() -> None:
         (group / "cpu.cfs_quota_us").write_text("50000")
     except OSError as error:
         pytest.skip(f"no control group can be made: {error.strerror}")
-    code = "from blazeio_supervisor.config.types import count_cpus; print(count_cpus())"
+    module = "blazeio_supervisor.config.environment"
+    code = f"from {module} import count_cpus; print(count_cpus())"
     enter = f'echo $$ > {group}/cgroup.procs; exec "$0" -c "$1"'
     try:
         words = ["sh", "-c", enter, sys.executable, code]

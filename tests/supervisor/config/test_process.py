@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from blazeio_supervisor.config.environment import count_cpus
 from blazeio_supervisor.config.processes import WorkerRange
-from blazeio_supervisor.config.types import count_cpus
 from blazeio_supervisor.errors import UsageError
 from tests.supervisor.typed import configure, read_settings
 

@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from blazeio_supervisor.config.command_line import parse_app_path
-from blazeio_supervisor.config.control_groups import ControlGroup
+from blazeio_supervisor.config.environment import ControlGroup
 from blazeio_supervisor.config.settings import Settings
 from blazeio_supervisor.errors import ExitCode
 from blazeio_supervisor.fleet.actions import Spawn, StopMode

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from blazeio_supervisor.config.control_groups import ControlGroup
+from blazeio_supervisor.config.environment import ControlGroup
 from blazeio_supervisor.master.resources import (
     FORGET_AFTER_S,
     OOM_REASON,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from blazeio_supervisor.config.control_groups import ControlGroup
+from blazeio_supervisor.config.environment import ControlGroup
 from blazeio_supervisor.fleet.actions import StopMode
 from blazeio_supervisor.fleet.facts import (
     Beat,
