@@ -194,9 +194,7 @@ class ControlGroup(Struct, frozen=True):
             period = read_number(self.folder / "cpu.cfs_period_us")
         else:
             words = read_text(self.folder / "cpu.max").split()
-            quota, period = (
-                map(_to_int, words[:2]) if len(words) > 1 else (None, None)
-            )
+            quota, period = map(_to_int, words[:2]) if len(words) > 1 else (None, None)
         return quota / period if quota and quota > 0 and period else None
 
     def read_throttled(self) -> float:

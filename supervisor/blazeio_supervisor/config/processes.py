@@ -10,7 +10,6 @@ from typing import Any, get_args
 from msgspec import Struct
 
 from blazeio_supervisor.config.command_line import AppPath, parse_app_path
-from blazeio_supervisor.config.env_file import read_env_file, read_variable
 from blazeio_supervisor.config.environment import count_cpus
 from blazeio_supervisor.config.option import Change, Section, SettingError, option
 from blazeio_supervisor.config.types import (
@@ -23,7 +22,9 @@ from blazeio_supervisor.config.types import (
     Parsed,
     Plain,
     Text,
+    read_env_file,
     read_path,
+    read_variable,
 )
 from blazeio_supervisor.errors import count_of
 from blazeio_supervisor.fleet.policy import Readiness
