@@ -31,7 +31,7 @@ from blazeio_supervisor.cli.queries import (
 )
 from blazeio_supervisor.cli.top import TopSession, paint
 from blazeio_supervisor.cli.verbs import ProgressLine, show
-from blazeio_supervisor.config.dump import write_toml
+from blazeio_supervisor.config.settings import write_toml
 from blazeio_supervisor.errors import SupervisorError
 from blazeio_supervisor.ipc.control_api import (
     ConfigAnswer,

@@ -19,7 +19,6 @@ from typing import Any, cast
 import msgspec
 from msgspec import Struct, field
 
-from blazeio_supervisor.config.environment import find_runtime_directory
 from blazeio_supervisor.errors import (
     BrokenOffError,
     NotAllowedError,
@@ -41,6 +40,7 @@ from blazeio_supervisor.ipc.socket_paths import (
     Peer,
     Search,
     SocketPath,
+    find_runtime_directory,
     list_listening,
     parse_place,
     read_peer,

@@ -468,7 +468,7 @@ def config(target: ServiceTarget, is_json: bool, show_env: bool, sample: bool) -
     The output is a TOML file that sets the same, with --show-env the variables too.
     """
     if sample:
-        from blazeio_supervisor.config.dump import write_sample
+        from blazeio_supervisor.config.settings import write_sample
 
         click.echo(write_sample(), nl=False)
         return ExitCode.OK

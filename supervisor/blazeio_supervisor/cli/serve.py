@@ -256,7 +256,7 @@ def find_sources(words: Mapping[str, Any]) -> Sources:
 
 def print_config(sources: Sources, *, shows_env: bool) -> int:
     """Print all settings with their origins."""
-    from blazeio_supervisor.config.dump import format_settings, list_settings
+    from blazeio_supervisor.config.settings import format_settings, list_settings
 
     settings = list_settings(sources.read(), shows_env=shows_env)
     click.echo(format_settings(settings), nl=False)

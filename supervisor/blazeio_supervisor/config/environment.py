@@ -14,6 +14,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from blazeio_supervisor.errors import UsageError
+from blazeio_supervisor.ipc.socket_paths import find_runtime_directory
 from blazeio_supervisor.log.formats import (
     StandardError,
     look_at_standard_error,
@@ -154,11 +155,6 @@ def find_folder() -> str:
         return os.getcwd()
     except OSError:
         raise UsageError("the working directory does not exist any more") from None
-
-
-def find_runtime_directory() -> str:
-    """Return the directory that systemd made for the unit, the first of several."""
-    return os.environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]
 
 
 # The control groups that a process is in: what they bound, and how much is used.

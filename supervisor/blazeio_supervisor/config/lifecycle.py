@@ -8,6 +8,8 @@ import importlib.util
 import os
 from dataclasses import dataclass
 
+from msgspec import Struct
+
 from blazeio_supervisor.config.option import Change, Section, SettingError, option
 from blazeio_supervisor.config.types import (
     Count,
@@ -246,6 +248,24 @@ def choose_jitter(given: float | None, limit: float | None) -> float:
 
 HASTE_S = 0.1
 """With ``--reload`` nothing is held or kept for longer than this."""
+
+
+class FileWatch(Struct, frozen=True):
+    """Which files are watched, and how.
+
+    Attributes:
+        folders: With all that is below them.
+        includes: Patterns of names that count beside code.
+        excludes: Patterns of names, and of paths below a folder, that do not.
+        delay_s: A change counts once nothing has changed for this long.
+        polls: Look at the files; None: where the kernel may not be told of changes.
+    """
+
+    folders: tuple[str, ...]
+    includes: tuple[str, ...] = ()
+    excludes: tuple[str, ...] = ()
+    delay_s: float = 0.05
+    polls: bool | None = None
 
 
 @dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)

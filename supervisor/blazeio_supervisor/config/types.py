@@ -2,7 +2,7 @@
 
 A kind reads one text. A value of a TOML file that is no text is first checked for its
 type, and then read as the text that one would type for it; so what is refused in one
-place is refused in all. Variables for the app (``NAME=VALUE``) have a file of their own.
+place is refused in all. The file of ``--env-file`` is read here, too.
 """
 
 import re

@@ -40,6 +40,11 @@ def read_peer(sock: socket.socket) -> Peer:
     return Peer(pid, uid)
 
 
+def find_runtime_directory() -> str:
+    """Return the directory that systemd made for the unit, the first of several."""
+    return os.environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]
+
+
 # Which abstract names are listened on, and by whom, as the kernel says.
 #
 # It is asked by sock_diag(7), which names the owner of each socket; so a name that

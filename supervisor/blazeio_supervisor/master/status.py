@@ -101,7 +101,7 @@ def describe_config(service: ServiceState, *, shows_env: bool = False) -> Config
         service: The service.
         shows_env: With the values of ``--env``; else with the names alone.
     """
-    from blazeio_supervisor.config.dump import format_settings, list_settings
+    from blazeio_supervisor.config.settings import format_settings, list_settings
 
     configuration = service.live_settings.configuration
     settings = list_settings(configuration, shows_env=shows_env)

@@ -21,7 +21,7 @@ from collections.abc import (
 
 from msgspec.structs import replace
 
-from blazeio_supervisor.config.settings import FileWatch
+from blazeio_supervisor.config.lifecycle import FileWatch
 
 CODE = ("*.py", "blazeio.toml", "pyproject.toml")
 """What is code wherever it lies."""

@@ -3,8 +3,12 @@ from pathlib import Path
 
 import pytest
 
-from blazeio_supervisor.config.dump import format_settings, list_settings, write_toml
-from blazeio_supervisor.config.settings import OPTIONS
+from blazeio_supervisor.config.settings import (
+    OPTIONS,
+    format_settings,
+    list_settings,
+    write_toml,
+)
 from blazeio_supervisor.errors import UsageError
 from tests.supervisor.typed import configure
 

@@ -6,9 +6,8 @@ from pathlib import Path
 
 from msgspec import UNSET
 
-from blazeio_supervisor.config.dump import write_sample
 from blazeio_supervisor.config.environment import find_environment
-from blazeio_supervisor.config.settings import OPTIONS, Sources
+from blazeio_supervisor.config.settings import OPTIONS, Sources, write_sample
 
 SAMPLE = write_sample()
 VALUE = re.compile(r' = (\d+|"\w+"|true|false)$')

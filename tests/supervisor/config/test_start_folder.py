@@ -6,9 +6,9 @@ import pytest
 from blazeio_supervisor.config.environment import (
     find_environment,
     find_folder,
-    find_runtime_directory,
 )
 from blazeio_supervisor.errors import UsageError
+from blazeio_supervisor.ipc.socket_paths import find_runtime_directory
 
 
 def test_the_folder_is_kept_as_it_was_typed(

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from blazeio_supervisor.config.settings import FileWatch
+from blazeio_supervisor.config.lifecycle import FileWatch
 from blazeio_supervisor.master.watching import (
     choose_polling,
     find_changed,

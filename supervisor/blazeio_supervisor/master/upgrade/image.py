@@ -49,7 +49,7 @@ LATER = (
     "blazeio.protocol.options",
     "blazeio.server.log_format",
     "blazeio.server.tls",
-    "blazeio_supervisor.config.dump",
+    "blazeio_supervisor.config.settings",
     "blazeio_supervisor.master.control_handlers",
     "psutil",
 )
