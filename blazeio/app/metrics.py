@@ -390,6 +390,6 @@ class AppMetrics:
         Under a supervisor that is one worker of several: ``--metrics-bind`` shows all
         of them.
         """
-        from blazeio.app.exposition import make_family, write_families
+        from blazeio.app.metric_series import make_family, write_families
 
         return write_families(make_family(*each) for each in self.table.read())

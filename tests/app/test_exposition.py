@@ -5,7 +5,7 @@ import math
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from blazeio.app.exposition import (
+from blazeio.app.metric_series import (
     ExposedFamily,
     counter,
     gauge,

@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import msgspec
 
-from blazeio.app.exposition import CONTENT_TYPE
+from blazeio.app.metric_series import CONTENT_TYPE
 from blazeio.app.request import Request
 from blazeio.protocol.request import BlazeioServerProtocol
 from blazeio_supervisor.config.processes import WORKER_LIMIT

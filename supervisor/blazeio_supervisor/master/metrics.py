@@ -14,7 +14,7 @@ from itertools import accumulate
 import msgspec
 
 from blazeio.app.app import App
-from blazeio.app.exposition import (
+from blazeio.app.metric_series import (
     CONTENT_TYPE,
     ExposedFamily,
     counter,

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import click
 
-from blazeio.app.exposition import ExposedFamily
+from blazeio.app.metric_series import ExposedFamily
 from blazeio.limits import Limits
 from blazeio_supervisor.cli.verbs import list_verbs
 from blazeio_supervisor.config.http import WorkerLimits, format_default
