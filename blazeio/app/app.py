@@ -27,10 +27,12 @@ from blazeio.app.dispatch import Dispatch, compose_dispatch
 from blazeio.app.endpoints import (
     MIDDLEWARE_NAMES,
     check_handler,
+    check_root_path,
     describe,
     find_endpoints,
+    make_url,
+    parse_prefix,
 )
-from blazeio.app.patterns import check_root_path, make_url, parse_prefix
 from blazeio.app.route import (
     Methods,
     Scope,

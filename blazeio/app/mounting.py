@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypedDict, cast
 
+from blazeio.app.endpoints import parse_prefix
 from blazeio.app.lifespan import Lifespan
-from blazeio.app.patterns import parse_prefix
 from blazeio.app.route import make_route
 from blazeio.app.router import RouteTable
 from blazeio.errors import ConfigurationError

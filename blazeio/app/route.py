@@ -15,9 +15,16 @@ from typing import Any, TypeVar
 from msgspec import Struct
 from msgspec.structs import replace
 
-from blazeio.app.endpoints import check_handler, decide_path, describe
+from blazeio.app.endpoints import (
+    REST,
+    Converter,
+    Parameter,
+    Pattern,
+    check_handler,
+    decide_path,
+    describe,
+)
 from blazeio.app.middleware import Middlewares
-from blazeio.app.patterns import REST, Converter, Parameter, Pattern
 from blazeio.errors import ConfigurationError, find_near
 from blazeio.protocol.context import Handler
 from blazeio.protocol.options import DEFAULT_OPTIONS, RouteOptions

@@ -7,8 +7,7 @@ with parameters is searched in a ``PatternTree``.
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, Unpack, overload
 
-from blazeio.app.endpoints import describe
-from blazeio.app.patterns import Converter, Pattern
+from blazeio.app.endpoints import Converter, Pattern, describe
 from blazeio.app.route import (
     ANY,
     ByMethod,

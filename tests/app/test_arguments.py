@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from blazeio.app.patterns import parse_pattern
+from blazeio.app.endpoints import parse_pattern
 from blazeio.app.route import bind_arguments
 from blazeio.errors import ConfigurationError
 

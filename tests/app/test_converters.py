@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from blazeio.app.patterns import CONVERTERS, REST
+from blazeio.app.endpoints import CONVERTERS, REST
 
 ID = "12345678-9abc-DEF0-1234-56789abcdef0"
 

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from blazeio.app.patterns import parse_pattern
+from blazeio.app.endpoints import parse_pattern
 from blazeio.app.route import PatternTree
 
 SHAPES = [

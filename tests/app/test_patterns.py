@@ -1,6 +1,6 @@
 import pytest
 
-from blazeio.app.patterns import (
+from blazeio.app.endpoints import (
     CONVERTERS,
     Parameter,
     check_root_path,

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import pytest
 
 from blazeio.app.deliver import serialize_event
-from blazeio.app.patterns import parse_pattern
+from blazeio.app.endpoints import parse_pattern
 from blazeio.app.route import PatternTree
 from blazeio.client.auth import choose_digest
 from blazeio.client.cookies import (

@@ -5,7 +5,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blazeio.app.patterns import REST, Parameter, Pattern, parse_pattern
+from blazeio.app.endpoints import REST, Parameter, Pattern, parse_pattern
 from blazeio.app.router import RouteTable
 from blazeio.errors import ConfigurationError
 

@@ -185,7 +185,7 @@ def read_root_path(text: str) -> str:
     Raises:
         ValueError: The text is no path.
     """
-    from blazeio.app.patterns import check_root_path
+    from blazeio.app.endpoints import check_root_path
 
     try:
         return check_root_path(text)

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 LATER = (
     stage0.ENTRY,
-    "blazeio.app.patterns",
+    "blazeio.app.endpoints",
     "blazeio.app.service",
     "blazeio.content.forwarded",
     "blazeio.protocol.options",
