@@ -16,7 +16,7 @@ from typing import Any, cast
 import click
 
 from blazeio.app.app import App
-from blazeio.app.foreign import ForeignApp
+from blazeio.app.mounting import ForeignApp
 from blazeio.errors import ConfigurationError
 from blazeio.gateways.interfaces import Interface, find_interface
 from blazeio_supervisor.config.command_line import (

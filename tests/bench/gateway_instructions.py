@@ -115,7 +115,7 @@ class Peer:
 
 async def make_ours(app: Any) -> Served:
     """Serve by us, with the counter of a supervised worker."""
-    from blazeio.app.foreign import ForeignApp
+    from blazeio.app.mounting import ForeignApp
     from blazeio.gateways.interfaces import Interface
     from blazeio.protocol.http1 import Http1Connection
     from tests.bench.counting import count_as_worker

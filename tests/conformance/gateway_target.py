@@ -4,7 +4,7 @@ import sys
 from typing import Any, cast
 
 import blazeio as io
-from blazeio.app.foreign import ForeignApp
+from blazeio.app.mounting import ForeignApp
 from blazeio.gateways.interfaces import Interface
 
 METHODS = {"/": ("GET", "HEAD"), "/echo": ("POST",)}

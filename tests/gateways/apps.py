@@ -6,8 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import fields
 from typing import Any
 
-from blazeio.app.foreign import ForeignApp
-from blazeio.app.mounting import GatewayOptions
+from blazeio.app.mounting import ForeignApp, GatewayOptions
 from blazeio.gateways.interfaces import Interface
 from tests.support.served import Site, served
 

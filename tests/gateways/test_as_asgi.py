@@ -11,7 +11,7 @@ import websockets
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 import blazeio as io
-from blazeio.app.foreign import ForeignApp
+from blazeio.app.mounting import ForeignApp
 from blazeio.gateways.interfaces import Interface
 from tests.gateways.apps import Step
 from tests.support.clock import wait_until

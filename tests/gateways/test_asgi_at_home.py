@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 import blazeio as io
-from blazeio.app.foreign import ForeignApp
+from blazeio.app.mounting import ForeignApp
 from blazeio.gateways.interfaces import Interface
 from tests.gateways.apps import Receive, Send, body, start
 from tests.support.served import served

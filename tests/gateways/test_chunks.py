@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from blazeio.app.foreign import ForeignApp
+from blazeio.app.mounting import ForeignApp
 from blazeio.gateways.gateway import HELD_BYTES, MOMENT_S
 from blazeio.gateways.interfaces import Interface
 from blazeio.protocol.http1 import Http1Connection

@@ -224,7 +224,7 @@ def _adopt_foreign(found: object, name: str, load: Load) -> App | None:
         raise ValueError(f"{name} {reason} (--interface blazeio)")
     # Imported here: the gateways, with WebSockets and the client behind them, are a
     # third of what a forkserver would load before the app.
-    from blazeio.app.foreign import ForeignApp
+    from blazeio.app.mounting import ForeignApp
 
     return ForeignApp(cast("Callable[..., Any]", found), interface, load.app)
 
