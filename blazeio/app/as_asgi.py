@@ -3,13 +3,15 @@
 import asyncio
 import traceback
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from blazeio.app.app import App
 from blazeio.errors import ConfigurationError
-from blazeio.gateways.asgi_carrier import AsgiCarrier, Receive, Scope, Send
 from blazeio.protocol.options import HeaderConfig
 from blazeio.server.server import Server
+
+if TYPE_CHECKING:
+    from blazeio.app.app import App
+    from blazeio.gateways.asgi_carrier import Receive, Scope, Send
 
 ROOT_PATHS: Final = 64
 """For how many paths, at which others mount the app, its requests are kept."""
@@ -23,16 +25,22 @@ class AsgiApp:
             and its TLS do not.
     """
 
-    def __init__(self, app: App[Any]) -> None:
+    def __init__(self, app: "App[Any]") -> None:
+        # Imported here: an App that is served by itself, as that of a master, needs no
+        # carrier for others.
+        from blazeio.app.app import App
+        from blazeio.gateways.asgi_carrier import AsgiCarrier
+
         if not isinstance(app, App):
             kind = type(app).__name__
             raise ConfigurationError(f"asgi({kind} ...): expected an App")
+        self._carrier = AsgiCarrier
         self._app = app
         self._servers: dict[tuple[asyncio.AbstractEventLoop, str], Server] = {}
 
     async def __call__(
         self,
-        scope: Scope,
+        scope: "Scope",
         receive: Callable[[], Awaitable[MutableMapping[str, Any]]],
         send: Callable[[MutableMapping[str, Any]], Awaitable[None]],
     ) -> None:
@@ -42,7 +50,7 @@ class AsgiApp:
         elif scope["type"] in ("http", "websocket"):
             server = self._find_server(scope.get("root_path", ""))
             kind = self._app._request_class
-            await AsgiCarrier(server.context, scope, receive, send, kind).run()
+            await self._carrier(server.context, scope, receive, send, kind).run()
         else:
             raise ValueError(f"there is no {scope['type']} here")
 
@@ -67,7 +75,7 @@ class AsgiApp:
         for server in servers.values():
             server.close()
 
-    async def _live(self, receive: Receive, send: Send) -> None:
+    async def _live(self, receive: "Receive", send: "Send") -> None:
         """Run the hooks."""
         await receive()
         try:
@@ -87,7 +95,7 @@ class AsgiApp:
         await send({"type": "lifespan.shutdown.complete"})
 
 
-def asgi(app: App[Any]) -> AsgiApp:
+def asgi(app: "App[Any]") -> AsgiApp:
     """Return an App as an ASGI 3 app: ``uvicorn main:app`` with ``app = io.asgi(web)``.
 
     Raises:
