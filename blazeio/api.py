@@ -4,13 +4,12 @@
 """
 
 from blazeio.app.app import App
-from blazeio.app.deliver import Deliver, EventStream, Prepare
+from blazeio.app.deliver import Deliver, EventStream, Prepare, Templates
 from blazeio.app.forms import Form, Upload
 from blazeio.app.middleware import Cors, security_headers
 from blazeio.app.request import Request
 from blazeio.app.runner import asgi
 from blazeio.app.sessions import CookieSessions
-from blazeio.app.templates import Templates
 from blazeio.app.tracing import RequestIdFilter, Tracing
 from blazeio.client.auth import DigestAuth
 from blazeio.client.cookies import Cookie, CookieJar

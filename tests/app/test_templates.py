@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from blazeio.app.app import App
-from blazeio.app.templates import Templates
+from blazeio.app.deliver import Templates
 from blazeio.errors import ConfigurationError
 from blazeio.protocol.request import BlazeioServerProtocol
 from tests.support.served import served
