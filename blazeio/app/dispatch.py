@@ -1,4 +1,4 @@
-"""From a request to its handler, and from what the handler raises to a response.
+"""The middlewares of an app; from a request to its handler, and to a response.
 
 One coroutine serves a request: the middlewares before, then the route's handler (or the
 fallbacks, or 404), then the middlewares after; the middlewares that are "around"
@@ -7,12 +7,14 @@ it is mounted in. Which of these exist is decided once, when the app starts: wha
 not exist costs a request nothing.
 """
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any
 from urllib.parse import quote
 
 from blazeio.app.debug import watch_for_forgotten_awaits
+from blazeio.app.endpoints import check_handler, describe
 from blazeio.app.failures import (
+    ErrorHandlers,
     Fail,
     answer_by_handlers,
     answer_error,
@@ -20,12 +22,84 @@ from blazeio.app.failures import (
     refuse_returned,
     throw,
 )
-from blazeio.app.middleware import Around, ErrorHandlers, Middlewares
 from blazeio.app.route import Scope
 from blazeio.app.router import RouteTable
-from blazeio.errors import Abort
+from blazeio.errors import Abort, ConfigurationError
 from blazeio.protocol.context import Handler
 from blazeio.protocol.request import BlazeioServerProtocol
+
+# Middlewares of an app
+
+
+CallNext = Callable[[BlazeioServerProtocol], Coroutine[Any, Any, None]]
+"""A middleware around others calls this, once, to have the request served."""
+Around = Callable[[BlazeioServerProtocol, CallNext], Awaitable[Any]]
+
+
+class Middlewares:
+    """The middlewares of an app, each kind in the order in which it was added.
+
+    Attributes:
+        before: Run before every route, found or not.
+        fallback: Run where no route is found, instead of 404, until one has answered.
+        after: Run when all is over, also after an error or a disconnect.
+        around: Run around the others and the route, the first one outermost.
+        errors: Answer what they raise.
+    """
+
+    __slots__ = ("_is_sealed", "after", "around", "before", "errors", "fallback")
+
+    def __init__(self) -> None:
+        self.before: list[Handler] = []
+        self.fallback: list[Handler] = []
+        self.after: list[Handler] = []
+        self.around: list[Around] = []
+        self.errors = ErrorHandlers()
+        self._is_sealed = False
+
+    def add(self, name: str, function: Callable[..., Any]) -> None:
+        """Add a middleware, by the name of its kind.
+
+        Raises:
+            ConfigurationError: It is no handler, or the app is already served.
+        """
+        self.check(function)
+        kind = {
+            "before_middleware": self.before,
+            "handle_all_middleware": self.fallback,
+            "after_middleware": self.after,
+        }[name]
+        kind.append(function)
+
+    def check(self, function: Callable[..., Any]) -> None:
+        """Check that a middleware can be added.
+
+        Raises:
+            ConfigurationError: It is no handler, or the app is already served.
+        """
+        check_handler(function)
+        self._check_time(function)
+
+    def add_around(self, function: Callable[..., Any]) -> None:
+        """Add a middleware that calls what comes after it.
+
+        Raises:
+            ConfigurationError: It is none, or the app is already served.
+        """
+        check_handler(function, called_with=("r", "call_next"))
+        self._check_time(function)
+        self.around.append(function)
+
+    def _check_time(self, function: Callable[..., Any]) -> None:
+        if self._is_sealed:
+            message = f"{describe(function)}: the app is served by now, it is too late"
+            raise ConfigurationError(message)
+
+    def seal(self) -> None:
+        """Refuse further middlewares: the dispatch was composed."""
+        self._is_sealed = True
+        self.errors.seal()
+
 
 # Requests without an exact route: parameters, fallbacks, 405 and 404
 

@@ -8,8 +8,8 @@ so that the client sees that it is not whole.
 """
 
 import inspect
-from collections.abc import Callable, Iterator, Sequence
-from typing import NoReturn
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from typing import Any, NoReturn
 
 import msgspec
 
@@ -20,16 +20,18 @@ from blazeio.app.debug import (
     without_our_frames,
 )
 from blazeio.app.deliver import JSON, list_fields, names_field
-from blazeio.app.middleware import ErrorHandler, ErrorHandlers
+from blazeio.app.endpoints import check_handler, describe
 from blazeio.content.media_types import choose_media_type
 from blazeio.errors import (
     Abort,
     ClientDisconnected,
+    ConfigurationError,
     ConnectError,
     FieldInput,
     InvalidResponse,
     LocalProtocolError,
     RemoteProtocolError,
+    RequestError,
     RequestTimeout,
     ServerDisconnected,
     StatusError,
@@ -39,6 +41,99 @@ from blazeio.protocol.request import BlazeioServerProtocol
 from blazeio.protocol.response_writer import TEXT
 
 log = get_logger("blazeio.app")
+
+# Error handlers of an app
+
+
+ErrorHandler = Callable[[BlazeioServerProtocol, Any], Awaitable[Any]]
+
+ANY_BUG = (Exception, BaseException)
+"""A handler of these classes gets unforeseen errors: they are bugs all the same."""
+
+_OWN = (Abort, RemoteProtocolError, RequestError, *ANY_BUG)
+"""The status of an error is more specific than these classes, and less specific than
+classes that an app derives from them."""
+
+_ANSWERED = (Abort, RemoteProtocolError)
+"""These are responses, and no bugs: a handler of Exception does not get them."""
+
+
+class ErrorHandlers:
+    """The error handlers of one app, by the class of an error or by its status."""
+
+    __slots__ = ("_by_status", "_by_type", "_is_sealed")
+
+    def __init__(self) -> None:
+        self._by_type: dict[type[BaseException], ErrorHandler] = {}
+        self._by_status: dict[int, ErrorHandler] = {}
+        self._is_sealed = False
+
+    def __bool__(self) -> bool:
+        return bool(self._by_type or self._by_status)
+
+    def add(self, what: type[BaseException] | int, handler: ErrorHandler) -> None:
+        """Add a handler.
+
+        Raises:
+            ConfigurationError: It is no handler, ``what`` is neither an exception nor a
+                status of an error, there is a handler for it already, or it is too
+                late.
+        """
+        check_handler(handler, called_with=("r", "error"))
+        if self._is_sealed:
+            message = f"{describe(handler)}: the app is served by now, it is too late"
+            raise ConfigurationError(message)
+        if isinstance(what, type) and issubclass(what, BaseException):
+            if issubclass(what, ClientDisconnected):
+                reason = "nobody is left to be answered; after_middleware cleans up"
+                raise ConfigurationError(f"on_error({what.__name__}): {reason}")
+            first = self._by_type.setdefault(what, handler)
+            name = what.__name__
+        elif isinstance(what, int) and 400 <= what <= 599:
+            first = self._by_status.setdefault(what, handler)
+            name = str(what)
+        else:
+            reason = "expected a class of exceptions, or a status, 400 to 599"
+            raise ConfigurationError(f"on_error({what!r:.80}): {reason}")
+        if first is not handler:
+            message = (
+                f"on_error({name}): {describe(handler)} collides with {describe(first)}"
+            )
+            raise ConfigurationError(message)
+
+    def seal(self) -> None:
+        """Refuse further handlers: the dispatch was composed."""
+        self._is_sealed = True
+
+    def find(
+        self, error: BaseException, status: int
+    ) -> tuple[ErrorHandler, bool] | None:
+        """Find the handler of an error: that of its nearest class, or of its status.
+
+        Args:
+            error: What was raised.
+            status: The status that it would be answered with.
+
+        Returns:
+            The handler, and whether it is for this very kind of error, so that it is no
+            bug; None: there is none.
+        """
+        for kind in type(error).__mro__:
+            # The classes are searched from the error's own to ``Exception``. There an
+            # Abort stops: it is a response that the app wants, and a handler for bugs
+            # must not replace it.
+            if kind in ANY_BUG and isinstance(error, _ANSWERED):
+                break
+            if kind in _OWN and status in self._by_status:
+                return self._by_status[status], False
+            if kind in self._by_type:
+                return self._by_type[kind], kind not in ANY_BUG
+        found = self._by_status.get(status)
+        return None if found is None else (found, False)
+
+
+# From an exception to a response
+
 
 _QUIET = (Abort, ClientDisconnected, RemoteProtocolError)
 """What a handler may raise without a bug in it."""

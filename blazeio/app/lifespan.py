@@ -12,9 +12,10 @@ import inspect
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from typing import Any, TypeVar, overload
 
+from blazeio.app.dispatch import Around, Middlewares
 from blazeio.app.endpoints import describe
+from blazeio.app.failures import ErrorHandler
 from blazeio.app.metrics import AppMetrics
-from blazeio.app.middleware import Around, ErrorHandler, Middlewares
 from blazeio.app.service import (
     BroadcastHandler,
     Broadcasts,

@@ -10,7 +10,7 @@ import inspect
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -24,11 +24,13 @@ from blazeio.app.endpoints import (
     decide_path,
     describe,
 )
-from blazeio.app.middleware import Middlewares
 from blazeio.errors import ConfigurationError, find_near
 from blazeio.protocol.context import Handler
 from blazeio.protocol.options import DEFAULT_OPTIONS, RouteOptions
 from blazeio.protocol.request import BlazeioServerProtocol
+
+if TYPE_CHECKING:
+    from blazeio.app.dispatch import Middlewares
 
 # Path parameters as keyword arguments
 
@@ -183,7 +185,7 @@ class Scope(Struct, frozen=True):
     """
 
     prefix: Pattern
-    middlewares: Middlewares
+    middlewares: "Middlewares"
     strict_slashes: bool = True
     name: str = ""
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from blazeio.app.middleware import CallNext
+from blazeio.app.dispatch import CallNext
 from blazeio.content.cookies import SameSite, find_cookie, serialize_set_cookie
 from blazeio.errors import ConfigurationError, FieldInput, LocalProtocolError
 from blazeio.loggers import get_logger

@@ -9,8 +9,8 @@ import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from blazeio.app.dispatch import CallNext
 from blazeio.app.failures import find_status
-from blazeio.app.middleware import CallNext
 from blazeio.app.request import find_running
 from blazeio.client.url import Url, show_url
 from blazeio.errors import ConfigurationError

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from blazeio.app.middleware import Middlewares
+from blazeio.app.dispatch import Middlewares
 from blazeio.errors import ConfigurationError
 
 

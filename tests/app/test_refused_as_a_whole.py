@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from blazeio.app.app import App
+from blazeio.app.dispatch import Middlewares
 from blazeio.app.endpoints import parse_prefix
-from blazeio.app.middleware import Middlewares
 from blazeio.app.route import Scope
 from blazeio.app.router import RouteTable
 from blazeio.errors import ConfigurationError

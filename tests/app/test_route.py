@@ -2,8 +2,8 @@ from typing import Any
 
 import pytest
 
+from blazeio.app.dispatch import Middlewares
 from blazeio.app.endpoints import parse_pattern, parse_prefix
-from blazeio.app.middleware import Middlewares
 from blazeio.app.route import (
     ANY,
     Route,

@@ -102,7 +102,7 @@ MISTAKES = [
         "[type-var]",
     ),
     (
-        "from blazeio.app.middleware import CallNext\n"
+        "from blazeio.app.dispatch import CallNext\n"
         "@web.middleware\n"
         "async def NAME(r: R, call_next: CallNext) -> None:\n    call_next(r)",
         "[unused-coroutine]",
