@@ -3,14 +3,17 @@
 ``io.loop`` is not among them: it is made when it is looked at.
 """
 
-from blazeio.app.app import App
+from blazeio.app.app import App, security_headers
 from blazeio.app.deliver import Deliver, EventStream, Prepare, Templates
 from blazeio.app.forms import Form, Upload
-from blazeio.app.middleware import Cors, security_headers
+from blazeio.app.middleware import (
+    CookieSessions,
+    Cors,
+    RequestIdFilter,
+    Tracing,
+)
 from blazeio.app.request import Request
 from blazeio.app.runner import asgi
-from blazeio.app.sessions import CookieSessions
-from blazeio.app.tracing import RequestIdFilter, Tracing
 from blazeio.client.auth import DigestAuth
 from blazeio.client.cookies import Cookie, CookieJar
 from blazeio.client.pool import PoolLimits

@@ -1,4 +1,4 @@
-"""``App``: routes, middlewares, hooks and settings.
+"""``App``: routes, middlewares, hooks and settings; ``security_headers`` for it.
 
 An ``App`` holds what a handler needs at run time and what a server needs to start. It
 imports nothing of the supervisor: whoever has sockets (``AppRunner`` here, a worker
@@ -503,3 +503,55 @@ class App(ServedAlone, Generic[StateT]):
     async def serve_route(self, r: BlazeioServerProtocol) -> None:
         """Serve one request: middlewares, route, and the responses to errors."""
         await self.dispatch(r)
+
+
+# Security headers: fields by which browsers protect the users of an app
+
+
+HSTS_S = 365 * 24 * 3600
+"""The least that browsers want for their preload lists."""
+
+
+def security_headers(
+    *,
+    content_security_policy: str | None = None,
+    hsts_s: int | None = None,
+    frame_options: str | None = "DENY",
+    referrer_policy: str | None = "strict-origin-when-cross-origin",
+    opener_policy: str | None = "same-origin",
+    permissions_policy: str | None = None,
+) -> dict[str, str]:
+    """Make fields for ``App(headers=io.security_headers())``.
+
+    X-Content-Type-Options is always among them. A handler's own field wins.
+
+    Args:
+        content_security_policy: What a page may load and run, ``default-src 'self'``;
+            None: no such field.
+        hsts_s: For how long browsers use HTTPS only, seconds; ``HSTS_S`` is a year.
+            None: no such field. It cannot be revoked before.
+        frame_options: ``DENY`` or ``SAMEORIGIN``: who may show a page in a frame.
+        referrer_policy: What other sites learn about where a user comes from.
+        opener_policy: Whether pages of other origins keep a reference to our window.
+        permissions_policy: Which features pages may use, ``camera=()``.
+
+    Raises:
+        ConfigurationError: An argument is not possible.
+    """
+    if frame_options not in (None, "DENY", "SAMEORIGIN"):
+        reason = "expected 'DENY', 'SAMEORIGIN' or None"
+        raise ConfigurationError(f"frame_options={frame_options!r:.80}: {reason}")
+    if hsts_s is not None and (not isinstance(hsts_s, int) or hsts_s < 0):
+        raise ConfigurationError(f"hsts_s={hsts_s!r:.80}: expected seconds")
+    fields = {
+        "X-Content-Type-Options": "nosniff",
+        "X-Frame-Options": frame_options,
+        "Referrer-Policy": referrer_policy,
+        "Cross-Origin-Opener-Policy": opener_policy,
+        "Permissions-Policy": permissions_policy,
+        "Content-Security-Policy": content_security_policy,
+        "Strict-Transport-Security": (
+            None if hsts_s is None else f"max-age={hsts_s}; includeSubDomains"
+        ),
+    }
+    return {name: value for name, value in fields.items() if value is not None}

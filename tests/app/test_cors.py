@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from blazeio.app.app import App
+from blazeio.app.app import HSTS_S, App, security_headers
 from blazeio.app.deliver import Deliver
-from blazeio.app.middleware import HSTS_S, Cors, security_headers
+from blazeio.app.middleware import Cors
 from blazeio.errors import Abort, ConfigurationError
 from blazeio.protocol.request import BlazeioServerProtocol
 from tests.support.response import Response

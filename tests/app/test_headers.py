@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from blazeio.app.app import App
+from blazeio.app.app import App, security_headers
 from blazeio.app.deliver import Deliver
-from blazeio.app.middleware import security_headers
 from blazeio.errors import Abort, ConfigurationError, FieldInput, LocalProtocolError
 from blazeio.files.static_cache import IN_MEMORY_STATIC_CACHE
 from blazeio.protocol.options import HeaderConfig

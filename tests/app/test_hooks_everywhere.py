@@ -7,8 +7,7 @@ import pytest
 
 from blazeio.app.app import App
 from blazeio.app.deliver import Deliver
-from blazeio.app.middleware import Cors
-from blazeio.app.sessions import CookieSessions
+from blazeio.app.middleware import CookieSessions, Cors
 from blazeio.protocol.request import BlazeioServerProtocol
 from blazeio.server.tls import TlsSettings
 from blazeio.testing import TestServer

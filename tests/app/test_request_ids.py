@@ -9,7 +9,7 @@ import pytest
 
 from blazeio.app.app import App
 from blazeio.app.deliver import Deliver
-from blazeio.app.tracing import RequestIdFilter
+from blazeio.app.middleware import RequestIdFilter
 from blazeio.protocol.request import BlazeioServerProtocol
 from tests.support.served import served
 

@@ -7,7 +7,7 @@ import pytest
 
 from blazeio.app.app import App
 from blazeio.app.deliver import Deliver
-from blazeio.app.sessions import CookieSessions
+from blazeio.app.middleware import CookieSessions
 from blazeio.errors import Abort, ConfigurationError
 from blazeio.protocol.request import BlazeioServerProtocol
 from tests.support.response import Response

@@ -12,7 +12,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from blazeio.app.app import App
 from blazeio.app.deliver import Deliver
-from blazeio.app.tracing import Tracing
+from blazeio.app.middleware import Tracing
 from blazeio.client.session import Session
 from blazeio.errors import Abort, ConnectError
 from blazeio.protocol.request import BlazeioServerProtocol

@@ -10,7 +10,7 @@ from typing import Any
 import click
 import pytest
 
-from blazeio.app.sessions import CookieSessions
+from blazeio.app.middleware import CookieSessions
 from blazeio.client.settings import Timeouts
 from blazeio.server.tls import TlsSettings
 from blazeio_supervisor.cli.serve import command
