@@ -118,7 +118,7 @@ def test_doctor_says_which_one_runs_and_the_environment_chooses(
 
 def test_a_traceback_has_file_and_line(there: Elsewhere, tmp_path: Path) -> None:
     told = run(there.python, "-c", TRACEBACK, cwd=tmp_path)
-    place = "blazeio/wire/field_lines.py"
+    place = "blazeio/wire/grammar.py"
     found = re.search(rf'File "{place}", line (\d+), in parse_field_line\n', told)
     assert found is not None, told
     source = (REPOSITORY / place).read_text().splitlines()

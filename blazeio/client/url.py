@@ -12,7 +12,7 @@ from blazeio.client.proxy import (
     strip_zone,
 )
 from blazeio.errors import InvalidUrl
-from blazeio.wire.field_lines import BoundedCache
+from blazeio.wire.grammar import BoundedCache
 from blazeio.wire.serializer import serialize_field
 
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}

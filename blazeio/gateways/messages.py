@@ -21,8 +21,7 @@ from typing import Any, Final, NoReturn
 from msgspec import Struct
 
 from blazeio.errors import LocalProtocolError, describe_status, is_final_status
-from blazeio.wire.field_lines import BoundedCache
-from blazeio.wire.grammar import CONTENT_LENGTH, TOKEN, quote
+from blazeio.wire.grammar import CONTENT_LENGTH, TOKEN, BoundedCache, quote
 from blazeio.wire.serializer import CONNECTION_SPECIFIC, FieldBlock
 
 _CONSISTS_OF: Final = bytes([9, *range(32, 127), *range(128, 256)])

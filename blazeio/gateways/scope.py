@@ -21,7 +21,7 @@ from urllib.parse import quote, unquote_to_bytes
 
 from msgspec import Struct
 
-from blazeio.wire.field_lines import SHARED_NAMES, BoundedCache
+from blazeio.wire.grammar import SHARED_NAMES, BoundedCache
 from blazeio.wire.headers import Headers
 
 Scope = dict[str, Any]

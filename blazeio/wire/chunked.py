@@ -12,8 +12,7 @@ from typing import Final
 
 from blazeio.errors import RemoteProtocolError
 from blazeio.limits import Limits
-from blazeio.wire.field_lines import parse_field_line
-from blazeio.wire.grammar import CHUNK_LINE, has_bare_line_end, quote
+from blazeio.wire.grammar import CHUNK_LINE, has_bare_line_end, parse_field_line, quote
 from blazeio.wire.headers import Headers
 
 LAST_CHUNK: Final = b"0\r\n\r\n"

@@ -15,9 +15,8 @@ from typing import Final
 from blazeio.errors import RemoteProtocolError
 from blazeio.limits import Limits
 from blazeio.wire import SharedRecord
-from blazeio.wire.field_lines import BoundedCache, cached_lines, read_field_line
 from blazeio.wire.framing import parse_content_length, parse_transfer_encoding
-from blazeio.wire.grammar import quote
+from blazeio.wire.grammar import BoundedCache, cached_lines, quote, read_field_line
 from blazeio.wire.headers import Headers
 
 # What the fields of a request decide: host, framing, persistence, upgrade

@@ -21,12 +21,12 @@ from blazeio.errors import RemoteProtocolError
 from blazeio.limits import Limits
 from blazeio.wire import SharedRecord
 from blazeio.wire.chunked import DROPPED_TRAILERS, REFUSED_TRAILERS
-from blazeio.wire.field_lines import BoundedCache
 from blazeio.wire.framing import parse_content_length
 from blazeio.wire.grammar import (
     FIELD_VALUE,
     TCHAR,
     USUAL_METHODS,
+    BoundedCache,
     check_method,
     decode_path,
     is_host,

@@ -11,7 +11,7 @@ client's own (a cookie, a place to go to) is encoded anew each time.
 
 from typing import Final
 
-from blazeio.wire.field_lines import BoundedCache
+from blazeio.wire.grammar import BoundedCache
 from blazeio.wire.hpack import STATIC_TABLE
 
 # One field, by RFC 7541

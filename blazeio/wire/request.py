@@ -24,7 +24,6 @@ from msgspec.structs import replace
 from blazeio.errors import RemoteProtocolError
 from blazeio.limits import Limits
 from blazeio.wire import SharedRecord
-from blazeio.wire.field_lines import BoundedCache
 from blazeio.wire.fields import (
     AUTHORIZATION_MARK,
     COOKIE_MARK,
@@ -37,6 +36,7 @@ from blazeio.wire.fields import (
     read_header_section,
 )
 from blazeio.wire.grammar import (
+    BoundedCache,
     decode_path,
     has_bare_line_end,
     judge_partial_line,

@@ -19,7 +19,6 @@ from typing import Final, NoReturn
 from blazeio.errors import RemoteProtocolError
 from blazeio.limits import Limits
 from blazeio.wire import SharedRecord
-from blazeio.wire.field_lines import BoundedCache
 from blazeio.wire.fields import (
     LONGEST_CACHED_BYTES,
     DecidingPairs,
@@ -29,7 +28,7 @@ from blazeio.wire.fields import (
     read_framing,
     split_list,
 )
-from blazeio.wire.grammar import VERSION, has_bare_line_end, quote
+from blazeio.wire.grammar import VERSION, BoundedCache, has_bare_line_end, quote
 from blazeio.wire.headers import Headers
 
 # The head as values

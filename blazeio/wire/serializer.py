@@ -12,8 +12,7 @@ from typing import Final, NoReturn
 from msgspec import Struct
 
 from blazeio.errors import FieldInput, InvalidArgument, LocalProtocolError
-from blazeio.wire.field_lines import BoundedCache
-from blazeio.wire.grammar import CONTENT_LENGTH, FIELD_VALUE, TOKEN, quote
+from blazeio.wire.grammar import CONTENT_LENGTH, FIELD_VALUE, TOKEN, BoundedCache, quote
 from blazeio.wire.headers import Headers
 
 # RFC 9110 section 7.6.1: connection-specific fields are set by this package only.

@@ -33,8 +33,8 @@ from blazeio.protocol.request import BlazeioServerProtocol
 from blazeio.websocket.frames import STEP_FRAMES, FrameEndpoint
 from blazeio.websocket.websocket import WebSocket
 from blazeio.wire.chunked import ChunkDecoder
-from blazeio.wire.field_lines import cached_lines
 from blazeio.wire.fields import cached_sections
+from blazeio.wire.grammar import cached_lines
 from blazeio.wire.headers import Headers
 from blazeio.wire.proxy_protocol import V2_BYTES, parse_proxy_header
 from blazeio.wire.request import (

@@ -193,7 +193,7 @@ WIRE: tuple[Explained, ...] = (
     ),
     Explained(
         "what is kept is not looked up, and made again",
-        *(f"{_WIRE}/field_lines.py", "*", ("known = None", "is_plain = None")),
+        *(f"{_WIRE}/grammar.py", "*", ("known = None", "is_plain = None")),
     ),
     Explained(
         "what is kept is not looked up, and made again",

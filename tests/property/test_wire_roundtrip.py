@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from blazeio.errors import LocalProtocolError, RemoteProtocolError
 from blazeio.limits import Limits
 from blazeio.wire.chunked import LAST_CHUNK, ChunkDecoder, serialize_chunk
-from blazeio.wire.field_lines import parse_field_line
-from blazeio.wire.grammar import is_host
+from blazeio.wire.grammar import is_host, parse_field_line
 from blazeio.wire.headers import Headers
 from blazeio.wire.request import parse_head
 from blazeio.wire.serializer import serialize_field, serialize_fields

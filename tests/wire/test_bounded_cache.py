@@ -1,4 +1,4 @@
-from blazeio.wire.field_lines import BoundedCache
+from blazeio.wire.grammar import BoundedCache
 
 
 def look_up(memo: BoundedCache[str, int], key: str) -> int | None:

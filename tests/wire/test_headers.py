@@ -1,7 +1,7 @@
 import pytest
 
 from blazeio.errors import RemoteProtocolError
-from blazeio.wire.field_lines import parse_field_line
+from blazeio.wire.grammar import parse_field_line
 from blazeio.wire.headers import Headers
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from blazeio.errors import RemoteProtocolError
-from blazeio.wire.field_lines import cached_lines, parse_field_line, read_field_line
+from blazeio.wire.grammar import cached_lines, parse_field_line, read_field_line
 
 
 def is_kept(line: bytes) -> bool:

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from blazeio.errors import RemoteProtocolError
 from blazeio.limits import Limits
-from blazeio.wire.field_lines import cached_lines
 from blazeio.wire.fields import (
     AUTHORIZATION_MARK,
     COOKIE_MARK,
@@ -16,6 +15,7 @@ from blazeio.wire.fields import (
     cached_directives,
     cached_sections,
 )
+from blazeio.wire.grammar import cached_lines
 from blazeio.wire.request import (
     RequestHead,
     _recall_around,
