@@ -27,8 +27,9 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 COMPILER = ["mypy[mypyc]==2.4.1", "setuptools>=70", "msgspec>=0.19"]
 PURE_MODULES = {
     "__init__",  # classes with keywords
-    "headers",  # a class that cannot be changed, by ways that mypyc does not know
-    "serializer",  # is given what users wrote, and says what is wrong with it
+    # A class that cannot be changed, by ways that mypyc does not know; and functions
+    # that are given what users wrote, and say what is wrong with it.
+    "headers",
 }
 """Modules of ``wire`` that are never compiled."""
 

@@ -32,7 +32,7 @@ from blazeio.protocol.payload import (
 )
 from blazeio.protocol.request import BlazeioServerProtocol
 from blazeio.protocol.response_writer import TEXT
-from blazeio.wire.serializer import list_field_pairs
+from blazeio.wire.headers import list_field_pairs
 
 # Server-sent events
 

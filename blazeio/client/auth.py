@@ -28,7 +28,7 @@ from blazeio.client.url import Origin, Url
 from blazeio.content.cookies import serialize_cookie
 from blazeio.errors import InvalidArgument
 from blazeio.wire.grammar import TCHAR, quote
-from blazeio.wire.serializer import serialize_field
+from blazeio.wire.headers import serialize_field
 
 CNONCE_OCTETS: Final = 8
 """Octets of chance in the client's value of an answer to Digest."""

@@ -37,8 +37,7 @@ from blazeio.errors import FieldInput, LocalProtocolError, SessionClosed
 from blazeio.limits import Limits
 from blazeio.protocol.context import RECEIVE_BUFFER_BYTES, keep_heap
 from blazeio.protocol.timeouts import DeadlineWheel
-from blazeio.wire.headers import Headers
-from blazeio.wire.serializer import NO_FIELDS
+from blazeio.wire.headers import NO_FIELDS, Headers
 
 
 class _ThreadBuffer(threading.local):

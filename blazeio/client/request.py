@@ -19,10 +19,10 @@ from blazeio.content.decoders import ACCEPTED
 from blazeio.errors import FieldInput, InvalidArgument, LocalProtocolError
 from blazeio.wire.framing import Framing, OutgoingMessage
 from blazeio.wire.grammar import TOKEN, quote
-from blazeio.wire.headers import Headers
-from blazeio.wire.serializer import (
+from blazeio.wire.headers import (
     NO_FIELDS,
     FieldBlock,
+    Headers,
     list_field_pairs,
     serialize_field,
     serialize_fields,

@@ -31,7 +31,7 @@ from blazeio.content.forms import (
 )
 from blazeio.errors import InvalidArgument, LocalProtocolError
 from blazeio.protocol.payload import closed_at_end, iterated
-from blazeio.wire.serializer import serialize_field
+from blazeio.wire.headers import serialize_field
 
 READ_BYTES = 64 * 1024
 BOUNDARY_OCTETS = 16

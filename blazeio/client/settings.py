@@ -23,8 +23,7 @@ from blazeio.client.request_body import Body, Files
 from blazeio.content.forms import FormInput
 from blazeio.errors import ConfigurationError, FieldInput, InvalidArgument
 from blazeio.limits import Limits
-from blazeio.wire.headers import Headers
-from blazeio.wire.serializer import FieldBlock
+from blazeio.wire.headers import FieldBlock, Headers
 
 if TYPE_CHECKING:
     from blazeio.client.attempts import RequestTracer

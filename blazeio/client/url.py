@@ -13,7 +13,7 @@ from blazeio.client.proxy import (
 )
 from blazeio.errors import InvalidUrl
 from blazeio.wire.grammar import BoundedCache
-from blazeio.wire.serializer import serialize_field
+from blazeio.wire.headers import serialize_field
 
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 # RFC 3986 sections 3.3 and 3.4; escapes stay as they are. The rest are characters that

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import brotlicffi
 from msgspec.structs import replace
 
-from blazeio.wire.serializer import FieldBlock, serialize_field
+from blazeio.wire.headers import FieldBlock, serialize_field
 
 # codings with its weight, RFC 9110 section 12.5.3:
 #   #( codings [ OWS ";" OWS "q=" qvalue ] )

@@ -33,7 +33,7 @@ from blazeio.errors import Abort, FieldInput, LocalProtocolError
 from blazeio.loggers import get_logger
 from blazeio.protocol.kernel import WHOLE_BYTES, find_real_path, read_pages, send_file
 from blazeio.protocol.request import BlazeioServerProtocol
-from blazeio.wire.serializer import list_field_pairs, serialize_fields
+from blazeio.wire.headers import list_field_pairs, serialize_fields
 
 # Opening
 

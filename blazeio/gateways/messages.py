@@ -22,7 +22,7 @@ from msgspec import Struct
 
 from blazeio.errors import LocalProtocolError, describe_status, is_final_status
 from blazeio.wire.grammar import CONTENT_LENGTH, TOKEN, BoundedCache, quote
-from blazeio.wire.serializer import CONNECTION_SPECIFIC, FieldBlock
+from blazeio.wire.headers import CONNECTION_SPECIFIC, FieldBlock
 
 _CONSISTS_OF: Final = bytes([9, *range(32, 127), *range(128, 256)])
 """RFC 9110 section 5.5: HTAB, SP, visible characters and obs-text."""

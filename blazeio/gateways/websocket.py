@@ -36,7 +36,7 @@ from blazeio.websocket.channel import PING_EVERY_S, PING_TIMEOUT_S
 from blazeio.websocket.frames import FrameEndpoint
 from blazeio.websocket.websocket import Agreement, WebSocket, accept_handshake
 from blazeio.wire.grammar import TOKEN
-from blazeio.wire.serializer import serialize_field
+from blazeio.wire.headers import serialize_field
 
 if TYPE_CHECKING:
     from blazeio.gateways.asgi import AsgiGateway

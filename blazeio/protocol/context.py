@@ -33,8 +33,8 @@ from blazeio.protocol.options import (
     name_no_handler,
 )
 from blazeio.protocol.timeouts import NEVER, DeadlineWheel
+from blazeio.wire.headers import serialize_status_line
 from blazeio.wire.request import RequestHead
-from blazeio.wire.serializer import serialize_status_line
 
 if TYPE_CHECKING:
     from blazeio.protocol.carrier import SendTransfer, ServerConnection, Transferable

@@ -38,9 +38,9 @@ from blazeio.protocol.request import BlazeioServerProtocol
 from blazeio.protocol.states import HEAD, IDLE, NEXT_STATE, REQUEST, RESPONSE_END, WHOLE
 from blazeio.protocol.timeouts import ConnectionTimeouts
 from blazeio.wire.framing import OutgoingMessage
+from blazeio.wire.headers import serialize_status_line
 from blazeio.wire.proxy_protocol import ProxyHeader
 from blazeio.wire.request import cached_heads, parse_head, parse_whole
-from blazeio.wire.serializer import serialize_status_line
 
 log = get_logger("blazeio.protocol")
 

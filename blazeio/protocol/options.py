@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, TypedDict
 
 from blazeio.errors import ConfigurationError, FieldInput, LocalProtocolError
-from blazeio.wire.serializer import serialize_field, serialize_fields
+from blazeio.wire.headers import serialize_field, serialize_fields
 
 SERVER_NAME = "blazeio"
 

@@ -25,12 +25,12 @@ from blazeio.wire.framing import (
     decide_response_framing,
     make_chunked,
 )
-from blazeio.wire.request import RequestHead
-from blazeio.wire.serializer import (
+from blazeio.wire.headers import (
     FieldBlock,
     serialize_fields,
     serialize_status_line,
 )
+from blazeio.wire.request import RequestHead
 
 if TYPE_CHECKING:
     from blazeio.protocol.carrier import RequestCarrier

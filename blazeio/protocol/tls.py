@@ -42,7 +42,7 @@ from blazeio.loggers import get_logger
 from blazeio.protocol.carrier import Handover
 from blazeio.protocol.context import ServerContext
 from blazeio.protocol.timeouts import NEVER
-from blazeio.wire.serializer import serialize_error
+from blazeio.wire.headers import serialize_error
 
 if TYPE_CHECKING:
     from blazeio.protocol.http1 import Http1Connection

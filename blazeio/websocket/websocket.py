@@ -51,7 +51,7 @@ from blazeio.websocket.channel import (
 )
 from blazeio.websocket.frames import FrameEndpoint
 from blazeio.websocket.handover import PendingHandover, can_leave, check_state
-from blazeio.wire.serializer import list_field_pairs
+from blazeio.wire.headers import list_field_pairs
 
 # The server's side: the opening handshake (RFC 6455 section 4.2)
 

@@ -9,7 +9,7 @@ from blazeio.client.request import (
 )
 from blazeio.client.url import parse_url
 from blazeio.errors import FieldInput, LocalProtocolError
-from blazeio.wire.serializer import NO_FIELDS, serialize_fields
+from blazeio.wire.headers import NO_FIELDS, serialize_fields
 
 URL = parse_url("http://h/x")
 

@@ -9,7 +9,7 @@ from blazeio.client.proxy import parse_proxy
 from blazeio.client.request import ClientRequest, join_cookies, merge_fields
 from blazeio.client.url import Origin, parse_url
 from blazeio.errors import InvalidArgument
-from blazeio.wire.serializer import NO_FIELDS, serialize_fields
+from blazeio.wire.headers import NO_FIELDS, serialize_fields
 
 URL = parse_url("http://a.example/x")
 HOST = "Host: a.example"

@@ -4,7 +4,7 @@ import pytest
 
 from blazeio.content.codings import choose_for
 from blazeio.errors import FieldInput
-from blazeio.wire.serializer import serialize_fields
+from blazeio.wire.headers import serialize_fields
 
 VARY = b"Vary: Accept-Encoding\r\n"
 

@@ -498,7 +498,7 @@ WIRE: tuple[Explained, ...] = (
     ),
     Explained(
         "what is kept is not looked up, and made again",
-        f"{_WIRE}/serializer.py",
+        f"{_WIRE}/headers.py",
         "*",
         (
             "line = None",
@@ -514,7 +514,7 @@ WIRE: tuple[Explained, ...] = (
     ),
     Explained(
         "no program sends all shared names at once",
-        f"{_WIRE}/serializer.py",
+        f"{_WIRE}/headers.py",
         "_serialize_pairs",
         ("if key and seen < _SHARED_NAMES and *",),
     ),

@@ -42,11 +42,10 @@ from blazeio.content.representation import decide_ranges, parse_etags
 from blazeio.files.delivery import open_file
 from blazeio.limits import Limits
 from blazeio.wire.chunked import ChunkDecoder
-from blazeio.wire.headers import Headers
+from blazeio.wire.headers import Headers, serialize_field
 from blazeio.wire.proxy_protocol import parse_proxy_header
 from blazeio.wire.request import parse_head
 from blazeio.wire.response import parse_response_head
-from blazeio.wire.serializer import serialize_field
 from tests.support.pumping import find_attack
 
 Work = Callable[[str], object]

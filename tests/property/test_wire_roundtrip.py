@@ -10,9 +10,8 @@ from blazeio.errors import LocalProtocolError, RemoteProtocolError
 from blazeio.limits import Limits
 from blazeio.wire.chunked import LAST_CHUNK, ChunkDecoder, serialize_chunk
 from blazeio.wire.grammar import is_host, parse_field_line
-from blazeio.wire.headers import Headers
+from blazeio.wire.headers import Headers, serialize_field, serialize_fields
 from blazeio.wire.request import parse_head
-from blazeio.wire.serializer import serialize_field, serialize_fields
 from tests.property.wire_octets import (
     chunked,
     contents,

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from blazeio.errors import FieldInput, LocalProtocolError
-from blazeio.wire.headers import Headers
-from blazeio.wire.serializer import (
+from blazeio.wire.headers import (
     FieldBlock,
+    Headers,
     _cached_blocks,
     _cached_names,
     serialize_error,
