@@ -24,7 +24,7 @@ from blazeio.wire.framing import OutgoingMessage
 from blazeio.wire.headers import Headers
 from blazeio.wire.http2_connection import Multiplexer
 from blazeio.wire.http2_frames import ErrorCode
-from blazeio.wire.http2_response import encode_head, encode_lines, encode_status
+from blazeio.wire.http2_heads import encode_head, encode_lines, encode_status
 from blazeio.wire.http2_sending import StreamState
 from blazeio.wire.request import RequestHead
 

@@ -5,7 +5,7 @@ the changes of that table: as long as it stays, the same block means the same
 fields, so that whoever keeps what blocks meant knows when that is over.
 
 We encode without a dynamic table of our own, so what a field of ours becomes stands in
-``http2_response``.
+``http2_heads``.
 
 The Huffman code of its appendix B is decoded octet by octet. It is canonical: within
 one length, codes are assigned in the order of their symbols, so the table of lengths is

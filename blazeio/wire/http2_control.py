@@ -22,7 +22,7 @@ from blazeio.wire.http2_frames import (
     serialize_settings,
     serialize_window_update,
 )
-from blazeio.wire.http2_request import HeadReader
+from blazeio.wire.http2_heads import HeadReader
 from blazeio.wire.http2_sending import MOST_TURN_BYTES, ConnectionUser, Sending
 
 DRAIN_PING: Final = b"draining"

@@ -28,7 +28,7 @@ from blazeio.wire.http2_frames import (
     serialize_frame_header,
     serialize_head,
 )
-from blazeio.wire.http2_response import NO_TABLE
+from blazeio.wire.http2_heads import NO_TABLE
 from blazeio.wire.request import RequestHead
 
 FLUSH_BYTES: Final = 64 * 1024

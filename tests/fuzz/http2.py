@@ -21,7 +21,7 @@ from blazeio.http2.connection import Http2Connection, StreamPool
 from blazeio.limits import Limits
 from blazeio.protocol.context import ServerContext
 from blazeio.protocol.request import BlazeioServerProtocol
-from blazeio.wire.http2_request import HeadReader
+from blazeio.wire.http2_heads import HeadReader
 from tests.support.http2 import (
     GET,
     GOAWAY,

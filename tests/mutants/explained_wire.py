@@ -164,7 +164,7 @@ WIRE: tuple[Explained, ...] = (
     ),
     Explained(
         "None is false, as 0 is",
-        f"{_WIRE}/http2_response.py",
+        f"{_WIRE}/http2_heads.py",
         "encode_field",
         (
             "index = _static_indexes.get((*), None)",
@@ -174,7 +174,7 @@ WIRE: tuple[Explained, ...] = (
     Explained(
         "indexes go up to 61; those of the names that are never indexed are above 15,"
         " and leave a prefix of ones",
-        f"{_WIRE}/http2_response.py",
+        f"{_WIRE}/http2_heads.py",
         "encode_field",
         (
             "return serialize_integer(index, 128, 0x80)",
@@ -197,7 +197,7 @@ WIRE: tuple[Explained, ...] = (
     ),
     Explained(
         "what is kept is not looked up, and made again",
-        f"{_WIRE}/http2_response.py",
+        f"{_WIRE}/http2_heads.py",
         "encode_*",
         ("block = None", "kept = None"),
     ),
@@ -207,7 +207,7 @@ WIRE: tuple[Explained, ...] = (
     ),
     Explained(
         "control octets are in none of our heads",
-        f"{_WIRE}/http2_response.py",
+        f"{_WIRE}/http2_heads.py",
         "encode_*",
         (
             r'start, *lines = head.rstrip(None).split(b"\r\n")',
@@ -216,7 +216,7 @@ WIRE: tuple[Explained, ...] = (
     ),
     Explained(
         "the longer way writes the same octets",
-        f"{_WIRE}/http2_response.py",
+        f"{_WIRE}/http2_heads.py",
         "encode_line",
         ('if name == b"content-length" and len(value) < _MOST_SHORT_DIGITS:',),
     ),
@@ -408,7 +408,7 @@ WIRE: tuple[Explained, ...] = (
     Explained(
         "no block is this text",
         *(
-            f"{_WIRE}/http2_request.py",
+            f"{_WIRE}/http2_heads.py",
             "HeadReader.__init__",
             ('self._last = b"XXXX"',),
         ),
@@ -438,7 +438,7 @@ WIRE: tuple[Explained, ...] = (
     ),
     Explained(
         "what is kept is not looked up, and made again",
-        f"{_WIRE}/http2_request.py",
+        f"{_WIRE}/http2_heads.py",
         "_check_*",
         (
             "if not (_cached_names.recent.get(name) and _cached_names.recall(name)):",
@@ -449,13 +449,13 @@ WIRE: tuple[Explained, ...] = (
     ),
     Explained(
         "a block of that very length is not kept, and read again",
-        f"{_WIRE}/http2_request.py",
+        f"{_WIRE}/http2_heads.py",
         "HeadReader.*",
         ("* len(block) < _LONGEST_CACHED_BYTES*",),
     ),
     Explained(
         "neither has a port",
-        f"{_WIRE}/http2_request.py",
+        f"{_WIRE}/http2_heads.py",
         "_make_connect",
         ('authority = pseudo.get(":authority", "XXXX")',),
     ),
@@ -537,7 +537,7 @@ WIRE: tuple[Explained, ...] = (
     ),
     Explained(
         "what the pattern of any scheme takes as well is only found sooner",
-        f"{_WIRE}/http2_request.py",
+        f"{_WIRE}/http2_heads.py",
         "_check_request",
         (
             'if scheme not in ("HTTPS", "http") and *',
@@ -548,11 +548,11 @@ WIRE: tuple[Explained, ...] = (
     ),
     Explained(
         "a space follows the status, and int() does not mind it",
-        *(f"{_WIRE}/http2_response.py", "encode_head", ("status = int(start[9:13])",)),
+        *(f"{_WIRE}/http2_heads.py", "encode_head", ("status = int(start[9:13])",)),
     ),
     Explained(
         "without an escape there is nothing to decode",
-        f"{_WIRE}/http2_request.py",
+        f"{_WIRE}/http2_heads.py",
         "HeadReader._make_head",
         ('decode_path(path) if ("%" in path) or True else path,',),
     ),

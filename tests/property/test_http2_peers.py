@@ -16,8 +16,7 @@ from blazeio.errors import RemoteProtocolError
 from blazeio.limits import Limits
 from blazeio.wire.hpack import STATIC_TABLE, HeaderDecoder
 from blazeio.wire.http2_frames import Http2ConnectionError
-from blazeio.wire.http2_request import HeadReader
-from blazeio.wire.http2_response import encode_field
+from blazeio.wire.http2_heads import HeadReader, encode_field
 from tests.wire.http2_talk import Talk
 
 pytestmark = pytest.mark.slow

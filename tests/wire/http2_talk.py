@@ -6,7 +6,7 @@ from blazeio.errors import RemoteProtocolError
 from blazeio.limits import Limits
 from blazeio.wire.headers import Headers
 from blazeio.wire.http2_connection import Multiplexer
-from blazeio.wire.http2_response import encode_head
+from blazeio.wire.http2_heads import encode_head
 from blazeio.wire.http2_sending import StreamState
 from blazeio.wire.request import RequestHead
 from tests.support.http2 import DATA, HEADERS, OPENING, Frame, parse_frames

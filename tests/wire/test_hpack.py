@@ -7,7 +7,7 @@ from blazeio.wire.hpack import (
     read_integer,
 )
 from blazeio.wire.http2_frames import ErrorCode, Http2ConnectionError
-from blazeio.wire.http2_response import encode_field, serialize_integer
+from blazeio.wire.http2_heads import encode_field, serialize_integer
 from tests.support.http2 import integer, literal
 
 INDEXED = 0x40

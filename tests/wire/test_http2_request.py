@@ -7,7 +7,7 @@ from blazeio.wire.http2_frames import (
     Http2ConnectionError,
     Http2StreamError,
 )
-from blazeio.wire.http2_request import HeadReader
+from blazeio.wire.http2_heads import HeadReader
 from blazeio.wire.request import RequestHead, parse_head
 from tests.support.http2 import GET, POST, Fields, block, literal
 

@@ -1,6 +1,6 @@
 from hpack import Decoder
 
-from blazeio.wire.http2_response import (
+from blazeio.wire.http2_heads import (
     NO_TABLE,
     _cached_heads,
     _cached_lines,
