@@ -41,7 +41,7 @@ from blazeio.errors import (
     TlsError,
 )
 from blazeio.limits import Limits
-from blazeio.wire.response import ResponseHead, parse_response_head
+from blazeio.wire.heads import ResponseHead, parse_response_head
 
 if TYPE_CHECKING:
     from blazeio.client.context import ClientContext

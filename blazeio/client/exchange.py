@@ -24,7 +24,7 @@ from blazeio.errors import (
 )
 from blazeio.protocol.flow import ContentStream
 from blazeio.protocol.timeouts import NEVER
-from blazeio.wire.response import ResponseHead
+from blazeio.wire.heads import ResponseHead
 
 if TYPE_CHECKING:
     from blazeio.client.context import ClientContext

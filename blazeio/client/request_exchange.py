@@ -36,7 +36,7 @@ from blazeio.protocol.payload import BlazeioPayloadUtils, closed_at_end
 from blazeio.protocol.timeouts import NEVER
 from blazeio.wire.framing import GIVEN_OUT, OutgoingMessage
 from blazeio.wire.headers import NO_HEADERS, Headers
-from blazeio.wire.response import ResponseHead
+from blazeio.wire.heads import ResponseHead
 
 if TYPE_CHECKING:
     from blazeio.client.context import ClientContext

@@ -33,7 +33,7 @@ from blazeio.protocol.flow import (
 from blazeio.protocol.timeouts import NEVER
 from blazeio.wire.chunked import ChunkDecoder
 from blazeio.wire.framing import Framing, find_response_framing
-from blazeio.wire.response import ResponseHead, parse_response_head
+from blazeio.wire.heads import ResponseHead, parse_response_head
 
 if TYPE_CHECKING:
     import asyncio

@@ -14,7 +14,7 @@ from blazeio.protocol.carrier import find_authority, find_peer, find_scheme
 from blazeio.protocol.options import HeadHook
 from blazeio.protocol.response_writer import OFF_LOOP_BYTES
 from blazeio.protocol.tls import TlsFacts
-from blazeio.wire.fields import split_list
+from blazeio.wire.heads import split_list
 from blazeio.wire.proxy_protocol import Endpoint
 
 if TYPE_CHECKING:

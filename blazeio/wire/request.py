@@ -5,7 +5,7 @@ browser and its next image) is served from a cache. Else the end of the head is 
 once (``scanned`` lets a caller whose head arrives in pieces continue where the last
 search ended, so that growth stays O(n)). A whole head is then split into its request
 line and its header section. The section of a repeating client is found in a cache of
-its own; else ``wire.fields`` reads it line by line. Anything but origin-form with a
+its own; else ``wire.heads`` reads it line by line. Anything but origin-form with a
 usual method leaves the fast path early.
 
 A head that is not whole is checked as well: a request line that is already wrong, a
@@ -24,7 +24,16 @@ from msgspec.structs import replace
 from blazeio.errors import RemoteProtocolError
 from blazeio.limits import Limits
 from blazeio.wire import SharedRecord
-from blazeio.wire.fields import (
+from blazeio.wire.grammar import (
+    BoundedCache,
+    decode_path,
+    has_bare_line_end,
+    judge_partial_line,
+    parse_request_line,
+    parse_target,
+)
+from blazeio.wire.headers import NO_HEADERS, Headers
+from blazeio.wire.heads import (
     AUTHORIZATION_MARK,
     COOKIE_MARK,
     Cut,
@@ -35,15 +44,6 @@ from blazeio.wire.fields import (
     put_back,
     read_header_section,
 )
-from blazeio.wire.grammar import (
-    BoundedCache,
-    decode_path,
-    has_bare_line_end,
-    judge_partial_line,
-    parse_request_line,
-    parse_target,
-)
-from blazeio.wire.headers import NO_HEADERS, Headers
 
 # The head as values
 

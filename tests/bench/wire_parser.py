@@ -19,8 +19,8 @@ import httptools
 
 from blazeio.limits import Limits
 from blazeio.wire.chunked import ChunkDecoder
-from blazeio.wire.fields import cached_directives, cached_sections
 from blazeio.wire.grammar import cached_lines
+from blazeio.wire.heads import cached_directives, cached_sections
 from blazeio.wire.request import parse_head
 
 LIMITS = Limits()

@@ -33,9 +33,9 @@ from blazeio.protocol.request import BlazeioServerProtocol
 from blazeio.websocket.frames import STEP_FRAMES, FrameEndpoint
 from blazeio.websocket.websocket import WebSocket
 from blazeio.wire.chunked import ChunkDecoder
-from blazeio.wire.fields import cached_sections
 from blazeio.wire.grammar import cached_lines
 from blazeio.wire.headers import Headers
+from blazeio.wire.heads import cached_sections
 from blazeio.wire.proxy_protocol import V2_BYTES, parse_proxy_header
 from blazeio.wire.request import (
     cached_heads,

@@ -50,7 +50,7 @@ from blazeio.errors import (
 from blazeio.limits import Limits
 from blazeio.wire.chunked import ChunkDecoder
 from blazeio.wire.headers import serialize_field
-from blazeio.wire.response import cached_response_heads, parse_response_head
+from blazeio.wire.heads import cached_response_heads, parse_response_head
 from tests.fuzz import runner
 from tests.support.clock import scaled
 

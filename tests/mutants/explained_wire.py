@@ -40,7 +40,7 @@ WIRE: tuple[Explained, ...] = (
     ),
     Explained(
         "the text is in lower case by then",
-        *(f"{_WIRE}/fields.py", "split_list", ('*.strip("XX \\tXX")*',)),
+        *(f"{_WIRE}/heads.py", "split_list", ('*.strip("XX \\tXX")*',)),
     ),
     Explained(
         "the text is in lower case by then",
@@ -50,7 +50,7 @@ WIRE: tuple[Explained, ...] = (
     ),
     Explained(
         "lines of a section that is as long as one may be are not too long",
-        *(f"{_WIRE}/fields.py", "_check_limits", ("if len(octets) < limits.*",)),
+        *(f"{_WIRE}/heads.py", "_check_limits", ("if len(octets) < limits.*",)),
     ),
     Explained(
         "without an escape there is nothing to decode",
@@ -91,7 +91,7 @@ WIRE: tuple[Explained, ...] = (
     ),
     Explained(
         "such a line begins with its CRLF and its name; a head begins with neither",
-        f"{_WIRE}/fields.py",
+        f"{_WIRE}/heads.py",
         "cut_line",
         (
             r'line_end = octets.find(b"\r\n", at + 3)',
@@ -101,19 +101,19 @@ WIRE: tuple[Explained, ...] = (
     ),
     Explained(
         "what is at its limit is read line by line then, and comes to the same",
-        f"{_WIRE}/fields.py",
+        f"{_WIRE}/heads.py",
         "put_back",
         ("if len(name) + * >= limits.field_bytes:", "* < limits.field_count else None"),
     ),
     Explained(
         "what was searched before is searched again",
-        f"{_WIRE}/response.py",
+        f"{_WIRE}/heads.py",
         "parse_response_head",
         (r'end = octets.find(b"\r\n\r\n", None)', r'end = octets.find(b"\r\n\r\n", )'),
     ),
     Explained(
         "what begins with CRLF is refused before; else it was checked by a call before",
-        f"{_WIRE}/response.py",
+        f"{_WIRE}/heads.py",
         "_judge_partial_head",
         (
             "if line_end > scanned:*",
@@ -508,7 +508,7 @@ WIRE: tuple[Explained, ...] = (
     ),
     Explained(
         "a section of that very length is not kept, and read again",
-        f"{_WIRE}/fields.py",
+        f"{_WIRE}/heads.py",
         "read_header_section",
         ("* and len(octets) < LONGEST_CACHED_BYTES:",),
     ),

@@ -22,10 +22,10 @@ from blazeio.errors import BlazeioError
 from blazeio.limits import Limits
 from blazeio.wire import IS_COMPILED
 from blazeio.wire.chunked import ChunkDecoder
+from blazeio.wire.heads import parse_response_head
 from blazeio.wire.hpack import HeaderDecoder
 from blazeio.wire.proxy_protocol import parse_proxy_header
 from blazeio.wire.request import RequestHead, parse_head, parse_whole
-from blazeio.wire.response import parse_response_head
 from tests.property.wire_octets import nearly_good
 from tests.wire.http2_talk import Talk
 

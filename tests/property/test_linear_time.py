@@ -43,9 +43,9 @@ from blazeio.files.delivery import open_file
 from blazeio.limits import Limits
 from blazeio.wire.chunked import ChunkDecoder
 from blazeio.wire.headers import Headers, serialize_field
+from blazeio.wire.heads import parse_response_head
 from blazeio.wire.proxy_protocol import parse_proxy_header
 from blazeio.wire.request import parse_head
-from blazeio.wire.response import parse_response_head
 from tests.support.pumping import find_attack
 
 Work = Callable[[str], object]

@@ -11,7 +11,7 @@ from blazeio.errors import RemoteProtocolError
 from blazeio.protocol.flow import UNTIL_CLOSE, ContentStream
 from blazeio.wire.chunked import ChunkDecoder
 from blazeio.wire.framing import Framing, find_response_framing
-from blazeio.wire.response import parse_response_head
+from blazeio.wire.heads import parse_response_head
 from tests.property.wire_octets import (
     NASTY,
     fields,

@@ -3,7 +3,7 @@
 import pytest
 
 from blazeio.errors import RemoteProtocolError
-from blazeio.wire.fields import (
+from blazeio.wire.heads import (
     DecidingPairs,
     Directives,
     cached_directives,

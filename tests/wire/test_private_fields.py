@@ -8,14 +8,14 @@ from hypothesis import strategies as st
 
 from blazeio.errors import RemoteProtocolError
 from blazeio.limits import Limits
-from blazeio.wire.fields import (
+from blazeio.wire.grammar import cached_lines
+from blazeio.wire.heads import (
     AUTHORIZATION_MARK,
     COOKIE_MARK,
     PRIVATE_MARKS,
     cached_directives,
     cached_sections,
 )
-from blazeio.wire.grammar import cached_lines
 from blazeio.wire.request import (
     RequestHead,
     _recall_around,

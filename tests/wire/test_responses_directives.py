@@ -1,7 +1,7 @@
 import pytest
 
 from blazeio.errors import RemoteProtocolError
-from blazeio.wire.response import decide_response
+from blazeio.wire.heads import decide_response
 
 
 @pytest.mark.parametrize(

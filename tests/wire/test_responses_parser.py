@@ -4,7 +4,7 @@ import pytest
 
 from blazeio.errors import RemoteProtocolError
 from blazeio.limits import Limits
-from blazeio.wire.response import (
+from blazeio.wire.heads import (
     ResponseHead,
     cached_response_heads,
     parse_response_head,

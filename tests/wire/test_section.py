@@ -2,8 +2,8 @@ import pytest
 
 from blazeio.errors import RemoteProtocolError
 from blazeio.limits import Limits
-from blazeio.wire.fields import cached_sections, read_header_section
 from blazeio.wire.grammar import cached_lines
+from blazeio.wire.heads import cached_sections, read_header_section
 
 LIMITS = Limits()
 
