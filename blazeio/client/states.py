@@ -14,9 +14,9 @@
 * TUNNEL: octets go both ways as they are, after a 101 or a CONNECT.
 * CLOSED: the connection is over.
 
-The table is total, as that of a server's connection (``protocol.states``): each pair
-of a state and an event leads to a state, or is listed as illegal, which is a fault of
-ours and never of the server.
+The table is total, as that of a server's connection (``protocol.http1_states``): each
+pair of a state and an event leads to a state, or is listed as illegal, which is a fault
+of ours and never of the server.
 """
 
 from typing import Final

@@ -2,8 +2,8 @@
 
 It is the protocol of the transport, the carrier of its requests, and what the server
 sees of the connection (see ``protocol.carrier``). Its states are a table, in
-``protocol.states``, and nothing else changes the state: ``_switch``, and the same by
-hand in the two functions that run for each request.
+``protocol.http1_states``, and nothing else changes the state: ``_switch``, and the same
+by hand in the two functions that run for each request.
 
 Octets come in one of two ways. asyncio reads into a buffer of its protocol, if that is
 a BufferedProtocol. uvloop has a buffer of its own, and gives the octets to whoever is a
@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 from blazeio.errors import RemoteProtocolError
 from blazeio.loggers import get_logger
-from blazeio.protocol import states
+from blazeio.protocol import http1_states as states
 from blazeio.protocol.carrier import ConnectionOrigin, Handover
 from blazeio.protocol.context import ServerContext
 from blazeio.protocol.flow import (
@@ -32,10 +32,17 @@ from blazeio.protocol.flow import (
     PendingOctets,
     WriteGate,
 )
-from blazeio.protocol.http1_content import ReceivedContent
+from blazeio.protocol.http1_states import (
+    HEAD,
+    IDLE,
+    NEXT_STATE,
+    REQUEST,
+    RESPONSE_END,
+    WHOLE,
+    ReceivedContent,
+)
 from blazeio.protocol.kernel import HAS_SENDFILE, ReadControl, send_past_transport
 from blazeio.protocol.request import BlazeioServerProtocol
-from blazeio.protocol.states import HEAD, IDLE, NEXT_STATE, REQUEST, RESPONSE_END, WHOLE
 from blazeio.protocol.timeouts import ConnectionTimeouts
 from blazeio.wire.framing import OutgoingMessage
 from blazeio.wire.headers import serialize_status_line

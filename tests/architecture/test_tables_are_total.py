@@ -9,7 +9,7 @@ import pytest
 from blazeio.client import connection, response_receiver
 from blazeio.client import states as client_states
 from blazeio.protocol import http1
-from blazeio.protocol import states as server_states
+from blazeio.protocol import http1_states as server_states
 
 TABLES = pytest.mark.parametrize("table", [server_states, client_states])
 

@@ -67,7 +67,7 @@ ROOMS = {
         ("tests/client",),
     ),
     "states": Room(
-        ("blazeio/protocol/states.py", "blazeio/client/states.py"),
+        ("blazeio/protocol/http1_states.py", "blazeio/client/states.py"),
         (
             "tests/protocol/test_states.py",
             "tests/client/test_states.py",

@@ -6,8 +6,7 @@ its code takes the place of the code of the function that the tests have importe
 repository is not copied, and nothing is imported twice. What a function did while
 modules were imported, such as building a table, stays as it was.
 
-A module without functions, as those with the states of a connection, has each entry of
-its dictionaries changed instead.
+A module with the states of a connection has each entry of their table changed instead.
 """
 
 import ast
@@ -83,8 +82,9 @@ def make_mutants(path: Path, module: ModuleType) -> Iterator[Mutant]:
     existing = _find_functions(path)
     place = str(path.relative_to(REPOSITORY))
     names = dict(_iterate_functions(wrapper.module))
-    if not names:
+    if hasattr(module, "NEXT_STATE"):
         yield from _change_tables(place, module)
+        return
     for mutation in visitor.mutations:
         if _is_same_codec(mutation.original_node, mutation.mutated_node):
             continue

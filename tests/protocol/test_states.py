@@ -2,7 +2,7 @@
 
 import pytest
 
-from blazeio.protocol.states import (
+from blazeio.protocol.http1_states import (
     CLOSED,
     CONTENT,
     CONTENT_END,

@@ -1,25 +1,134 @@
-"""``ReceivedContent``: how the content of requests arrives on an HTTP/1 connection.
+"""The states of an HTTP/1 connection, as one table; and how content arrives in them.
 
-Content is fed to the ``ContentStream`` of the request, which decodes it. As long as the
-handler is slower than its client, nothing more is read; a message of many small chunks
-is decoded in several turns of the loop, so that others are served in between. Content
-that its handler has left unread is read past, up to a bound: the next request stands
-behind it.
+::
+
+    OPENED --> HEAD --> CONTENT --> WHOLE --> IDLE --> HEAD ...
+                           |          |
+                        DISCARD      RAW       any of them --> LINGER --> CLOSED
+
+* OPENED: a client has connected, and has sent nothing yet.
+* IDLE: the connection is kept alive, and nothing of a next request has arrived.
+* HEAD: a part of a request head has arrived.
+* CONTENT: a request is being served, and more of its content is due.
+* WHOLE: a request is being served, and all of it is here. Octets that arrive now
+  belong to the next request.
+* DISCARD: the response is complete, and content that its handler has left unread is
+  read past.
+* RAW: the octets are no HTTP: after a 101 response, or for a raw handler.
+* LINGER: our side is shut; what the peer still sends is read and dropped for a while,
+  so that our last response is not destroyed by a reset (RFC 9112 section 9.6).
+* CLOSED: the connection is over. A handler may run on.
+
+The table is total, as h11's is: each pair of a state and an event either leads to a
+state or is listed as illegal. An illegal pair is a fault of ours, never of a peer:
+what a peer sends wrongly is an event like any other by the time it gets here.
+
+States and events are plain numbers: an enum's members would cost a look-up each time
+(5 % of a request that is answered by a few octets).
+
+``ReceivedContent`` feeds content to the ``ContentStream`` of its request, which decodes
+it. As long as the handler is slower than its client, nothing more is read; a message of
+many small chunks is decoded in several turns of the loop, so that others are served in
+between. Content that its handler has left unread is read past, up to a bound: the next
+request stands behind it.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from blazeio.errors import RemoteProtocolError
 from blazeio.limits import READ_PAST_BYTES
-from blazeio.protocol import states
 from blazeio.protocol.context import ServerContext
 from blazeio.protocol.flow import ContentStream, PendingOctets, make_arrived
 from blazeio.protocol.kernel import ReadControl
 from blazeio.protocol.request import BlazeioServerProtocol
-from blazeio.protocol.states import HEAD, IDLE, RESPONSE_END, WHOLE
 from blazeio.protocol.timeouts import ConnectionTimeouts
 from blazeio.wire.chunked import ChunkDecoder
 from blazeio.wire.request import RequestHead
+
+STATE_NAMES: Final = (
+    *("OPENED", "IDLE", "HEAD", "CONTENT", "WHOLE"),
+    *("DISCARD", "RAW", "LINGER", "CLOSED"),
+)
+STATES: Final = range(len(STATE_NAMES))
+OPENED, IDLE, HEAD, CONTENT, WHOLE, DISCARD, RAW, LINGER, CLOSED = STATES
+"""Those up to HEAD wait for a request: ``state <= HEAD`` asks for them."""
+CONTENT_DUE: Final = (CONTENT, DISCARD)
+"""In these, octets that arrive are content of a request."""
+
+EVENT_NAMES: Final = (
+    *("HEAD_BEGUN", "REQUEST", "REQUEST_WITH_CONTENT", "CONTENT_END"),
+    *("RESPONSE_END", "HTTP_LEFT", "OUTPUT_SHUT", "LOST"),
+)
+EVENTS: Final = range(len(EVENT_NAMES))
+(
+    HEAD_BEGUN,
+    REQUEST,
+    REQUEST_WITH_CONTENT,
+    CONTENT_END,
+    RESPONSE_END,
+    HTTP_LEFT,
+    OUTPUT_SHUT,
+    LOST,
+) = EVENTS
+"""In the order of the names: a part of a head has arrived; a whole head has, without
+or with content after it; the last octet of the content has arrived; the response is
+complete and the connection persists; another protocol has begun; the connection ends,
+our side is shut first; the transport has lost the connection."""
+
+_AWAITED: Final = {
+    HEAD_BEGUN: HEAD,
+    REQUEST: WHOLE,
+    REQUEST_WITH_CONTENT: CONTENT,
+    OUTPUT_SHUT: LINGER,
+    LOST: CLOSED,
+}
+
+NEXT_STATE: Final[tuple[dict[int, int], ...]] = (
+    {**_AWAITED, HTTP_LEFT: RAW},  # OPENED
+    _AWAITED,  # IDLE
+    _AWAITED,  # HEAD
+    {  # CONTENT
+        CONTENT_END: WHOLE,
+        RESPONSE_END: DISCARD,
+        OUTPUT_SHUT: LINGER,
+        LOST: CLOSED,
+    },
+    {RESPONSE_END: IDLE, HTTP_LEFT: RAW, OUTPUT_SHUT: LINGER, LOST: CLOSED},  # WHOLE
+    {CONTENT_END: IDLE, OUTPUT_SHUT: LINGER, LOST: CLOSED},  # DISCARD
+    {OUTPUT_SHUT: LINGER, LOST: CLOSED},  # RAW
+    {LOST: CLOSED},  # LINGER
+    {},  # CLOSED
+)
+"""By state: from an event to the next state."""
+
+ILLEGAL: Final = frozenset(
+    (state, event)
+    for state, events in (
+        (OPENED, (CONTENT_END, RESPONSE_END)),
+        (IDLE, (CONTENT_END, RESPONSE_END, HTTP_LEFT)),
+        (HEAD, (CONTENT_END, RESPONSE_END, HTTP_LEFT)),
+        (CONTENT, (HEAD_BEGUN, REQUEST, REQUEST_WITH_CONTENT, HTTP_LEFT)),
+        (WHOLE, (HEAD_BEGUN, REQUEST, REQUEST_WITH_CONTENT, CONTENT_END)),
+        (
+            DISCARD,
+            (
+                *(HEAD_BEGUN, REQUEST, REQUEST_WITH_CONTENT),
+                *(RESPONSE_END, HTTP_LEFT),
+            ),
+        ),
+        (
+            RAW,
+            (
+                *(HEAD_BEGUN, REQUEST, REQUEST_WITH_CONTENT),
+                *(CONTENT_END, RESPONSE_END, HTTP_LEFT),
+            ),
+        ),
+        (LINGER, (*range(HTTP_LEFT + 1), OUTPUT_SHUT)),
+        (CLOSED, EVENTS),
+    )
+    for event in events
+)
+"""Pairs that no connection comes to: its own code would have to be wrong."""
 
 
 class ReceivedContent:
@@ -57,11 +166,11 @@ class ReceivedContent:
             content = self._take_arrived(head, octets[:length])
             if content is not None:
                 pending.keep(octets[length:])
-                self._switch(states.REQUEST)
+                self._switch(REQUEST)
                 self.request.handler_task.start_with_content(head, content)
                 return
         pending.keep(octets)
-        self._switch(states.REQUEST_WITH_CONTENT)
+        self._switch(REQUEST_WITH_CONTENT)
         content = self._new_content(head)
         self.request.handler_task.start_with_content(head, content)
         if content.error is not None:
@@ -97,11 +206,11 @@ class ReceivedContent:
     def _receive_content(self, octets: bytes) -> None:
         """Take octets that belong to the content, or follow it."""
         content = self.request.content
-        is_discarded = self._state == states.DISCARD
+        is_discarded = self._state == DISCARD
         self._owes_continue = False  # the client did not wait for 100 Continue
         rest = content.feed(octets)
         if content.is_whole:
-            self._switch(states.CONTENT_END)
+            self._switch(CONTENT_END)
             self._pending.keep(rest)
             self.timeouts.stop_content()
         elif content.error is not None:
@@ -126,7 +235,7 @@ class ReceivedContent:
         """In the next turn, decode what has arrived, or let more of it come."""
         self._is_reading_on = False
         content = self.request.content
-        if self._state not in states.CONTENT_DUE or not content.has_used_turn:
+        if self._state not in CONTENT_DUE or not content.has_used_turn:
             return
         if self._is_full(content):
             self.timeouts.stop_content()  # until the handler has taken some of it
@@ -138,7 +247,7 @@ class ReceivedContent:
             if self._has_room():
                 self.read_control.resume()
         elif (
-            self._state in states.CONTENT_DUE
+            self._state in CONTENT_DUE
             and not (content.has_used_turn or content.error)
             and not self._is_full(content)
         ):
@@ -147,7 +256,7 @@ class ReceivedContent:
     def _is_full(self, content: ContentStream) -> bool:
         """Whether so much waits for the handler that no more may come."""
         is_large = content.queued_bytes > self._context.limits.receive_bytes
-        return is_large and self._state != states.DISCARD
+        return is_large and self._state != DISCARD
 
     def _lose_content(self) -> None:
         """What follows cannot be told from a request: it is never read."""
@@ -180,7 +289,7 @@ class ReceivedContent:
         content = self.request.content
         if is_reset:
             self._disconnected("the client reset the connection")
-        elif self._state in states.CONTENT_DUE and not (
+        elif self._state in CONTENT_DUE and not (
             content.error or content.has_undecoded
         ):
             least_bytes = content.due_bytes or 1  # of chunks, the last one is due
@@ -190,7 +299,7 @@ class ReceivedContent:
     def resume_content(self) -> None:
         """The handler waits for content: let it come."""
         content = self.request.content
-        if self._state not in (states.CONTENT, states.RAW) or content.error is not None:
+        if self._state not in (CONTENT, RAW) or content.error is not None:
             return
         if self._owes_continue:
             self._owes_continue = False
@@ -200,12 +309,12 @@ class ReceivedContent:
             self._wait_for_turn()
         else:
             self.read_control.resume()
-        if self._state == states.CONTENT:
+        if self._state == CONTENT:
             self.timeouts.start_content(content)
 
     def note_early_response(self) -> None:
         """Give the connection up where content is due that will not be read past."""
-        if self._state == states.CONTENT and (
+        if self._state == CONTENT and (
             self._owes_continue or self._is_far_from_whole()
         ):
             self.request.response.give_up_connection()
@@ -233,5 +342,5 @@ class ReceivedContent:
         error = RemoteProtocolError("the content came too slowly", 408)
         self.request.content.fail(error)
         self._lose_content()
-        if self._state == states.DISCARD:
+        if self._state == DISCARD:
             self.close()
