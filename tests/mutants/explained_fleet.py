@@ -49,7 +49,7 @@ FLEET: tuple[Explained, ...] = (
     ),
     Explained(
         "who exits or is late does so for a reason, which is given",
-        f"{_FLEET}/transitions.py",
+        f"{_FLEET}/context.py",
         "step_*",
         ('reason: str = "XXXX",',),
     ),

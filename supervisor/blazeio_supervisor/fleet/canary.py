@@ -26,7 +26,7 @@ from typing import Self
 from msgspec import Struct, field
 
 from blazeio_supervisor.fleet.actions import CheckHealth, RenewConnections
-from blazeio_supervisor.fleet.context import PlanContext
+from blazeio_supervisor.fleet.context import PlanContext, admit, spawn, step_worker
 from blazeio_supervisor.fleet.facts import (
     SPAN_EDGES_S,
     Beat,
@@ -36,7 +36,6 @@ from blazeio_supervisor.fleet.facts import (
 from blazeio_supervisor.fleet.health import measure_silence_s
 from blazeio_supervisor.fleet.policy import Policy
 from blazeio_supervisor.fleet.roster import Event, Roster, State, WorkerHandle
-from blazeio_supervisor.fleet.transitions import admit, spawn, step_worker
 
 
 class Phase(StrEnum):

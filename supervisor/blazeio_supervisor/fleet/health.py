@@ -19,10 +19,9 @@ from blazeio_supervisor.fleet.actions import (
     ReleaseQueue,
     Steer,
 )
-from blazeio_supervisor.fleet.context import Failure, PlanContext
+from blazeio_supervisor.fleet.context import Failure, PlanContext, step_worker
 from blazeio_supervisor.fleet.facts import Beat, LeaseReturned
 from blazeio_supervisor.fleet.roster import Event, Roster, Slot, State, WorkerHandle
-from blazeio_supervisor.fleet.transitions import step_worker
 
 
 class LoopWatchdog(Struct):

@@ -24,7 +24,13 @@ from blazeio_supervisor.fleet.actions import (
     Stage,
 )
 from blazeio_supervisor.fleet.canary import Phase
-from blazeio_supervisor.fleet.context import Failure, PlanContext
+from blazeio_supervisor.fleet.context import (
+    Failure,
+    PlanContext,
+    start_forkserver,
+    step_forkserver,
+    step_worker,
+)
 from blazeio_supervisor.fleet.facts import (
     Answered,
     Beat,
@@ -36,11 +42,6 @@ from blazeio_supervisor.fleet.facts import (
 from blazeio_supervisor.fleet.rollout import Rollout
 from blazeio_supervisor.fleet.roster import Event, State
 from blazeio_supervisor.fleet.scale import Parking
-from blazeio_supervisor.fleet.transitions import (
-    start_forkserver,
-    step_forkserver,
-    step_worker,
-)
 
 _OF_THE_APP = frozenset({ExitCode.APP_FAILED, ExitCode.NOT_IMPORTABLE})
 

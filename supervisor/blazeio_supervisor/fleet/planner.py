@@ -13,7 +13,13 @@ from msgspec import Struct, field
 
 from blazeio_supervisor.fleet.actions import Action
 from blazeio_supervisor.fleet.canary import Phase
-from blazeio_supervisor.fleet.context import PlanContext, SteadyClock
+from blazeio_supervisor.fleet.context import (
+    PlanContext,
+    SteadyClock,
+    apply_facts,
+    escalate,
+    wake_for_deadlines,
+)
 from blazeio_supervisor.fleet.facts import Fact, ListenersDead
 from blazeio_supervisor.fleet.health import (
     LoopWatchdog,
@@ -32,11 +38,6 @@ from blazeio_supervisor.fleet.replace import (
 )
 from blazeio_supervisor.fleet.roster import Roster, Slot, WorkerHandle
 from blazeio_supervisor.fleet.scale import Autoscale, scale
-from blazeio_supervisor.fleet.transitions import (
-    apply_facts,
-    escalate,
-    wake_for_deadlines,
-)
 
 # The state of the fleet, and the views of it that ``status`` shows.
 

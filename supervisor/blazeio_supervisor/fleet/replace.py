@@ -5,11 +5,10 @@ further below their successors are started first; then they drain.
 """
 
 from blazeio_supervisor.errors import asked_for, was_killed
-from blazeio_supervisor.fleet.context import Failure, PlanContext
+from blazeio_supervisor.fleet.context import Failure, PlanContext, spawn, step_worker
 from blazeio_supervisor.fleet.facts import RecycleAsked
 from blazeio_supervisor.fleet.health import measure_silence_s
 from blazeio_supervisor.fleet.roster import Event, Slot, WorkerHandle
-from blazeio_supervisor.fleet.transitions import spawn, step_worker
 
 MIB = 1024 * 1024
 

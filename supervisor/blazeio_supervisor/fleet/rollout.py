@@ -35,17 +35,18 @@ from blazeio_supervisor.fleet.canary import (
     is_blocked,
     is_time,
 )
-from blazeio_supervisor.fleet.context import Failure, PlanContext
+from blazeio_supervisor.fleet.context import (
+    Failure,
+    PlanContext,
+    start_forkserver,
+    step_forkserver,
+    step_worker,
+)
 from blazeio_supervisor.fleet.facts import ReloadAsked
 from blazeio_supervisor.fleet.health import find_standstill
 from blazeio_supervisor.fleet.policy import Backoff
 from blazeio_supervisor.fleet.replace import awaits_reading, is_vacated, make_room
 from blazeio_supervisor.fleet.roster import Event, Slot, WorkerHandle
-from blazeio_supervisor.fleet.transitions import (
-    start_forkserver,
-    step_forkserver,
-    step_worker,
-)
 
 _BEFORE_READY = frozenset({Phase.IMPORTING, Phase.CANARY})
 _UNTOUCHED = _BEFORE_READY | {Phase.CHECKING, Phase.PROBATION}

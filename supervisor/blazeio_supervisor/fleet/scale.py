@@ -15,7 +15,7 @@ from msgspec import Struct, field
 
 from blazeio_supervisor.errors import asked_for, count_of
 from blazeio_supervisor.fleet.actions import OpenSlot
-from blazeio_supervisor.fleet.context import PlanContext
+from blazeio_supervisor.fleet.context import PlanContext, step_worker
 from blazeio_supervisor.fleet.facts import (
     LoadRead,
     ParkAsked,
@@ -26,7 +26,6 @@ from blazeio_supervisor.fleet.facts import (
 from blazeio_supervisor.fleet.policy import Policy
 from blazeio_supervisor.fleet.replace import count_room
 from blazeio_supervisor.fleet.roster import Event, Roster, Slot
-from blazeio_supervisor.fleet.transitions import step_worker
 
 
 def scale(context: PlanContext) -> None:

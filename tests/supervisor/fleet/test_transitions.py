@@ -13,11 +13,8 @@ from blazeio_supervisor.fleet.actions import (
     StopMode,
     StopWorker,
 )
-from blazeio_supervisor.fleet.context import PlanContext
-from blazeio_supervisor.fleet.facts import Beat, MemoryRead
-from blazeio_supervisor.fleet.policy import Policy
-from blazeio_supervisor.fleet.roster import Event, Roster, State
-from blazeio_supervisor.fleet.transitions import (
+from blazeio_supervisor.fleet.context import (
+    PlanContext,
     admit,
     apply_facts,
     escalate,
@@ -29,6 +26,9 @@ from blazeio_supervisor.fleet.transitions import (
     stop_late_fork,
     wake_for_deadlines,
 )
+from blazeio_supervisor.fleet.facts import Beat, MemoryRead
+from blazeio_supervisor.fleet.policy import Policy
+from blazeio_supervisor.fleet.roster import Event, Roster, State
 
 
 def context() -> PlanContext:
