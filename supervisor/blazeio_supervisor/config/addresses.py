@@ -22,7 +22,7 @@ from blazeio_supervisor.config.types import (
     Parsed,
 )
 from blazeio_supervisor.fleet.policy import SteeringMode
-from blazeio_supervisor.ipc.identity import find_identity
+from blazeio_supervisor.ipc.processes import find_identity
 from blazeio_supervisor.ipc.socket_paths import SocketPath, parse_place
 from blazeio_supervisor.sockets.address import (
     Address,

@@ -28,12 +28,12 @@ from blazeio_supervisor.config.types import (
 )
 from blazeio_supervisor.errors import count_of
 from blazeio_supervisor.fleet.policy import Readiness
-from blazeio_supervisor.ipc.identity import (
+from blazeio_supervisor.ipc.messages import Additions, LoopName
+from blazeio_supervisor.ipc.processes import (
     Identity,
     NoSuchIdentityError,
     find_identity,
 )
-from blazeio_supervisor.ipc.messages import Additions, LoopName
 from blazeio_supervisor.ipc.socket_paths import NAME_CHARS, is_name, name_after
 
 WORKER_LIMIT = 256

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from blazeio_supervisor.ipc.identity import Identity
+from blazeio_supervisor.ipc.processes import Identity
 from blazeio_supervisor.log.formats import LogConfig
 from blazeio_supervisor.version import PROTOCOL, find_version
 

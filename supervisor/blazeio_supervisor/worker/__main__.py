@@ -25,7 +25,6 @@ from blazeio.protocol.tls import TlsConfig
 from blazeio_supervisor.config.command_line import AppPath, parse_app_path
 from blazeio_supervisor.errors import ExitCode
 from blazeio_supervisor.ipc.channel import receive, send
-from blazeio_supervisor.ipc.identity import Identity, take_on
 from blazeio_supervisor.ipc.messages import (
     CHANNEL_CLOSED,
     Failed,
@@ -37,7 +36,7 @@ from blazeio_supervisor.ipc.messages import (
     describe_skew,
 )
 from blazeio_supervisor.ipc.pairs import is_still, name_socket
-from blazeio_supervisor.ipc.processes import set_parent_death_signal
+from blazeio_supervisor.ipc.processes import Identity, set_parent_death_signal, take_on
 from blazeio_supervisor.isolation import set_variables, unpack_variables
 from blazeio_supervisor.log.setup import (
     LoggingError,

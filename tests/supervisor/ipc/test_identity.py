@@ -5,13 +5,13 @@ import sys
 
 import pytest
 
-from blazeio_supervisor.ipc.identity import Identity, find_identity
+from blazeio_supervisor.ipc.processes import Identity, find_identity
 
 NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 ROOT = pwd.getpwuid(0)
 REPORT = """
 import os, sys
-from blazeio_supervisor.ipc.identity import Identity, take_on
+from blazeio_supervisor.ipc.processes import Identity, take_on
 take_on(Identity(*{arguments!r}))
 print(os.getresuid(), os.getresgid(), sorted(os.getgroups()))
 print([os.environ.get(key) for key in ("HOME", "USER", "LOGNAME")])
@@ -77,7 +77,7 @@ import ctypes
 NO_SETUID_FIXUP = 4
 PR_SET_SECUREBITS = 28
 assert ctypes.CDLL(None).prctl(PR_SET_SECUREBITS, NO_SETUID_FIXUP, 0, 0, 0) == 0
-from blazeio_supervisor.ipc.identity import Identity, take_on
+from blazeio_supervisor.ipc.processes import Identity, take_on
 try:
     take_on(Identity(12345, 54321))
 except OSError as exception:
