@@ -48,7 +48,6 @@ from blazeio_supervisor.ipc.packing import (
     parse_message,
     serialize_message,
 )
-from blazeio_supervisor.ipc.pairs import make_child_pair
 from blazeio_supervisor.ipc.scoreboard import (
     LONGEST_BYTES,
     MOST,
@@ -57,6 +56,7 @@ from blazeio_supervisor.ipc.scoreboard import (
     RowAllocator,
     make_row_memory,
 )
+from blazeio_supervisor.ipc.signals import make_child_pair
 from blazeio_supervisor.log.formats import LogOrigin, find_subject, trim_stacks
 from blazeio_supervisor.log.setup import LineHandler
 from blazeio_supervisor.master.forkservers import ForkserverRecord

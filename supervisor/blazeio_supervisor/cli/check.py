@@ -34,8 +34,7 @@ from blazeio_supervisor.ipc.messages import (
     Unsafe,
 )
 from blazeio_supervisor.ipc.packing import MessageError, parse_from_forkserver
-from blazeio_supervisor.ipc.pairs import make_pair
-from blazeio_supervisor.ipc.signals import STACK_SIGNAL, STACKS_END
+from blazeio_supervisor.ipc.signals import STACK_SIGNAL, STACKS_END, make_pair
 from blazeio_supervisor.log.formats import (
     LogConfig,
     escape_line,

@@ -1,6 +1,9 @@
-"""Which process answers to which signal.
+"""What joins processes of ours before there are messages: signals, pairs of sockets.
 
-A terminal sends INT, QUIT and WINCH to its whole foreground group, and an
+It imports the standard library only: the first process is started by it, before
+anything else is imported.
+
+Each signal is answered by one process. A terminal sends INT, QUIT and WINCH to its whole foreground group, and an
 operator may do so by ``kill -HUP -<group>``. Only the master may act on
 them, so forkserver and workers do nothing about these from before the import on.
 
@@ -12,6 +15,7 @@ be interrupted. ``forks.py`` puts the defaults back in what the app forks.
 import fcntl
 import os
 import signal
+import socket
 import termios
 from collections.abc import Iterable
 from typing import Any
@@ -129,3 +133,40 @@ def leave_terminal() -> None:
         pass  # a sandbox refuses
     finally:
         os.close(terminal)
+
+
+# The two ends of a channel between processes of ours, and which socket is which.
+
+
+def make_pair() -> tuple[socket.socket, socket.socket]:
+    """Make both ends of a channel; neither is inherited over exec."""
+    return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+
+
+def make_child_pair() -> tuple[socket.socket, socket.socket]:
+    """Make the master's and the child's end of a channel.
+
+    Each message comes with the credentials of its sender, which the kernel
+    vouches for.
+    """
+    own, theirs = make_pair()
+    own.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+    return own, theirs
+
+
+def name_socket(sock: socket.socket) -> tuple[int, int]:
+    """Return what tells a socket from any other file; see ``is_still``."""
+    found = os.fstat(sock.fileno())
+    return found.st_dev, found.st_ino
+
+
+def is_still(sock: socket.socket, name: tuple[int, int]) -> bool:
+    """Whether its descriptor is still that socket, and was not closed by others.
+
+    The number of one that was closed may be another file's by now, to which
+    nothing of ours must be written.
+    """
+    try:
+        return name_socket(sock) == name
+    except OSError:
+        return False

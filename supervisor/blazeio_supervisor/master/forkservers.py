@@ -35,8 +35,7 @@ from blazeio_supervisor.ipc.messages import (
     Unsafe,
 )
 from blazeio_supervisor.ipc.packing import parse_from_forkserver
-from blazeio_supervisor.ipc.pairs import make_child_pair
-from blazeio_supervisor.ipc.signals import STACK_SIGNAL
+from blazeio_supervisor.ipc.signals import STACK_SIGNAL, make_child_pair
 from blazeio_supervisor.isolation import list_too_late
 from blazeio_supervisor.log.formats import LogOrigin
 from blazeio_supervisor.log.setup import note

@@ -42,7 +42,6 @@ from blazeio_supervisor.ipc.messages import (
     WorkerEvent,
 )
 from blazeio_supervisor.ipc.packing import parse_from_worker
-from blazeio_supervisor.ipc.pairs import make_child_pair
 from blazeio_supervisor.ipc.processes import NotOurChildError
 from blazeio_supervisor.ipc.row_tables import AppTotals
 from blazeio_supervisor.ipc.scoreboard import (
@@ -53,6 +52,7 @@ from blazeio_supervisor.ipc.scoreboard import (
     RowReading,
     Tally,
 )
+from blazeio_supervisor.ipc.signals import make_child_pair
 from blazeio_supervisor.log.formats import LogOrigin
 from blazeio_supervisor.master.app_services import (
     BroadcastCounts,

@@ -35,8 +35,8 @@ from blazeio_supervisor.ipc.messages import (
     Unsafe,
     describe_skew,
 )
-from blazeio_supervisor.ipc.pairs import is_still, name_socket
 from blazeio_supervisor.ipc.processes import Identity, set_parent_death_signal, take_on
+from blazeio_supervisor.ipc.signals import is_still, name_socket
 from blazeio_supervisor.isolation import set_variables, unpack_variables
 from blazeio_supervisor.log.setup import (
     LoggingError,

@@ -19,8 +19,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Self
 
-from blazeio_supervisor.ipc.pairs import make_child_pair
-from blazeio_supervisor.ipc.signals import HELD_BACK, STACK_SIGNAL
+from blazeio_supervisor.ipc.signals import HELD_BACK, STACK_SIGNAL, make_child_pair
 from blazeio_supervisor.isolation import (
     VARIABLES,
     isolate,

@@ -39,7 +39,6 @@ from blazeio_supervisor.ipc.messages import (
     ReopenLogs,
     WorkerEvent,
 )
-from blazeio_supervisor.ipc.pairs import is_still, name_socket
 from blazeio_supervisor.ipc.processes import (
     end_processes,
     find_tracker,
@@ -47,7 +46,7 @@ from blazeio_supervisor.ipc.processes import (
     set_parent_death_signal,
 )
 from blazeio_supervisor.ipc.scoreboard import Row
-from blazeio_supervisor.ipc.signals import PROFILE_SIGNAL
+from blazeio_supervisor.ipc.signals import PROFILE_SIGNAL, is_still, name_socket
 from blazeio_supervisor.log.formats import escape_line
 from blazeio_supervisor.log.setup import configure_logs
 from blazeio_supervisor.sockets.reuseport import pair

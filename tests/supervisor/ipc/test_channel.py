@@ -9,7 +9,7 @@ import pytest
 from blazeio_supervisor.ipc.channel import LoopChannel, Received, receive, send
 from blazeio_supervisor.ipc.messages import Admit, Failed, Message, Ready, Release
 from blazeio_supervisor.ipc.packing import MessageError
-from blazeio_supervisor.ipc.pairs import make_pair
+from blazeio_supervisor.ipc.signals import make_pair
 from tests.support.clock import wait_until
 
 

@@ -27,7 +27,7 @@ from blazeio_supervisor.ipc.channel import (
 )
 from blazeio_supervisor.ipc.messages import Admit, Fork, FromWorker, Ready, WorkerEvent
 from blazeio_supervisor.ipc.packing import parse_from_worker, serialize_message
-from blazeio_supervisor.ipc.pairs import make_child_pair
+from blazeio_supervisor.ipc.signals import make_child_pair
 from tests.support.clock import wait_until
 
 READY = serialize_message(Ready())

@@ -4,7 +4,7 @@ import os
 from blazeio_supervisor.ipc.channel import ChildChannel, send
 from blazeio_supervisor.ipc.messages import FromWorker, Message, Ready
 from blazeio_supervisor.ipc.packing import parse_from_worker
-from blazeio_supervisor.ipc.pairs import make_child_pair
+from blazeio_supervisor.ipc.signals import make_child_pair
 from blazeio_supervisor.log.setup import FramesPrinter
 from blazeio_supervisor.master.children import ChildContext, Reaper
 from tests.support.clock import wait_until

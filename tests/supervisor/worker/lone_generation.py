@@ -26,9 +26,9 @@ from blazeio_supervisor.ipc.messages import (
     Overrides,
     Ready,
 )
-from blazeio_supervisor.ipc.pairs import make_pair
 from blazeio_supervisor.ipc.processes import become_subreaper
 from blazeio_supervisor.ipc.scoreboard import Row, make_row_memory
+from blazeio_supervisor.ipc.signals import make_pair
 from blazeio_supervisor.log.formats import LogConfig
 from blazeio_supervisor.master.children import parse_exit
 from blazeio_supervisor.worker.starting import spawn_forkserver

@@ -10,8 +10,8 @@ import pytest
 
 from blazeio_supervisor.config.option import NO_FILE, OWN_FILE, PREFIX, PROJECT_FILE
 from blazeio_supervisor.config.settings import OPTIONS
-from blazeio_supervisor.ipc.pairs import make_pair
 from blazeio_supervisor.ipc.processes import list_children
+from blazeio_supervisor.ipc.signals import make_pair
 from blazeio_supervisor.isolation import VARIABLES
 from blazeio_supervisor.worker.starting import (
     DECIDING,
@@ -77,7 +77,7 @@ def test_a_log_file_is_opened_anew_for_it(tmp_path: Path) -> None:
     log = tmp_path / "log"
     code = (
         "import fcntl, os, socket\n"
-        "from blazeio_supervisor.ipc.pairs import make_pair\n"
+        "from blazeio_supervisor.ipc.signals import make_pair\n"
         "from blazeio_supervisor.worker.starting import spawn_forkserver\n"
         "own, theirs = make_pair()\n"
         "pid = spawn_forkserver(theirs)\n"

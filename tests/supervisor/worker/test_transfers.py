@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from blazeio.protocol.carrier import STATE_BYTES, Transfer
-from blazeio_supervisor.ipc.pairs import make_pair
+from blazeio_supervisor.ipc.signals import make_pair
 from blazeio_supervisor.worker.connections import (
     TRANSFER_BYTES,
     TransferReceiver,
