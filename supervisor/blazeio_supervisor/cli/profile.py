@@ -32,7 +32,7 @@ from blazeio_supervisor.ipc.control_api import (
     ProfileOrder,
     ProfileProgress,
 )
-from blazeio_supervisor.ipc.profile_api import MOST_SECONDS, Profiled
+from blazeio_supervisor.ipc.status_api import MOST_SECONDS, Profiled
 from blazeio_supervisor.log.formats import escape_line
 
 if TYPE_CHECKING:

@@ -20,8 +20,12 @@ from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar
 
 import msgspec
 
-from blazeio_supervisor.ipc.profile_api import MOST_SECONDS, Profiled
-from blazeio_supervisor.ipc.status_api import SCHEMA, StatusAnswer
+from blazeio_supervisor.ipc.status_api import (
+    MOST_SECONDS,
+    SCHEMA,
+    Profiled,
+    StatusAnswer,
+)
 from blazeio_supervisor.log.events import EventRecord
 
 ANSWER_TIMEOUT_S = 5.0

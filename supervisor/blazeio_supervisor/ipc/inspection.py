@@ -22,7 +22,8 @@ from blazeio_supervisor.ipc.channel import (
     receive_octets,
 )
 from blazeio_supervisor.ipc.processes import refuse_descriptors
-from blazeio_supervisor.ipc.profile_api import (
+from blazeio_supervisor.ipc.signals import STACKS_END
+from blazeio_supervisor.ipc.status_api import (
     ANSWER_BYTES,
     NAME_CHARS,
     PROGRESS_EVERY_S,
@@ -31,7 +32,6 @@ from blazeio_supervisor.ipc.profile_api import (
     Sampled,
     parse_profile,
 )
-from blazeio_supervisor.ipc.signals import STACKS_END
 
 STACKS_BYTES = 1024 * 1024
 """The rest of a longer one is dropped."""

@@ -3,9 +3,9 @@
 It imports the standard library only: the first process is started by it, before
 anything else is imported.
 
-Each signal is answered by one process. A terminal sends INT, QUIT and WINCH to its whole foreground group, and an
-operator may do so by ``kill -HUP -<group>``. Only the master may act on
-them, so forkserver and workers do nothing about these from before the import on.
+A terminal sends INT, QUIT and WINCH to its whole foreground group, and an operator may
+do so by ``kill -HUP -<group>``. Only the master may act on them, so forkserver and
+workers do nothing about these from before the import on.
 
 They handle them by a function that does nothing, and do not ignore them: what is
 ignored stays ignored over an exec, and a program that the app starts could never

@@ -38,9 +38,9 @@ from blazeio_supervisor.ipc.messages import (
     WorkerEvent,
 )
 from blazeio_supervisor.ipc.processes import refuse_descriptors
-from blazeio_supervisor.ipc.profile_api import Profiled, ProfileWish, Sampled
 from blazeio_supervisor.ipc.scoreboard import Row
 from blazeio_supervisor.ipc.signals import PROFILE_SIGNAL, STACK_SIGNAL, make_pair
+from blazeio_supervisor.ipc.status_api import Profiled, ProfileWish, Sampled
 from blazeio_supervisor.log.formats import (
     escape_line,
     find_subject,

@@ -32,7 +32,7 @@ from typing import Any
 import msgspec
 
 from blazeio.protocol.handler_task import HandlerTask
-from blazeio_supervisor.ipc.profile_api import (
+from blazeio_supervisor.ipc.status_api import (
     DEPTH_COUNT,
     LINE_COUNT,
     NAME_CHARS,

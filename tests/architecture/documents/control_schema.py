@@ -10,6 +10,9 @@ from blazeio_supervisor.cli.doctor import DoctorReport
 from blazeio_supervisor.ipc import control_api, status_api
 from blazeio_supervisor.log.events import EventRecord
 
+OF_WORKERS = {status_api.ProfileWish, status_api.Sampled}
+"""What goes between master and worker only."""
+
 
 def list_structs() -> list[type[msgspec.Struct]]:
     """Every order, answer and part of one."""
@@ -20,6 +23,7 @@ def list_structs() -> list[type[msgspec.Struct]]:
         if inspect.isclass(value)
         and issubclass(value, msgspec.Struct)
         and value.__module__ == module.__name__
+        and value not in OF_WORKERS
     ] + [EventRecord]
 
 

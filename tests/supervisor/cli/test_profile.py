@@ -11,7 +11,7 @@ from blazeio_supervisor.cli.profile import (
     write_flame,
     write_table,
 )
-from blazeio_supervisor.ipc.profile_api import MemoryLine, Profiled
+from blazeio_supervisor.ipc.status_api import MemoryLine, Profiled
 
 NAMES = ["GET /a", "serve (app.py:1)", "hot (app.py:9)", "GET /b", "<cold> & ;(a.py:2)"]
 STACKS = [([0, 1, 2], 80), ([0, 1], 10), ([3, 4], 10)]

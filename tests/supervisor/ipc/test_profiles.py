@@ -8,7 +8,7 @@ import pytest
 
 from blazeio_supervisor.ipc import inspection as module
 from blazeio_supervisor.ipc.inspection import follow_profile
-from blazeio_supervisor.ipc.profile_api import (
+from blazeio_supervisor.ipc.status_api import (
     ANSWER_BYTES,
     STACK_COUNT,
     Profiled,

@@ -14,7 +14,7 @@ from types import FrameType
 import pytest
 
 from blazeio_supervisor.ipc.inspection import follow_profile, send_wish
-from blazeio_supervisor.ipc.profile_api import (
+from blazeio_supervisor.ipc.status_api import (
     STACK_COUNT,
     Profiled,
     ProfileWish,
