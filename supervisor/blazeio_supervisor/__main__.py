@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
-    from blazeio_supervisor.service import Service
+    from blazeio_supervisor.cli.serve import Service
     from blazeio_supervisor.worker.starting import EarlyForkserver
 
 _PACKAGES = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -157,7 +157,9 @@ def _end(number: int, _: object) -> NoReturn:
 
 def _run(service: "Service") -> int:
     try:
-        return service.run()
+        from blazeio_supervisor.master.start import run_service
+
+        return run_service(service.live_settings, service.guessed)
     except KeyboardInterrupt:  # ^C, before it has begun
         return ExitCode.INTERRUPTED
     except SupervisorError as error:

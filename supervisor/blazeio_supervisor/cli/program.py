@@ -14,7 +14,7 @@ from blazeio_supervisor.log.formats import escape_line
 from blazeio_supervisor.worker.starting import EarlyForkserver, is_app_path
 
 if TYPE_CHECKING:
-    from blazeio_supervisor.service import Service
+    from blazeio_supervisor.cli.serve import Service
 
 
 def _suggest_spelling(error: click.NoSuchOption) -> click.NoSuchOption:

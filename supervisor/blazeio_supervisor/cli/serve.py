@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import click
+from msgspec import Struct
 
 from blazeio_supervisor.cli.verbs import CONTEXT_SETTINGS, check_app_word, list_verbs
 from blazeio_supervisor.config.command_line import PROGRAM
@@ -15,7 +16,6 @@ from blazeio_supervisor.config.settings import OPTIONS, SECTIONS, LiveSettings, 
 from blazeio_supervisor.config.types import Flag, Many
 from blazeio_supervisor.errors import ExitCode, UsageError
 from blazeio_supervisor.isolation import require_proc
-from blazeio_supervisor.service import Service
 from blazeio_supervisor.version import find_version
 from blazeio_supervisor.worker.starting import EarlyForkserver
 
@@ -230,6 +230,21 @@ OPTION_GROUPS = (
         for section in SECTIONS
     ),
 )
+
+
+class Service(Struct, frozen=True):
+    """A service that is to be run, by whoever imports the master.
+
+    It has no methods: the command line is forgotten by then, and a function of this
+    module would keep all of it.
+
+    Attributes:
+        live_settings: What the operator asked for.
+        guessed: The interpreter of the first forkserver, if it was started already.
+    """
+
+    live_settings: LiveSettings
+    guessed: EarlyForkserver | None
 
 
 def serve(**words: Any) -> int | Service:
