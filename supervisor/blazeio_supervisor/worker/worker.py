@@ -60,12 +60,13 @@ from blazeio_supervisor.worker.exit import (
     run_exit_steps,
 )
 from blazeio_supervisor.worker.forks import OwnInstallations, disconnect_sockets
-from blazeio_supervisor.worker.guesses import suggest_module, suggest_package
 from blazeio_supervisor.worker.import_app import (
     LoadError,
     describe_failure,
     load_app,
     run_script,
+    suggest_module,
+    suggest_package,
 )
 from blazeio_supervisor.worker.overrides import make_adopter
 from blazeio_supervisor.worker.profiler import ProfileOrders

@@ -7,11 +7,11 @@ import pytest
 
 from blazeio_supervisor.config.command_line import parse_app_path
 from blazeio_supervisor.errors import ExitCode
-from blazeio_supervisor.worker.guesses import find_other_server
 from blazeio_supervisor.worker.import_app import (
     LoadError,
     describe_failure,
     enter_folder,
+    find_other_server,
     load_app,
     run_script,
 )
