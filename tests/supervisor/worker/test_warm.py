@@ -10,7 +10,7 @@ from blazeio.app.app import App
 from blazeio.errors import Abort, ConfigurationError
 from blazeio.protocol.process import get_loop, has_loop, temporary_loop
 from blazeio.protocol.request import BlazeioServerProtocol
-from blazeio_supervisor.worker.warm import warm
+from blazeio_supervisor.worker.__main__ import warm
 
 R = BlazeioServerProtocol
 
