@@ -335,7 +335,7 @@ check = SectionedCommand(
 # The verb ``serve``: a folder, without an app.
 
 
-_FOLDER_APP = "blazeio_supervisor.worker.additions:make_folder_app"
+_FOLDER_APP = "blazeio_supervisor.worker.overrides:make_folder_app"
 _FOLDER_VARIABLE = "BLAZEIO_SERVED_FOLDER"
 _FOLDER_EPILOG = f"""
 \b

@@ -47,7 +47,6 @@ from blazeio_supervisor.log.setup import (
     configure_other_logs,
     logs_configured,
 )
-from blazeio_supervisor.worker.additions import find_tasks
 from blazeio_supervisor.worker.exit import (
     Printing,
     end_escaped_child,
@@ -80,6 +79,7 @@ from blazeio_supervisor.worker.import_app import (
     load_app,
 )
 from blazeio_supervisor.worker.overrides import (
+    find_tasks,
     make_adopter,
     read_certificates,
     working_in,

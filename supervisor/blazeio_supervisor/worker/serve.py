@@ -47,7 +47,6 @@ from blazeio_supervisor.ipc.messages import (
 from blazeio_supervisor.ipc.row_tables import RowCells
 from blazeio_supervisor.ipc.scoreboard import Row
 from blazeio_supervisor.sockets.reuseport import Queue, pair
-from blazeio_supervisor.worker.additions import LeasedTasks
 from blazeio_supervisor.worker.connections import (
     TransferReceiver,
     TransferSender,
@@ -64,6 +63,7 @@ from blazeio_supervisor.worker.forks import (
 )
 from blazeio_supervisor.worker.import_app import LoadError, describe_failure
 from blazeio_supervisor.worker.overrides import (
+    LeasedTasks,
     configure_foreign,
     make_access_log,
     make_server,

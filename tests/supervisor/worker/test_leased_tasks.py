@@ -14,7 +14,7 @@ from blazeio_supervisor.ipc.messages import (
     TaskInfo,
 )
 from blazeio_supervisor.ipc.packing import parse_from_worker, serialize_message
-from blazeio_supervisor.worker.additions import LeasedTasks
+from blazeio_supervisor.worker.overrides import LeasedTasks
 from tests.support.clock import wait_until
 
 
