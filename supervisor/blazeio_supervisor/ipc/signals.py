@@ -9,7 +9,7 @@ workers do nothing about these from before the import on.
 
 They handle them by a function that does nothing, and do not ignore them: what is
 ignored stays ignored over an exec, and a program that the app starts could never
-be interrupted. ``forks.py`` puts the defaults back in what the app forks.
+be interrupted. ``worker/process.py`` puts the defaults back in what the app forks.
 """
 
 import fcntl

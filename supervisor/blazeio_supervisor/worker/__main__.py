@@ -47,12 +47,6 @@ from blazeio_supervisor.log.setup import (
     configure_other_logs,
     logs_configured,
 )
-from blazeio_supervisor.worker.exit import (
-    Printing,
-    end_escaped_child,
-    end_forked,
-    end_now,
-)
 from blazeio_supervisor.worker.fork_safety import (
     find_fork_dangers,
     find_generators,
@@ -62,7 +56,6 @@ from blazeio_supervisor.worker.fork_safety import (
     seed_anew,
     take_snapshot,
 )
-from blazeio_supervisor.worker.forks import OwnInstallations, disconnect_sockets
 from blazeio_supervisor.worker.forkserver import (
     EXIT_STEPS_S,
     WORKER,
@@ -83,6 +76,14 @@ from blazeio_supervisor.worker.overrides import (
     make_adopter,
     read_certificates,
     working_in,
+)
+from blazeio_supervisor.worker.process import (
+    OwnInstallations,
+    Printing,
+    disconnect_sockets,
+    end_escaped_child,
+    end_forked,
+    end_now,
 )
 from blazeio_supervisor.worker.prometheus_bridge import install_bridge
 from blazeio_supervisor.worker.stack_dump import StackDump

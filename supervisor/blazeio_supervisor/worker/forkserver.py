@@ -46,13 +46,13 @@ from blazeio_supervisor.isolation import (
     list_own_options,
 )
 from blazeio_supervisor.version import PROTOCOL
-from blazeio_supervisor.worker.exit import (
+from blazeio_supervisor.worker.process import (
+    OwnInstallations,
     Printing,
     end_now,
     flush_output,
     run_exit_steps,
 )
-from blazeio_supervisor.worker.forks import OwnInstallations
 from blazeio_supervisor.worker.starting import find_entry
 
 RunWorker = Callable[[ForkOrder, list[int]], None]

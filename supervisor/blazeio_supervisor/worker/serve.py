@@ -53,14 +53,6 @@ from blazeio_supervisor.worker.connections import (
     WorkerListeners,
 )
 from blazeio_supervisor.worker.counting import Heartbeat, RouteCounter
-from blazeio_supervisor.worker.exit import Printing, end_escaped_task
-from blazeio_supervisor.worker.forks import (
-    OwnInstallations,
-    disconnect_sockets,
-    find_epoll,
-    forget_ready,
-    replace_epolls,
-)
 from blazeio_supervisor.worker.import_app import LoadError, describe_failure
 from blazeio_supervisor.worker.overrides import (
     LeasedTasks,
@@ -68,6 +60,15 @@ from blazeio_supervisor.worker.overrides import (
     make_access_log,
     make_server,
     working_in,
+)
+from blazeio_supervisor.worker.process import (
+    OwnInstallations,
+    Printing,
+    disconnect_sockets,
+    end_escaped_task,
+    find_epoll,
+    forget_ready,
+    replace_epolls,
 )
 from blazeio_supervisor.worker.prometheus_bridge import find_bridge
 from blazeio_supervisor.worker.stack_dump import StackDump

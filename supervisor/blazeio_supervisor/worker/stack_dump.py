@@ -25,7 +25,7 @@ from msgspec import Struct
 from blazeio.protocol.request import BlazeioServerProtocol
 from blazeio.server.server import Server
 from blazeio_supervisor.ipc.signals import STACK_SIGNAL, STACKS_END, do_nothing
-from blazeio_supervisor.worker.forks import OwnInstallations, disconnect_sockets
+from blazeio_supervisor.worker.process import OwnInstallations, disconnect_sockets
 
 # Where each asyncio task waits, as text.
 #

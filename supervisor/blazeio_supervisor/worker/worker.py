@@ -50,15 +50,6 @@ from blazeio_supervisor.ipc.signals import PROFILE_SIGNAL, is_still, name_socket
 from blazeio_supervisor.log.formats import escape_line
 from blazeio_supervisor.log.setup import configure_logs
 from blazeio_supervisor.sockets.reuseport import pair
-from blazeio_supervisor.worker.exit import (
-    Printing,
-    end_escaped_child,
-    end_forked,
-    end_now,
-    leave_exit_steps_to_parent,
-    run_exit_steps,
-)
-from blazeio_supervisor.worker.forks import OwnInstallations, disconnect_sockets
 from blazeio_supervisor.worker.import_app import (
     LoadError,
     describe_failure,
@@ -68,6 +59,16 @@ from blazeio_supervisor.worker.import_app import (
     suggest_package,
 )
 from blazeio_supervisor.worker.overrides import add_tasks, add_to_app, make_adopter
+from blazeio_supervisor.worker.process import (
+    OwnInstallations,
+    Printing,
+    disconnect_sockets,
+    end_escaped_child,
+    end_forked,
+    end_now,
+    leave_exit_steps_to_parent,
+    run_exit_steps,
+)
 from blazeio_supervisor.worker.profiler import ProfileOrders
 from blazeio_supervisor.worker.serve import WorkerServer
 from blazeio_supervisor.worker.stack_dump import StackDump

@@ -10,7 +10,7 @@ CHILD = """
 import os, signal
 signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
 os.kill(os.getpid(), signal.SIGINT)  # before it was ready, as a ^C may be
-from blazeio_supervisor.worker.forks import OwnInstallations
+from blazeio_supervisor.worker.process import OwnInstallations
 from blazeio_supervisor.ipc.signals import HELD_BACK
 OwnInstallations().hold_back()
 for number in HELD_BACK:

@@ -124,7 +124,7 @@ async def test_an_answer_that_nobody_reads_is_given_up() -> None:
 
 CODE = """
 import socket, sys, threading, time
-from blazeio_supervisor.worker.forks import OwnInstallations
+from blazeio_supervisor.worker.process import OwnInstallations
 from blazeio_supervisor.worker.stack_dump import StackDump
 sys.stderr = None  # as an app may do
 StackDump("worker=1", socket.socket(fileno=int(sys.argv[1]))).arm(

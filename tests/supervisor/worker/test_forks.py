@@ -6,7 +6,7 @@ from tests.support.live import run_to_exit
 
 FORKING = """
 import os, signal, sys, time
-from blazeio_supervisor.worker.forks import OwnInstallations
+from blazeio_supervisor.worker.process import OwnInstallations
 
 def handle(*_):
     os._exit(7)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 PROLOGUE = """
 import os, sys
-from blazeio_supervisor.worker.exit import Printing
+from blazeio_supervisor.worker.process import Printing
 printing = Printing()
 """
 
