@@ -15,7 +15,6 @@ ROOMS = ("config", "fleet", "ipc", "log", "master", "sockets")
 PACKAGES = ("blazeio", "blazeio_supervisor", "psutil")
 OF_THE_START = {
     "blazeio_supervisor.master.master": "at the start",
-    "blazeio_supervisor.master.pid_file": "at the start",
     "blazeio_supervisor.master.metrics": "where --metrics-bind is given",
     "blazeio.app.app": "with the handlers",
     "blazeio.errors": "by the settings",

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from blazeio_supervisor.errors import UsageError
-from blazeio_supervisor.master.pid_file import CONTENT_BYTES, pid_removed, pid_written
+from blazeio_supervisor.master.start import CONTENT_BYTES, pid_removed, pid_written
 
 
 def test_it_holds_our_pid_and_is_removed_at_the_end(tmp_path: Path) -> None:

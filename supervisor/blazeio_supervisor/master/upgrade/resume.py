@@ -29,7 +29,7 @@ from blazeio_supervisor.log.setup import (
 from blazeio_supervisor.master.components import build_master
 from blazeio_supervisor.master.master import Master
 from blazeio_supervisor.master.output import resume_log_file
-from blazeio_supervisor.master.pid_file import pid_removed
+from blazeio_supervisor.master.start import pid_removed
 from blazeio_supervisor.master.upgrade.state import (
     StateError,
     UpgradeState,
