@@ -27,7 +27,7 @@ from blazeio_supervisor.ipc.socket_paths import (
     read_peer,
 )
 from blazeio_supervisor.log.setup import note
-from blazeio_supervisor.master.own_sockets import ControlState
+from blazeio_supervisor.master.service_name import ControlState
 from blazeio_supervisor.master.status import (
     ServiceState,
 )

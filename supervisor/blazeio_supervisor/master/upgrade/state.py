@@ -31,8 +31,7 @@ from blazeio_supervisor.master.events import EventHistory
 from blazeio_supervisor.master.forkservers import ForkserverRecord
 from blazeio_supervisor.master.listeners import BoundState
 from blazeio_supervisor.master.output import OutputReader
-from blazeio_supervisor.master.own_sockets import ControlState, MetricsState
-from blazeio_supervisor.master.service_name import Naming
+from blazeio_supervisor.master.service_name import ControlState, MetricsState, Naming
 from blazeio_supervisor.master.upgrade.exec_new import UpgradeRun
 from blazeio_supervisor.master.upgrade.image import KeptImage
 from blazeio_supervisor.master.worker_record import WorkerRecord
