@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from blazeio_supervisor.config.lifecycle import FileWatch
-from blazeio_supervisor.master.watching import (
+from blazeio_supervisor.master.reloads import (
     choose_polling,
     find_changed,
     is_watched,
