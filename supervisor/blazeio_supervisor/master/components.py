@@ -30,12 +30,11 @@ from blazeio_supervisor.master.listeners import (
     ListenerWatch,
     SlotListeners,
 )
-from blazeio_supervisor.master.loop import ControlLoop, FactQueue
+from blazeio_supervisor.master.loop import ControlLoop, FactQueue, LastResort, Shutdown
 from blazeio_supervisor.master.output import CapturedOutput, LogFile, LogReopener
 from blazeio_supervisor.master.probes import HealthChecks, Probes
 from blazeio_supervisor.master.reloads import Reloads
 from blazeio_supervisor.master.resources import LoadWatch, MemorySampler
-from blazeio_supervisor.master.shutdown import LastResort, Shutdown
 from blazeio_supervisor.master.status import ServiceState
 from blazeio_supervisor.master.systemd import FdStore, SystemdNotifier
 from blazeio_supervisor.master.upgrade.exec_new import Upgrades

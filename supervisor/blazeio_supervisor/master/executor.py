@@ -45,9 +45,9 @@ from blazeio_supervisor.master.app_services import TaskRuns
 from blazeio_supervisor.master.events import Banner
 from blazeio_supervisor.master.forkservers import Forkservers
 from blazeio_supervisor.master.listeners import Binding, SlotListeners
+from blazeio_supervisor.master.loop import Shutdown
 from blazeio_supervisor.master.probes import HealthChecks, Probes
 from blazeio_supervisor.master.reloads import Reloads, name_master
-from blazeio_supervisor.master.shutdown import Shutdown
 from blazeio_supervisor.master.systemd import SystemdNotifier
 from blazeio_supervisor.master.upgrade.exec_new import Upgrades
 from blazeio_supervisor.master.worker_record import Records, WorkerOrders, WorkerRecord

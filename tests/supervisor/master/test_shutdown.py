@@ -10,8 +10,7 @@ from blazeio_supervisor.fleet.policy import Policy
 from blazeio_supervisor.ipc.messages import (
     Drain,
 )
-from blazeio_supervisor.master.loop import FactQueue
-from blazeio_supervisor.master.shutdown import Shutdown
+from blazeio_supervisor.master.loop import FactQueue, Shutdown
 from blazeio_supervisor.master.systemd import SystemdNotifier
 from tests.support.clock import within
 from tests.support.service_manager import ListeningManager

@@ -10,8 +10,13 @@ from blazeio_supervisor.errors import ExitCode
 from blazeio_supervisor.fleet.planner import Planner
 from blazeio_supervisor.fleet.policy import Policy
 from blazeio_supervisor.master.children import Reaper
-from blazeio_supervisor.master.loop import FactQueue
-from blazeio_supervisor.master.shutdown import LEAVE_S, SLACK_S, LastResort, Shutdown
+from blazeio_supervisor.master.loop import (
+    LEAVE_S,
+    SLACK_S,
+    FactQueue,
+    LastResort,
+    Shutdown,
+)
 from blazeio_supervisor.master.systemd import SystemdNotifier
 from tests.support.clock import wait_until, within
 
