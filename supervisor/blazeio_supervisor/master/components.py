@@ -22,7 +22,12 @@ from blazeio_supervisor.log.setup import FramesPrinter
 from blazeio_supervisor.master.children import ChildContext, OrphanReaper, Reaper
 from blazeio_supervisor.master.control_server import ControlServer
 from blazeio_supervisor.master.events import Banner, EventRing
-from blazeio_supervisor.master.executor import ActionExecutor, StackReports
+from blazeio_supervisor.master.executor import (
+    ActionExecutor,
+    HealthChecks,
+    Probes,
+    StackReports,
+)
 from blazeio_supervisor.master.forkservers import Forkservers
 from blazeio_supervisor.master.listeners import (
     Binding,
@@ -32,7 +37,6 @@ from blazeio_supervisor.master.listeners import (
 )
 from blazeio_supervisor.master.loop import ControlLoop, FactQueue, LastResort, Shutdown
 from blazeio_supervisor.master.output import CapturedOutput, LogFile, LogReopener
-from blazeio_supervisor.master.probes import HealthChecks, Probes
 from blazeio_supervisor.master.reloads import Reloads
 from blazeio_supervisor.master.resources import LoadWatch, MemorySampler
 from blazeio_supervisor.master.status import ServiceState

@@ -4,7 +4,7 @@ import socket
 import pytest
 
 from blazeio_supervisor.fleet.facts import Fact, HealthChecked
-from blazeio_supervisor.master.probes import (
+from blazeio_supervisor.master.executor import (
     ANSWER_BYTES,
     HealthChecks,
     ask,

@@ -3,7 +3,7 @@ import socket
 
 from blazeio.app.app import App
 from blazeio_supervisor.fleet.facts import Answered, Fact
-from blazeio_supervisor.master.probes import Probes
+from blazeio_supervisor.master.executor import Probes
 from tests.support.clock import wait_until
 
 WORKER = 7
