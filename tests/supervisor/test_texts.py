@@ -48,8 +48,8 @@ from blazeio_supervisor.log import formats
 from blazeio_supervisor.log.events import EventRecord
 from blazeio_supervisor.log.formats import LogConfig, LogOrigin, make_formatter
 from blazeio_supervisor.log.setup import LineHandler, install_excepthooks, note
-from blazeio_supervisor.master.events import EventRing
 from blazeio_supervisor.master.metrics import Exposition
+from blazeio_supervisor.master.status import EventRing
 from blazeio_supervisor.master.systemd import clean
 from tests.hostile import HOSTILE, assert_harmless
 from tests.supervisor.cli.small_servers import answer, served

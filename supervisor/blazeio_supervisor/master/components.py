@@ -21,7 +21,6 @@ from blazeio_supervisor.ipc.scoreboard import RowAllocator
 from blazeio_supervisor.log.setup import FramesPrinter
 from blazeio_supervisor.master.children import ChildContext, OrphanReaper, Reaper
 from blazeio_supervisor.master.control_server import ControlServer
-from blazeio_supervisor.master.events import Banner, EventRing
 from blazeio_supervisor.master.executor import (
     ActionExecutor,
     HealthChecks,
@@ -39,7 +38,7 @@ from blazeio_supervisor.master.loop import ControlLoop, FactQueue, LastResort, S
 from blazeio_supervisor.master.output import CapturedOutput, LogFile, LogReopener
 from blazeio_supervisor.master.reloads import Reloads
 from blazeio_supervisor.master.resources import LoadWatch, MemorySampler
-from blazeio_supervisor.master.status import ServiceState
+from blazeio_supervisor.master.status import Banner, EventRing, ServiceState
 from blazeio_supervisor.master.systemd import FdStore, SystemdNotifier
 from blazeio_supervisor.master.upgrade.exec_new import Upgrades
 from blazeio_supervisor.master.upgrade.keeping import ImageKeeper

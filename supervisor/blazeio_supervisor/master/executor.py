@@ -44,11 +44,11 @@ from blazeio_supervisor.log.formats import (
 )
 from blazeio_supervisor.log.setup import note, set_level
 from blazeio_supervisor.master.app_services import TaskRuns
-from blazeio_supervisor.master.events import Banner
 from blazeio_supervisor.master.forkservers import Forkservers
 from blazeio_supervisor.master.listeners import Binding, SlotListeners
 from blazeio_supervisor.master.loop import Shutdown
 from blazeio_supervisor.master.reloads import Reloads, name_master
+from blazeio_supervisor.master.status import Banner
 from blazeio_supervisor.master.systemd import SystemdNotifier
 from blazeio_supervisor.master.upgrade.exec_new import Upgrades
 from blazeio_supervisor.master.worker_record import Records, WorkerOrders, WorkerRecord
@@ -302,6 +302,9 @@ class StackReports:
             f"to it: {subject}"
         )
         record.note("blocked", text, "WARNING", trim_stacks(said.text))
+
+
+# All actions.
 
 
 class ActionExecutor(Struct, frozen=True, kw_only=True):

@@ -13,10 +13,9 @@ from blazeio_supervisor.ipc.scoreboard import RowAllocator
 from blazeio_supervisor.ipc.socket_paths import SocketPath
 from blazeio_supervisor.log.setup import FramesPrinter
 from blazeio_supervisor.master.children import ChildContext, Reaper
-from blazeio_supervisor.master.events import EventRing
 from blazeio_supervisor.master.forkservers import Forkservers
 from blazeio_supervisor.master.reloads import Reloads
-from blazeio_supervisor.master.status import ServiceState
+from blazeio_supervisor.master.status import EventRing, ServiceState
 from blazeio_supervisor.master.upgrade.exec_new import Upgrades
 from blazeio_supervisor.master.upgrade.keeping import ImageKeeper
 from blazeio_supervisor.master.worker_record import WorkerOrders

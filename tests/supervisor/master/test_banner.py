@@ -7,7 +7,7 @@ import pytest
 
 from blazeio_supervisor.config.command_line import parse_app_path
 from blazeio_supervisor.config.settings import Settings
-from blazeio_supervisor.master.events import Banner
+from blazeio_supervisor.master.status import Banner
 from blazeio_supervisor.sockets.address import TcpAddress
 from blazeio_supervisor.sockets.listeners import Listeners
 

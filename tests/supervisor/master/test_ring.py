@@ -12,7 +12,7 @@ from blazeio_supervisor.log.setup import (
     TRACEBACK_CHARS,
     note,
 )
-from blazeio_supervisor.master.events import (
+from blazeio_supervisor.master.status import (
     EVENTS_KEPT_BYTES,
     EVENTS_KEPT_COUNT,
     EventRing,

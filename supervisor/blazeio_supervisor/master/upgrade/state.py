@@ -27,11 +27,11 @@ from blazeio_supervisor.ipc.packing import (
 from blazeio_supervisor.ipc.row_tables import AppTotals
 from blazeio_supervisor.ipc.scoreboard import Row, Tally
 from blazeio_supervisor.master.app_services import BroadcastCounts, TaskRuns
-from blazeio_supervisor.master.events import EventHistory
 from blazeio_supervisor.master.forkservers import ForkserverRecord
 from blazeio_supervisor.master.listeners import BoundState
 from blazeio_supervisor.master.output import OutputReader
 from blazeio_supervisor.master.service_name import ControlState, MetricsState, Naming
+from blazeio_supervisor.master.status import EventHistory
 from blazeio_supervisor.master.upgrade.exec_new import UpgradeRun
 from blazeio_supervisor.master.upgrade.image import KeptImage
 from blazeio_supervisor.master.worker_record import WorkerRecord
