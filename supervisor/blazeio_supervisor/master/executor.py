@@ -43,7 +43,6 @@ from blazeio_supervisor.log.formats import (
     trim_stacks,
 )
 from blazeio_supervisor.log.setup import note, set_level
-from blazeio_supervisor.master.app_services import TaskRuns
 from blazeio_supervisor.master.forkservers import Forkservers
 from blazeio_supervisor.master.listeners import Binding, SlotListeners
 from blazeio_supervisor.master.loop import Shutdown
@@ -51,7 +50,12 @@ from blazeio_supervisor.master.reloads import Reloads, name_master
 from blazeio_supervisor.master.status import Banner
 from blazeio_supervisor.master.systemd import SystemdNotifier
 from blazeio_supervisor.master.upgrade.exec_new import Upgrades
-from blazeio_supervisor.master.worker_record import Records, WorkerOrders, WorkerRecord
+from blazeio_supervisor.master.worker_record import (
+    Records,
+    TaskRuns,
+    WorkerOrders,
+    WorkerRecord,
+)
 
 # Asking a worker for its health path, over a connection of the master's own.
 #

@@ -35,7 +35,6 @@ from blazeio_supervisor.ipc.row_tables import AppTotals
 from blazeio_supervisor.ipc.scoreboard import STATUS_CLASSES, Histogram, Tally
 from blazeio_supervisor.log.formats import escape_answer, escape_line
 from blazeio_supervisor.log.setup import note
-from blazeio_supervisor.master.app_services import BroadcastCounts
 from blazeio_supervisor.master.dashboard import Dashboard, ServiceSource
 from blazeio_supervisor.master.guarded_server import (
     GuardedServer,
@@ -46,6 +45,7 @@ from blazeio_supervisor.master.guarded_server import (
 )
 from blazeio_supervisor.master.service_name import MetricsState
 from blazeio_supervisor.master.status import ServiceState
+from blazeio_supervisor.master.worker_record import BroadcastCounts
 from blazeio_supervisor.sockets.address import (
     Address,
     UnixAddress,

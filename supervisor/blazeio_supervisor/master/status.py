@@ -34,12 +34,15 @@ from blazeio_supervisor.ipc.status_api import (
 )
 from blazeio_supervisor.log.events import EventRecord
 from blazeio_supervisor.log.setup import EVENT_LOG, note
-from blazeio_supervisor.master.app_services import BroadcastCounts, TaskRuns
 from blazeio_supervisor.master.forkservers import Forkservers
 from blazeio_supervisor.master.reloads import Reloads
 from blazeio_supervisor.master.service_name import Naming
 from blazeio_supervisor.master.upgrade.exec_new import UpgradeOutcome, Upgrades
-from blazeio_supervisor.master.worker_record import WorkerOrders
+from blazeio_supervisor.master.worker_record import (
+    BroadcastCounts,
+    TaskRuns,
+    WorkerOrders,
+)
 from blazeio_supervisor.master.workers import WorkerReadings
 from blazeio_supervisor.sockets.listeners import Listeners, Steerer
 

@@ -54,11 +54,6 @@ from blazeio_supervisor.ipc.scoreboard import (
 )
 from blazeio_supervisor.ipc.signals import make_child_pair
 from blazeio_supervisor.log.formats import LogOrigin
-from blazeio_supervisor.master.app_services import (
-    BroadcastCounts,
-    BroadcastRelay,
-    TaskRuns,
-)
 from blazeio_supervisor.master.children import (
     CLOSED_ITS_CHANNEL,
     UNKNOWN_STATUS,
@@ -68,7 +63,10 @@ from blazeio_supervisor.master.children import (
 )
 from blazeio_supervisor.master.resources import AT_REST_EVERY_S, Memory
 from blazeio_supervisor.master.worker_record import (
+    BroadcastCounts,
+    BroadcastRelay,
     Records,
+    TaskRuns,
     WorkerRecord,
     describe_in_flight,
     explain_silence,

@@ -17,7 +17,7 @@ from blazeio_supervisor.ipc.packing import (
     pack,
     unpack,
 )
-from blazeio_supervisor.master.app_services import NAME_COUNT, TaskRuns
+from blazeio_supervisor.master.worker_record import NAME_COUNT, TaskRuns
 from tests.supervisor.master.workers_harness import WorkersHarness
 
 CLEAN = TaskInfo("clean", 900.0)

@@ -26,7 +26,6 @@ from blazeio_supervisor.ipc.packing import (
 )
 from blazeio_supervisor.ipc.row_tables import AppTotals
 from blazeio_supervisor.ipc.scoreboard import Row, Tally
-from blazeio_supervisor.master.app_services import BroadcastCounts, TaskRuns
 from blazeio_supervisor.master.forkservers import ForkserverRecord
 from blazeio_supervisor.master.listeners import BoundState
 from blazeio_supervisor.master.output import OutputReader
@@ -34,7 +33,11 @@ from blazeio_supervisor.master.service_name import ControlState, MetricsState, N
 from blazeio_supervisor.master.status import EventHistory
 from blazeio_supervisor.master.upgrade.exec_new import UpgradeRun
 from blazeio_supervisor.master.upgrade.image import KeptImage
-from blazeio_supervisor.master.worker_record import WorkerRecord
+from blazeio_supervisor.master.worker_record import (
+    BroadcastCounts,
+    TaskRuns,
+    WorkerRecord,
+)
 from blazeio_supervisor.sockets.listeners import Listeners, Steerer
 from blazeio_supervisor.version import PROTOCOL, find_version
 
