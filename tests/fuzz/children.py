@@ -59,9 +59,9 @@ from blazeio_supervisor.ipc.scoreboard import (
 from blazeio_supervisor.ipc.signals import make_child_pair
 from blazeio_supervisor.log.formats import LogOrigin, find_subject, trim_stacks
 from blazeio_supervisor.log.setup import LineHandler
+from blazeio_supervisor.master.components import STATE_VERSION, StateError, load_state
 from blazeio_supervisor.master.forkservers import ForkserverRecord
 from blazeio_supervisor.master.output import OutputReader
-from blazeio_supervisor.master.upgrade.state import VERSION, StateError, load_state
 from blazeio_supervisor.master.worker_record import WorkerRecord
 from tests.fuzz import runner
 from tests.support.clock import scaled
@@ -219,7 +219,7 @@ STAND_IN = socket.socket()
 def read_state(octets: bytes, chance: random.Random) -> None:
     """The state of another image."""
     place = Path(__file__).parents[1] / "supervisor" / "master"
-    recorded = bytes.fromhex((place / f"state-{VERSION}.hex").read_text())
+    recorded = bytes.fromhex((place / f"state-{STATE_VERSION}.hex").read_text())
     for each in (octets, mutate(recorded, chance, [recorded[:50], *SEEDS])):
         try:
             load_state(each, lambda _: STAND_IN)

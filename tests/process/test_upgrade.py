@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from blazeio_supervisor.master.upgrade.state import VERSION
+from blazeio_supervisor.master.components import STATE_VERSION
 from tests.process.installation import IN_EARNEST, Installation
 from tests.process.service import APP, Service, start_service
 from tests.process.strict_clients import StrictClients
@@ -158,7 +158,9 @@ def test_what_the_rehearsal_sees_changes_nothing(
     installed.append("master/master.py", "raise ImportError('half installed')\n")
     assert "cannot take over: ImportError: half installed" in refuse(service)
     installed.mend()
-    installed.change("master/upgrade/state.py", f"VERSION = {VERSION}", "VERSION = 99")
+    installed.change(
+        "master/components.py", f"STATE_VERSION = {STATE_VERSION}", "STATE_VERSION = 99"
+    )
     reason = refuse(service)
     assert "knows state 99 and protocol" in reason
     assert reason.count("\n") == 1

@@ -8,7 +8,7 @@ from blazeio_supervisor.ipc.packing import (
     pack,
     unpack,
 )
-from blazeio_supervisor.master.upgrade.state import take_part
+from blazeio_supervisor.master.components import take_part
 
 PartT = TypeVar("PartT")
 

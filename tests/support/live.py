@@ -23,7 +23,7 @@ from typing import Any, cast
 import psutil
 from xprocess import ProcessStarter, XProcess
 
-from blazeio_supervisor.master.upgrade.keeping import TITLE as KEEPER
+from blazeio_supervisor.master.upgrade.image import KEEPER_TITLE
 from tests.support.clock import block_until, scaled
 from tests.support.peer import BlockingPeer
 
@@ -127,7 +127,7 @@ class LiveServer:
                 for each in found
                 if each is not None
                 and _has_title(each, title)
-                and not _has_title(each, KEEPER)
+                and not _has_title(each, KEEPER_TITLE)
             ),
             key=lambda each: each.pid,
         )

@@ -39,7 +39,12 @@ from blazeio_supervisor.ipc.signals import (
     release,
 )
 from blazeio_supervisor.log.setup import note
-from blazeio_supervisor.master.components import Components, build_master
+from blazeio_supervisor.master.components import (
+    Components,
+    MasterState,
+    UpgradeState,
+    build_master,
+)
 from blazeio_supervisor.master.output import LogFile
 from blazeio_supervisor.master.reloads import (
     choose_polling,
@@ -47,7 +52,6 @@ from blazeio_supervisor.master.reloads import (
     name_master,
     watch_files,
 )
-from blazeio_supervisor.master.upgrade.state import MasterState, UpgradeState
 from blazeio_supervisor.sockets.bind import take_inherited
 from blazeio_supervisor.worker.starting import EarlyForkserver
 

@@ -17,7 +17,7 @@ from blazeio_supervisor.master.forkservers import Forkservers
 from blazeio_supervisor.master.reloads import Reloads
 from blazeio_supervisor.master.status import EventRing, ServiceState
 from blazeio_supervisor.master.upgrade.exec_new import Upgrades
-from blazeio_supervisor.master.upgrade.keeping import ImageKeeper
+from blazeio_supervisor.master.upgrade.image import ImageKeeper
 from blazeio_supervisor.master.worker_record import WorkerOrders
 from blazeio_supervisor.master.workers import WorkerReadings, Workers
 from blazeio_supervisor.sockets.listeners import Listeners, Steerer

@@ -7,7 +7,7 @@ import asyncio
 import tempfile
 from pathlib import Path
 
-from blazeio_supervisor.master.upgrade.state import VERSION, dump_state
+from blazeio_supervisor.master.components import STATE_VERSION, dump_state
 from blazeio_supervisor.sockets.address import TcpAddress, UnixAddress
 from tests.supervisor.master.upgrade_harness import NO_IMAGE, RUN, UpgradeHarness
 
@@ -18,7 +18,7 @@ async def record() -> None:
         harness.listeners.open(TcpAddress("127.0.0.1", 0))
         harness.listeners.open(UnixAddress(f"{folder}/a.sock"))
         harness.open()
-        place = Path(__file__).with_name(f"state-{VERSION}.hex")
+        place = Path(__file__).with_name(f"state-{STATE_VERSION}.hex")
         octets, _ = dump_state(RUN, NO_IMAGE, harness.state)
         place.write_text(octets.hex() + "\n")
         harness.close()

@@ -7,7 +7,7 @@ import pytest
 
 from blazeio_supervisor.ipc.channel import ChildFault, receive
 from blazeio_supervisor.ipc.messages import BROADCAST_BYTES, Broadcast, Ready
-from blazeio_supervisor.master import app_services as module
+from blazeio_supervisor.master import worker_record as module
 from blazeio_supervisor.master.worker_record import BroadcastCounts, BroadcastRelay
 from tests.supervisor.master.workers_harness import WorkersHarness
 

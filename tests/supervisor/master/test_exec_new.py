@@ -11,14 +11,14 @@ import pytest_asyncio
 
 from blazeio_supervisor.fleet.facts import ReloadAsked
 from blazeio_supervisor.master.children import Reaper
+from blazeio_supervisor.master.components import dump_state
 from blazeio_supervisor.master.upgrade import exec_new
 from blazeio_supervisor.master.upgrade.exec_new import (
     UpgradeOutcome,
     UpgradeRun,
     Upgrades,
 )
-from blazeio_supervisor.master.upgrade.keeping import ImageKeeper
-from blazeio_supervisor.master.upgrade.state import dump_state
+from blazeio_supervisor.master.upgrade.image import ImageKeeper
 from tests.supervisor.master.upgrade_harness import UpgradeHarness
 from tests.support.clock import scaled, wait_until
 

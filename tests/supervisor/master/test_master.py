@@ -15,9 +15,8 @@ from blazeio_supervisor.errors import ExitCode
 from blazeio_supervisor.fleet.facts import ScaleAsked
 from blazeio_supervisor.ipc.processes import become_subreaper
 from blazeio_supervisor.master import listeners
-from blazeio_supervisor.master.components import Components, build_master
+from blazeio_supervisor.master.components import Components, MasterState, build_master
 from blazeio_supervisor.master.master import Master
-from blazeio_supervisor.master.upgrade.state import MasterState
 from blazeio_supervisor.sockets.address import Address, TcpAddress, format_address
 from tests.supervisor.typed import look_for_sources
 from tests.supervisor.worker.lone_generation import HELLO

@@ -12,10 +12,10 @@ from blazeio_supervisor.fleet.actions import (
     StopWorker,
 )
 from blazeio_supervisor.master.children import Reaper
+from blazeio_supervisor.master.components import dump_state
 from blazeio_supervisor.master.upgrade.exec_new import rehearse
 from blazeio_supervisor.master.upgrade.image import KeptImage, Launch, seal
 from blazeio_supervisor.master.upgrade.resume import require_calm
-from blazeio_supervisor.master.upgrade.state import dump_state
 from blazeio_supervisor.version import find_version
 from tests.supervisor.master.upgrade_harness import RUN, UpgradeHarness
 from tests.support.clock import scaled

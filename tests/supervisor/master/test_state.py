@@ -11,23 +11,24 @@ import pytest
 from blazeio_supervisor.fleet.actions import Spawn
 from blazeio_supervisor.fleet.planner import Planner
 from blazeio_supervisor.fleet.policy import Policy
-from blazeio_supervisor.master.control_server import ControlServer
-from blazeio_supervisor.master.upgrade.image import KeptImage
-from blazeio_supervisor.master.upgrade.state import (
-    VERSION,
+from blazeio_supervisor.master.components import (
+    STATE_VERSION,
     StateError,
     dump_state,
     load_state,
 )
+from blazeio_supervisor.master.control_server import ControlServer
+from blazeio_supervisor.master.upgrade.image import KeptImage
 from blazeio_supervisor.version import PROTOCOL, find_version
 from tests.supervisor.copies import take
 from tests.supervisor.master.upgrade_harness import NO_IMAGE, RUN, UpgradeHarness
 from tests.support.peer import RawPeer
 from tests.support.served import serialize_request
 
-RECORDED = Path(__file__).with_name(f"state-{VERSION}.hex")
+RECORDED = Path(__file__).with_name(f"state-{STATE_VERSION}.hex")
 """The first state of this version. What cannot be read any more needs a new one:
-raise VERSION, and let ``python -m tests.supervisor.master.record`` write its file.
+raise STATE_VERSION, and let ``python -m tests.supervisor.master.record`` write its
+file.
 """
 dump = partial(dump_state, RUN, NO_IMAGE)
 
@@ -104,13 +105,13 @@ async def test_another_image_goes_on_with_it(
 
 @pytest.mark.parametrize("field", ["version", "protocol"])
 async def test_of_another_version_only_the_head_is_read(field: str) -> None:
-    head = {"version": VERSION, "protocol": PROTOCOL, "program": "3.0", field: 99}
+    head = {"version": STATE_VERSION, "protocol": PROTOCOL, "program": "3.0", field: 99}
     with pytest.raises(StateError) as caught:
         load_state(msgspec.msgpack.encode(head), take)
     text = str(caught.value)
     assert text.startswith(
-        f"blazeio {find_version()} knows state {VERSION} and protocol {PROTOCOL}, "
-        f"the running one (3.0) has state {head['version']} and protocol "
+        f"blazeio {find_version()} knows state {STATE_VERSION} and protocol "
+        f"{PROTOCOL}, the running one (3.0) has state {head['version']} and protocol "
     )
     assert text.endswith(": restart the service to use it")
 
@@ -134,5 +135,5 @@ def test_the_first_state_of_this_version_can_still_be_read(
     recorded: dict[str, Any] = msgspec.msgpack.decode(octets)
     recorded["protocol"] = PROTOCOL  # has its own number
     state, _ = load_state(msgspec.msgpack.encode(recorded), lambda _: stand_in)
-    assert state.version == VERSION
+    assert state.version == STATE_VERSION
     assert len(state.master.fleet.roster.workers) == 2

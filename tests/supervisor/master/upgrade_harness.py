@@ -3,11 +3,11 @@
 import asyncio
 from pathlib import Path
 
+from blazeio_supervisor.master.components import MasterState
 from blazeio_supervisor.master.control_server import ControlServer
 from blazeio_supervisor.master.metrics import Exposition, MetricsServer
 from blazeio_supervisor.master.upgrade.exec_new import UpgradeRun
 from blazeio_supervisor.master.upgrade.image import KeptImage
-from blazeio_supervisor.master.upgrade.state import MasterState
 from blazeio_supervisor.sockets.address import TcpAddress
 from tests.supervisor.cli.master_harness import MasterHarness
 

@@ -26,8 +26,7 @@ from blazeio_supervisor.errors import count_of
 from blazeio_supervisor.fleet.planner import Planner
 from blazeio_supervisor.log.setup import note
 from blazeio_supervisor.master.children import Reaper
-from blazeio_supervisor.master.upgrade.image import KeptImage, Launch, seal
-from blazeio_supervisor.master.upgrade.keeping import ImageKeeper
+from blazeio_supervisor.master.upgrade.image import ImageKeeper, KeptImage, Launch, seal
 from blazeio_supervisor.master.upgrade.stage0 import OK
 from blazeio_supervisor.version import find_version
 

@@ -26,15 +26,15 @@ from blazeio_supervisor.log.setup import (
     configure_logs,
     configure_other_logs,
 )
-from blazeio_supervisor.master.components import build_master
+from blazeio_supervisor.master.components import (
+    StateError,
+    UpgradeState,
+    build_master,
+    load_state,
+)
 from blazeio_supervisor.master.master import Master
 from blazeio_supervisor.master.output import resume_log_file
 from blazeio_supervisor.master.start import pid_removed
-from blazeio_supervisor.master.upgrade.state import (
-    StateError,
-    UpgradeState,
-    load_state,
-)
 from blazeio_supervisor.version import find_version
 
 _DRASTIC = (StopWorker, Exit, Spawn, StartForkserver, StopForkserver)
