@@ -22,7 +22,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 from setproctitle import setproctitle
 
-from blazeio_supervisor.config.settings import FileWatch, LiveSettings, Settings
+from blazeio_supervisor.config.lifecycle import FileWatch
+from blazeio_supervisor.config.settings import LiveSettings, Settings
 from blazeio_supervisor.errors import UsageError
 from blazeio_supervisor.fleet.actions import ReloadEnded
 from blazeio_supervisor.fleet.facts import Fact, ReloadAsked
