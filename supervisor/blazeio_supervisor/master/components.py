@@ -73,7 +73,8 @@ from blazeio_supervisor.master.worker_record import (
     WorkerRecord,
 )
 from blazeio_supervisor.master.workers import WorkerReadings, Workers
-from blazeio_supervisor.sockets.listeners import Listeners, Steerer
+from blazeio_supervisor.sockets.listeners import Listeners
+from blazeio_supervisor.sockets.reuseport import Steerer
 from blazeio_supervisor.version import PROTOCOL, find_version
 
 if TYPE_CHECKING:

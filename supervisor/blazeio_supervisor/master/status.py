@@ -44,7 +44,8 @@ from blazeio_supervisor.master.worker_record import (
     WorkerOrders,
 )
 from blazeio_supervisor.master.workers import WorkerReadings
-from blazeio_supervisor.sockets.listeners import Listeners, Steerer
+from blazeio_supervisor.sockets.listeners import Listeners
+from blazeio_supervisor.sockets.reuseport import Steerer
 
 # The last events of the service, printed or not, and the counts of all.
 

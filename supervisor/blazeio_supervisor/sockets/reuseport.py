@@ -10,12 +10,17 @@ import errno
 import socket
 import struct
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from msgspec import Struct, field
 
 from blazeio_supervisor.ipc.messages import (
     ListenerInfo,
 )
+from blazeio_supervisor.log.setup import note
+
+if TYPE_CHECKING:
+    from blazeio_supervisor.sockets.listeners import Listeners
 
 # Classic BPF programs on sockets: a plain ``setsockopt``, no privilege needed.
 
@@ -300,3 +305,58 @@ def _count_queued(sock: socket.socket) -> int:
     if queue is None:
         raise OSError(errno.EINVAL, "it listens no more")
     return queue.length
+
+
+# Steers the groups of the service by the weights of its slots.
+#
+# The kernel's index of a socket is its slot's here: slots are opened in order, and
+# none is ever closed while we run; of those that we did not open, the order is
+# found by ``sort_by_order``.
+
+
+class Steerer(Struct):
+    """Steers every group of the service, as long as the kernel takes it.
+
+    Attributes:
+        is_active: The kernel has taken the last weights.
+        is_refused: The kernel has refused to steer, and is not asked again.
+        weights: The last weights.
+    """
+
+    is_active: bool = False
+    is_refused: bool = False
+    weights: tuple[int, ...] = ()
+
+    def apply(self, listeners: "Listeners", weights: tuple[int, ...]) -> None:
+        """Steer by these weights; after a refusal the kernel is not asked again."""
+        self.weights = weights
+        groups = [
+            group
+            for group in listeners.groups
+            if group.is_ordered and len(group.sockets) > 1
+        ]
+        if self.is_refused or len(weights) < 2 or not groups:
+            return
+        try:
+            for group in groups:
+                shares = fold(weights, len(group.sockets))
+                by_number = [shares[place] for place in group.list_ranks()]
+                steer(group.sockets, by_number)
+            self.is_active = True
+        except OSError as error:
+            self.is_refused = True
+            self.is_active = False
+            text = f"the kernel shares out connections evenly: {error.strerror}"
+            note("not_steered", text)
+
+    def apply_again(self, listeners: "Listeners") -> None:
+        """Steer as before, after the kernel numbers some sockets anew."""
+        for group in listeners.groups:
+            if not group.is_ordered:
+                draw_evenly(group.sockets)
+        self.apply(listeners, self.weights)
+
+
+def fold(weights: tuple[int, ...], count: int) -> list[int]:
+    """Return the weight of each socket: the sum of the slots that share it."""
+    return [sum(weights[at::count]) for at in range(count)]

@@ -20,7 +20,8 @@ from blazeio_supervisor.master.upgrade.exec_new import Upgrades
 from blazeio_supervisor.master.upgrade.image import ImageKeeper
 from blazeio_supervisor.master.worker_record import WorkerOrders
 from blazeio_supervisor.master.workers import WorkerReadings, Workers
-from blazeio_supervisor.sockets.listeners import Listeners, Steerer
+from blazeio_supervisor.sockets.listeners import Listeners
+from blazeio_supervisor.sockets.reuseport import Steerer
 from tests.supervisor.fleet.driver import Driver
 from tests.supervisor.typed import look_for_sources
 

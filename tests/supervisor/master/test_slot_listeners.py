@@ -13,7 +13,7 @@ from blazeio_supervisor.ipc.messages import (
 )
 from blazeio_supervisor.master.listeners import SlotListeners
 from blazeio_supervisor.master.systemd import FdStore, SystemdNotifier
-from blazeio_supervisor.sockets.listeners import Steerer
+from blazeio_supervisor.sockets.reuseport import Steerer
 from tests.supervisor.master.workers_harness import WorkersHarness
 from tests.support.clock import wait_until
 from tests.support.service_manager import ListeningManager

@@ -1,8 +1,8 @@
 import pytest
 
 from blazeio_supervisor.sockets.address import TcpAddress
-from blazeio_supervisor.sockets.listeners import Listeners, Steerer, fold
-from blazeio_supervisor.sockets.reuseport import draw_evenly
+from blazeio_supervisor.sockets.listeners import Listeners
+from blazeio_supervisor.sockets.reuseport import Steerer, draw_evenly, fold
 from tests.supervisor.copies import copy
 from tests.supervisor.sockets.test_reuseport_weights import count_connections
 
