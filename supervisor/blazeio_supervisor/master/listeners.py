@@ -21,8 +21,7 @@ from blazeio_supervisor.master.worker_record import WorkerOrders, WorkerRecord
 from blazeio_supervisor.master.workers import WorkerReadings, Workers
 from blazeio_supervisor.sockets.address import Address, TcpAddress, UnixAddress
 from blazeio_supervisor.sockets.bind import AddressInUseError, identify_path
-from blazeio_supervisor.sockets.listeners import Listeners
-from blazeio_supervisor.sockets.repair import renew
+from blazeio_supervisor.sockets.listeners import Listeners, renew
 from blazeio_supervisor.sockets.reuseport import Steerer
 
 # What is done to the slots: opened, adopted, steered, and shut in the end.

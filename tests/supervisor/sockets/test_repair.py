@@ -3,10 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from blazeio_supervisor.sockets import repair
+from blazeio_supervisor.sockets import listeners as listeners_module
 from blazeio_supervisor.sockets.address import TcpAddress, UnixAddress
-from blazeio_supervisor.sockets.listeners import Listeners, TcpGroup
-from blazeio_supervisor.sockets.repair import find_dead, renew
+from blazeio_supervisor.sockets.listeners import Listeners, TcpGroup, find_dead, renew
 from blazeio_supervisor.sockets.reuseport import (
     attach,
     draw_evenly,
@@ -168,8 +167,8 @@ def test_one_that_cannot_listen_again_holds_up_no_other(
             raise OSError(1, "not this one")
         listen_again(group, at, backlog)
 
-    listen_again = repair._listen_again
-    monkeypatch.setattr(repair, "_listen_again", fail_first)
+    listen_again = listeners_module._listen_again
+    monkeypatch.setattr(listeners_module, "_listen_again", fail_first)
     renewed, failures = renew(listeners, BACKLOG)
     assert [each.slots for each in renewed] == [frozenset([1])]
     assert [each.partition(": ")[2] for each in failures] == ["not this one"]
