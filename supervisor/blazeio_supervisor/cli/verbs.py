@@ -129,7 +129,7 @@ INSTANCE_VARIABLE = "BLAZEIO_INSTANCE"
 def _complete_slots(
     ctx: click.Context, param: click.Parameter, incomplete: str
 ) -> list[str]:
-    from blazeio_supervisor.cli.completion import complete_slots
+    from blazeio_supervisor.cli.program import complete_slots
 
     return complete_slots(ctx, param, incomplete)
 
@@ -137,7 +137,7 @@ def _complete_slots(
 def _complete_instances(
     ctx: click.Context, param: click.Parameter, incomplete: str
 ) -> list[str]:
-    from blazeio_supervisor.cli.completion import complete_instances
+    from blazeio_supervisor.cli.program import complete_instances
 
     return complete_instances(ctx, param, incomplete)
 
@@ -231,7 +231,7 @@ def _load_serve() -> click.Command:
 
 
 def _load_completion() -> click.Command:
-    from blazeio_supervisor.cli.completion import completion
+    from blazeio_supervisor.cli.program import completion
 
     return completion
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from blazeio_supervisor.cli.completion import SHELLS, find_words
+from blazeio_supervisor.cli.program import SHELLS, find_words
 from blazeio_supervisor.cli.verbs import list_verbs
 from tests.supervisor.cli.verb_harness import VerbHarness, invoke
 
