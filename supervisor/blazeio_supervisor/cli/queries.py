@@ -236,8 +236,8 @@ def dashboard(target: ServiceTarget, port: int, opens: bool) -> int:
     """
     client = target.find()
     client.ask(SERVICE)
-    # The framework, which the page is served by, takes longer to load than most verbs.
-    from blazeio_supervisor.cli.dashboard import open_browser, serve_dashboard
+    # Rich and the framework take longer to load than a verb may take to answer.
+    from blazeio_supervisor.cli.top import open_browser, serve_dashboard
 
     serve_dashboard(client, port, open_browser if opens else None)
     return ExitCode.OK
