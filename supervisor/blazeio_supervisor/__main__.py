@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
-    from blazeio_supervisor.cli.serve import Service
+    from blazeio_supervisor.config.settings import LiveSettings
     from blazeio_supervisor.worker.starting import EarlyForkserver
 
 _PACKAGES = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -121,13 +121,13 @@ def _carry_out(
 ) -> int:
     # It imports its part while we import ours.
     with contextlib.nullcontext() if early is None else early:
-        done = _import_program()(words, early)
+        done = _import_program()(words)
         if isinstance(done, int):
             return done
         if forgets:
             _forget_command_line()
             _import_asyncio()
-        return _run(done)
+        return _run(done, early)
 
 
 @contextlib.contextmanager
@@ -155,11 +155,11 @@ def _end(number: int, _: object) -> NoReturn:
     os._exit(128 + number)  # as a shell reports it; SIGINT: ``ExitCode.INTERRUPTED``
 
 
-def _run(service: "Service") -> int:
+def _run(live_settings: "LiveSettings", early: "EarlyForkserver | None") -> int:
     try:
         from blazeio_supervisor.master.start import run_service
 
-        return run_service(service.live_settings, service.guessed)
+        return run_service(live_settings, early)
     except KeyboardInterrupt:  # ^C, before it has begun
         return ExitCode.INTERRUPTED
     except SupervisorError as error:
@@ -195,9 +195,7 @@ def _import_asyncio() -> None:
         del sys.modules["ssl"]
 
 
-def _import_program() -> Callable[
-    [list[str], "EarlyForkserver | None"], "int | Service"
-]:
+def _import_program() -> Callable[[list[str]], "int | LiveSettings"]:
     try:
         from blazeio_supervisor.cli.program import run_words
     except ImportError as error:

@@ -12,12 +12,12 @@ from blazeio_supervisor.cli.verbs import CONTEXT_SETTINGS, list_verbs, verbs
 from blazeio_supervisor.config.command_line import CALLED_HERE, PROGRAM, expand
 from blazeio_supervisor.errors import ExitCode, OutputError, SupervisorError
 from blazeio_supervisor.log.formats import escape_line
-from blazeio_supervisor.worker.starting import EarlyForkserver, is_app_path
+from blazeio_supervisor.worker.starting import is_app_path
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem, ShellComplete
 
-    from blazeio_supervisor.cli.serve import Service
+    from blazeio_supervisor.config.settings import LiveSettings
 
 
 def _suggest_spelling(error: click.NoSuchOption) -> click.NoSuchOption:
@@ -37,17 +37,15 @@ def _suggest_spelling(error: click.NoSuchOption) -> click.NoSuchOption:
     return error
 
 
-def run_words(
-    words: list[str], early: EarlyForkserver | None = None
-) -> "int | Service":
+def run_words(words: list[str]) -> "int | LiveSettings":
     """Carry out a command line; every failure of the operator's is one line.
 
     Args:
         words: Without the name of the program.
-        early: The interpreter of the first forkserver, if it was started already.
 
     Returns:
-        The exit code; or a service, which is to be run then.
+        The exit code; or the settings of a service, which is to be run then. The master
+        does not know the command line, and the command line does not import the master.
     """
     if asked := os.environ.get(VARIABLE):
         return complete(asked)
@@ -55,8 +53,8 @@ def run_words(
         command, has_app = _choose_command(words)
         if has_app:
             words = expand(words)
-        done: int | Service = command.main(
-            words, prog_name=PROGRAM, standalone_mode=False, obj=early
+        done: int | LiveSettings = command.main(
+            words, prog_name=PROGRAM, standalone_mode=False
         )
     except click.ClickException as error:
         context = getattr(error, "ctx", None)

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import click
-from msgspec import Struct
 
 from blazeio_supervisor.cli.verbs import CONTEXT_SETTINGS, check_app_word, list_verbs
 from blazeio_supervisor.config.command_line import PROGRAM
@@ -17,7 +16,6 @@ from blazeio_supervisor.config.types import Flag, Many
 from blazeio_supervisor.errors import ExitCode, UsageError
 from blazeio_supervisor.isolation import require_proc
 from blazeio_supervisor.version import find_version
-from blazeio_supervisor.worker.starting import EarlyForkserver
 
 _VERBS_PLACE = "@VERBS@"
 """Where the help lists the verbs, which are imported only when it is shown."""
@@ -232,30 +230,13 @@ OPTION_GROUPS = (
 )
 
 
-class Service(Struct, frozen=True):
-    """A service that is to be run, by whoever imports the master.
-
-    It has no methods: the command line is forgotten by then, and a function of this
-    module would keep all of it.
-
-    Attributes:
-        live_settings: What the operator asked for.
-        guessed: The interpreter of the first forkserver, if it was started already.
-    """
-
-    live_settings: LiveSettings
-    guessed: EarlyForkserver | None
-
-
-def serve(**words: Any) -> int | Service:
-    """Return the service that is to be run, or the exit code where none is."""
+def serve(**words: Any) -> int | LiveSettings:
+    """Return the settings of the service that is to be run, or the exit code."""
     sources = find_sources(words)
     if words["print_config"]:
         return print_config(sources, shows_env=words["show_env"])
     require_proc()
-    live_settings = LiveSettings.read(sources)
-    guessed: EarlyForkserver | None = click.get_current_context().obj
-    return Service(live_settings, guessed)
+    return LiveSettings.read(sources)
 
 
 def find_sources(words: Mapping[str, Any]) -> Sources:
@@ -348,7 +329,7 @@ Exit codes:
 """
 
 
-def run_folder(**words: Any) -> int | Service:
+def run_folder(**words: Any) -> int | LiveSettings:
     """Serve the files of FOLDER, with listings of its folders.
 
     Files whose names begin with a dot are not served. The options are those of an app.
