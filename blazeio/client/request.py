@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec import Struct
 from msgspec.structs import replace
 
+from blazeio.content.codings import ACCEPTED
 from blazeio.content.cookies import serialize_cookie
-from blazeio.content.decoders import ACCEPTED
 from blazeio.errors import FieldInput, InvalidArgument, LocalProtocolError
 from blazeio.wire.framing import Framing, OutgoingMessage
 from blazeio.wire.grammar import TOKEN, quote

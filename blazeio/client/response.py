@@ -30,7 +30,7 @@ from blazeio.client.response_content import (
     iterate_events,
     list_cookies,
 )
-from blazeio.content.decoders import ContentDecoder, can_undo, parse_codings
+from blazeio.content.codings import ContentDecoder, can_undo, parse_codings
 from blazeio.content.event_stream import EVENT_BYTES, ServerSentEvent
 from blazeio.content.json_text import read_json
 from blazeio.errors import (

@@ -1,24 +1,31 @@
-"""Encoding content: which content coding a client accepts, and gzip, br and zstd.
+"""Content codings: gzip, br, zstd and deflate; which one a client accepts.
 
 RFC 9110 section 8.4. ``gzip`` and ``br`` encode a whole; ``Encoder`` encodes a stream,
 and flushes each call, so that an event or a line of a long response can be decoded when
-it arrives; that costs about 4 octets a call with gzip. ``content.decoders`` is the
-counterpart.
+it arrives; that costs about 4 octets a call with gzip.
 
-The compressors block while they work; on an event loop large inputs belong in a thread
-(they release the interpreter lock).
+``ContentDecoder`` decodes a stream. Decoded octets come in pieces of at most
+``PIECE_BYTES``, each made when it is asked for: so a few octets that stand for a
+gigabyte never become one in memory. A caller that collects the pieces has a bound of
+its own. Beyond ``FREE_BYTES`` content that grows more than ``MOST_GROWTH`` times is
+refused, even if it is not collected. It is an error when a stream ends before its
+coding does, or when anything but zeros follows its end.
+
+Encoders and decoders block while they work; on an event loop large inputs belong in a
+thread (they release the interpreter lock).
 """
 
 import importlib
 import re
 import zlib
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final, Protocol
 
 import brotlicffi
-from msgspec.structs import replace
 
-from blazeio.wire.headers import FieldBlock, serialize_field
+from blazeio.errors import ContentDecodingError, DecompressionBombError
+from blazeio.wire.grammar import quote
 
 # codings with its weight, RFC 9110 section 12.5.3:
 #   #( codings [ OWS ";" OWS "q=" qvalue ] )
@@ -202,57 +209,345 @@ def encode_once(coding: str, data: bytes) -> bytes:
     return encoder.encode(data) + encoder.finish()
 
 
-# The head of a response whose content is encoded as it is written
+# Decoding a stream, for octets of a peer that is not trusted
 
 
-_NO_CONTENT = (204, 205, 304)
-"""Responses without content, which cannot be encoded."""
-
-_AS_IT_IS = frozenset(
-    ("content-digest", "content-encoding", "content-md5", "content-range", "digest")
-)
-"""Fields that describe the octets of the content as they are: it is not encoded."""
-
-_STRONG_ETAG = re.compile(rb'(?im)^(etag: )(?=")')
-_NO_TRANSFORM = re.compile(rb"(?im)^cache-control:[^\r]*\bno-transform\b")
-_VARY = re.compile(rb"(?im)^vary:[^\r]*(?:\baccept-encoding\b|\*)")
-
-
-def _forbids_transform(block: FieldBlock) -> bool:
-    has_it = "cache-control" in block.names
-    return has_it and _NO_TRANSFORM.search(block.lines) is not None
-
-
-def _varies_by_coding(block: FieldBlock) -> bool:
-    return "vary" in block.names and _VARY.search(block.lines) is not None
+PIECE_BYTES: Final = 64 * 1024
+"""The largest piece that is returned at once."""
+MOST_CODINGS: Final = 5
+"""How many codings a message may have. Each multiplies the work of the others; curl has
+the same bound since CVE-2023-23916."""
+MOST_GROWTH: Final = 200
+"""The most decoded octets for each encoded one, as in Apache's mod_deflate: real
+content stays far below, and gzip itself cannot exceed 1,032."""
+FREE_BYTES: Final = 16 * 1024 * 1024
+"""Up to this many decoded octets any growth is allowed: what fits into memory is no
+attack, even if it is all blanks."""
+FREE_MEMBERS: Final = 1000
+BYTES_OF_MEMBER: Final = 1024
+"""Beyond ``FREE_MEMBERS``, members of gzip and frames of zstd need this many encoded
+octets each: to begin one of zstd takes 25 us, and an empty one has 9 octets."""
+ZSTD_WINDOW_LOG: Final = 23
+"""RFC 9659: the window of the content coding is at most 8 MiB."""
 
 
-def choose_for(
-    block: FieldBlock, status: int, accept_encoding: str | None
-) -> tuple[FieldBlock, str | None]:
-    """Choose the content coding of a response, and say it in its fields.
+class _Stage(Protocol):
+    """Decodes one coding."""
 
-    Content is not encoded where it is encoded already, where it is a range or has a
-    digest, and where Cache-Control says ``no-transform`` (RFC 9110 section 7.7). An
-    ETag becomes weak where a coding was chosen, since not all clients are sent the same
-    octets then (section 8.8.3.3). The response to HEAD has the head of the one to GET,
-    and a 304 has its ETag; content that is not sent is not encoded.
+    def decode(self, octets: bytes) -> Iterator[bytes]:
+        """Decode octets; iterate over the pieces."""
+        ...
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the coding has ended."""
+        ...
+
+
+class _TrailingOctetsError(Exception):
+    """Octets follow the end of the coding."""
+
+    def __str__(self) -> str:
+        return "octets follow its end"
+
+
+class _TooManyMembersError(Exception):
+    """Too many tiny members or frames: each costs as much as some KiB."""
+
+    def __str__(self) -> str:
+        return "far too many members"
+
+
+class _Members(ABC):
+    """A coding of members that follow one another, each with its own end.
+
+    RFC 1952 section 2.2, RFC 8878 section 3. Zeros after a member are padding (tapes,
+    blocks of disks). Anything else that is no member is an error, unless
+    ``ignores_rest``.
 
     Args:
-        block: Its own fields.
-        status: Of the response.
-        accept_encoding: The field of the request; None when it was not sent.
-
-    Returns:
-        Its fields; and the coding, None for content as it is.
+        ignores_rest: Octets after a member that are no member are dropped.
     """
-    coding = None
-    if not (status == 206 or block.names & _AS_IT_IS or _forbids_transform(block)):
-        coding = choose_coding(accept_encoding, AVAILABLE)
-    lines = b"" if _varies_by_coding(block) else b"Vary: Accept-Encoding\r\n"
-    if coding is not None:
-        weak = _STRONG_ETAG.sub(rb"\1W/", block.lines)
-        block = replace(block, lines=weak, content_length=None)
-        if status not in _NO_CONTENT:
-            lines += serialize_field("Content-Encoding", coding)
-    return replace(block, lines=block.lines + lines), coding
+
+    starts: tuple[bytes, ...] = ()
+    """The octets that a member begins with, all of one length; none: there is only one
+    member."""
+
+    def __init__(self, ignores_rest: bool) -> None:
+        self._ignores_rest = ignores_rest
+        self._held = b""  # after a member: maybe the start of another one
+        self._is_over = False
+        self._members = 0
+        self._taken_bytes = 0
+        self._begin()
+
+    @property
+    def is_whole(self) -> bool:
+        return self._has_ended() and not self._held
+
+    def decode(self, octets: bytes) -> Iterator[bytes]:
+        self._taken_bytes += len(octets)
+        while octets and not self._is_over:
+            if self._has_ended():
+                octets = self._find_next(octets)
+                continue
+            yield from self._decompress(octets)
+            octets = self._left() if self._has_ended() else b""
+
+    def _find_next(self, octets: bytes) -> bytes:
+        """Begin the next member, where one follows."""
+        octets = self._held + octets
+        self._held = b""
+        # gzip(1) itself skips padding of zeros; tar archives and tapes end with it.
+        octets = octets.lstrip(b"\0")
+        if not octets:
+            return b""
+        longest = len(self.starts[0]) if self.starts else 0
+        if octets[:longest] in self.starts:
+            self._members += 1
+            if self._members > FREE_MEMBERS + self._taken_bytes // BYTES_OF_MEMBER:
+                raise _TooManyMembersError
+            self._begin()
+            return octets
+        if any(each.startswith(octets) for each in self.starts):
+            self._held = octets
+        elif self._ignores_rest:
+            self._is_over = True
+        else:
+            raise _TrailingOctetsError
+        return b""
+
+    @abstractmethod
+    def _begin(self) -> None:
+        """Prepare for a member."""
+
+    @abstractmethod
+    def _has_ended(self) -> bool:
+        """Tell whether the member is whole."""
+
+    @abstractmethod
+    def _decompress(self, octets: bytes) -> Iterator[bytes]:
+        """Decode the octets that belong to the member."""
+
+    @abstractmethod
+    def _left(self) -> bytes:
+        """Return the octets that follow the member."""
+
+
+class _GzipDecoder(_Members):
+    """RFC 1952."""
+
+    starts: tuple[bytes, ...] = (b"\x1f\x8b\x08",)
+
+    def _begin(self) -> None:
+        self._stream = zlib.decompressobj(wbits=31)
+
+    def _has_ended(self) -> bool:
+        return self._stream.eof
+
+    def _decompress(self, octets: bytes) -> Iterator[bytes]:
+        stream = self._stream
+        while octets and not stream.eof:  # at its end the tail has no meaning
+            # With a bound, so that a bomb is never in memory: what is left stays
+            # encoded.
+            yield stream.decompress(octets, PIECE_BYTES)
+            octets = stream.unconsumed_tail
+        # zlib may also hold decoded octets without any encoded ones left.
+        while not stream.eof and (piece := stream.decompress(b"", PIECE_BYTES)):
+            yield piece
+
+    def _left(self) -> bytes:
+        return self._stream.unused_data
+
+
+class _ZlibOrRaw(_GzipDecoder):
+    """The coding ``deflate``: zlib's format, or raw deflate, which some send.
+
+    RFC 9110 section 8.4.1.2 notes that some leave zlib's header out. Two octets tell:
+    those of a header are a multiple of 31 and name the method 8 (RFC 1950 section 2.2).
+    """
+
+    starts = ()
+
+    def _begin(self) -> None:
+        self._start: bytes | None = b""
+
+    def _has_ended(self) -> bool:
+        return self._start is None and self._stream.eof
+
+    def _decompress(self, octets: bytes) -> Iterator[bytes]:
+        if self._start is not None:
+            octets = self._start + octets
+            if len(octets) < 2:
+                self._start = octets
+                return
+            self._start = None
+            # Raw deflate would begin so only with a stored block whose padding is
+            # not 0, which no encoder writes.
+            has_header = octets[0] & 15 == 8 and (octets[0] << 8 | octets[1]) % 31 == 0
+            wbits = zlib.MAX_WBITS if has_header else -zlib.MAX_WBITS
+            self._stream = zlib.decompressobj(wbits)
+        yield from super()._decompress(octets)
+
+
+class _BrotliDecoder:
+    """RFC 7932: one stream. Its library cannot tell what follows it."""
+
+    def __init__(self, ignores_rest: bool) -> None:
+        self._stream = brotlicffi.Decompressor()
+
+    @property
+    def is_whole(self) -> bool:
+        return bool(self._stream.is_finished())
+
+    def decode(self, octets: bytes) -> Iterator[bytes]:
+        if self._stream.is_finished():
+            raise _TrailingOctetsError
+        yield self._stream.process(octets, output_buffer_limit=PIECE_BYTES)
+        while not self._stream.can_accept_more_data():
+            yield self._stream.process(b"", output_buffer_limit=PIECE_BYTES)
+
+
+class _ZstandardDecoder(_Members):
+    """RFC 8878: frames, and skippable frames."""
+
+    starts = (
+        b"\x28\xb5\x2f\xfd",
+        *(bytes((0x50 + number, 0x2A, 0x4D, 0x18)) for number in range(16)),
+    )
+
+    def _begin(self) -> None:
+        assert _zstd is not None  # else it is not available
+        # A frame names the window that its decoder has to allocate: up to 2 GiB, by a
+        # header of some octets.
+        window = {_zstd.DecompressionParameter.window_log_max: ZSTD_WINDOW_LOG}
+        self._stream: Any = _zstd.ZstdDecompressor(options=window)
+
+    def _has_ended(self) -> bool:
+        return bool(self._stream.eof)
+
+    def _decompress(self, octets: bytes) -> Iterator[bytes]:
+        stream = self._stream
+        while octets or not (stream.eof or stream.needs_input):
+            yield stream.decompress(octets, PIECE_BYTES)
+            octets = b""
+
+    def _left(self) -> bytes:
+        left: bytes = self._stream.unused_data
+        return left
+
+
+_STAGES: Final[dict[str, Callable[[bool], _Stage]]] = {
+    "gzip": _GzipDecoder,
+    "x-gzip": _GzipDecoder,  # RFC 9110 section 8.4.1.3
+    "deflate": _ZlibOrRaw,
+    "br": _BrotliDecoder,
+}
+_FAULTS: tuple[type[Exception], ...] = (
+    zlib.error,
+    brotlicffi.error,
+    _TrailingOctetsError,
+    _TooManyMembersError,
+)
+if _zstd is not None:
+    _STAGES["zstd"] = _ZstandardDecoder
+    _FAULTS = (*_FAULTS, _zstd.ZstdError)
+
+ACCEPTED: Final = tuple(name for name in _STAGES if name != "x-gzip")
+"""The codings that can be decoded here, for Accept-Encoding."""
+
+
+def parse_codings(content_encoding: str) -> tuple[str, ...]:
+    """Read a Content-Encoding field: the codings in the order they were applied.
+
+    ``identity`` is no coding, though some send it (RFC 9110 section 12.5.3).
+    """
+    names = (each.strip(" \t").lower() for each in content_encoding.split(","))
+    return tuple(name for name in names if name not in ("", "identity"))
+
+
+def can_undo(codings: Sequence[str]) -> bool:
+    """Tell whether each of the codings can be decoded here."""
+    return all(each in _STAGES for each in codings)
+
+
+class ContentDecoder:
+    """Decodes the content of one message.
+
+    Args:
+        codings: As ``parse_codings`` returns them; none: octets stay as they are.
+        ignores_rest: What follows the end of a coding is dropped; except for br, where
+            it is always an error.
+
+    Raises:
+        ContentDecodingError: The peer's fault: a coding is unknown, or there are too
+            many. Nothing of the content can be decoded.
+    """
+
+    __slots__ = ("_decoded_bytes", "_encoded_bytes", "_name", "_stages")
+
+    def __init__(self, codings: Sequence[str], *, ignores_rest: bool = False) -> None:
+        self._name = ", ".join(codings)
+        # Before any stage is made: each of them has a window of its own.
+        if len(codings) > MOST_CODINGS:
+            message = f"content in more than {MOST_CODINGS} codings"
+            raise ContentDecodingError(message)
+        unknown = [each for each in codings if each not in _STAGES]
+        if unknown:
+            message = f"content coding {quote(unknown[0])} is not known"
+            raise ContentDecodingError(message)
+        self._stages = [_STAGES[each](ignores_rest) for each in reversed(codings)]
+        self._encoded_bytes = self._decoded_bytes = 0
+
+    def decode(self, octets: bytes) -> Iterator[bytes]:
+        """Decode the next octets, piece by piece.
+
+        Each piece is made when it is asked for; take all of them before the next call.
+
+        Raises:
+            DecompressionBombError: The peer's fault: they stand for too many octets.
+            ContentDecodingError: Likewise: they are not in the coding. The decoder is
+                of no use any more.
+        """
+        try:
+            # In slices, since a decoder copies what it has not yet consumed.
+            for start in range(0, len(octets), PIECE_BYTES):
+                encoded = octets[start : start + PIECE_BYTES]
+                self._encoded_bytes += len(encoded)
+                yield from self._run_stages(encoded, 0)
+        except _FAULTS as fault:
+            message = f"the content is not {self._name}: {fault}"
+            raise ContentDecodingError(message) from fault
+
+    def finish(self) -> None:
+        """Check that the coding has ended. No octets at all are empty content.
+
+        Raises:
+            ContentDecodingError: The peer's fault: it has not ended.
+        """
+        if self._encoded_bytes and not all(each.is_whole for each in self._stages):
+            raise ContentDecodingError(f"the content ends before its {self._name} does")
+
+    def _run_stages(self, octets: bytes, index: int) -> Iterator[bytes]:
+        """Decode by the stages from ``index`` on; empty pieces are left out."""
+        if index == len(self._stages):
+            if octets:
+                yield octets
+            return
+        for piece in self._stages[index].decode(octets):
+            if piece:
+                self._count(len(piece))
+                yield from self._run_stages(piece, index + 1)
+
+    def _count(self, decoded_bytes: int) -> None:
+        """Count the output of every stage: each bounds the input of the next one."""
+        self._decoded_bytes += decoded_bytes
+        # Of all stages together: gzip within gzip grows a million times, while each
+        # stage for itself keeps to its thousand.
+        bound = max(FREE_BYTES, self._encoded_bytes * MOST_GROWTH)
+        if self._decoded_bytes > bound:
+            message = (
+                f"{self._encoded_bytes} octets of {self._name} stand for more than "
+                f"{bound}"
+            )
+            raise DecompressionBombError(message)

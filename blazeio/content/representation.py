@@ -7,6 +7,9 @@ section 14 leaves a choice, the answer is nginx's:
 * A malformed set is rejected, 416.
 * A range of which nothing exists is ignored; where no other is left: 416.
 * Ranges that overlap so much that they are more than the whole: the whole.
+
+``choose_for`` says in the fields of a response that its content is encoded as it is
+written.
 """
 
 import re
@@ -15,8 +18,11 @@ from enum import IntEnum
 from functools import lru_cache
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
+from blazeio.content.codings import AVAILABLE, choose_coding
 from blazeio.content.dates import parse_http_date, serialize_http_date
+from blazeio.wire.headers import FieldBlock, serialize_field
 
 # Validators: RFC 9110 section 8.8
 
@@ -454,3 +460,59 @@ def _refuse(status: int, text: bytes, fields: dict[str, str]) -> Selection:
     content_type = "text/plain; charset=utf-8"
     about: dict[str, str | int] = {**fields, "Content-Type": content_type}
     return Selection(status, {**about, "Content-Length": len(text)}, [], text)
+
+
+# The head of a response whose content is encoded as it is written
+
+
+_NO_CONTENT = (204, 205, 304)
+"""Responses without content, which cannot be encoded."""
+
+_AS_IT_IS = frozenset(
+    ("content-digest", "content-encoding", "content-md5", "content-range", "digest")
+)
+"""Fields that describe the octets of the content as they are: it is not encoded."""
+
+_STRONG_ETAG = re.compile(rb'(?im)^(etag: )(?=")')
+_NO_TRANSFORM = re.compile(rb"(?im)^cache-control:[^\r]*\bno-transform\b")
+_VARY = re.compile(rb"(?im)^vary:[^\r]*(?:\baccept-encoding\b|\*)")
+
+
+def _forbids_transform(block: FieldBlock) -> bool:
+    has_it = "cache-control" in block.names
+    return has_it and _NO_TRANSFORM.search(block.lines) is not None
+
+
+def _varies_by_coding(block: FieldBlock) -> bool:
+    return "vary" in block.names and _VARY.search(block.lines) is not None
+
+
+def choose_for(
+    block: FieldBlock, status: int, accept_encoding: str | None
+) -> tuple[FieldBlock, str | None]:
+    """Choose the content coding of a response, and say it in its fields.
+
+    Content is not encoded where it is encoded already, where it is a range or has a
+    digest, and where Cache-Control says ``no-transform`` (RFC 9110 section 7.7). An
+    ETag becomes weak where a coding was chosen, since not all clients are sent the same
+    octets then (section 8.8.3.3). The response to HEAD has the head of the one to GET,
+    and a 304 has its ETag; content that is not sent is not encoded.
+
+    Args:
+        block: Its own fields.
+        status: Of the response.
+        accept_encoding: The field of the request; None when it was not sent.
+
+    Returns:
+        Its fields; and the coding, None for content as it is.
+    """
+    coding = None
+    if not (status == 206 or block.names & _AS_IT_IS or _forbids_transform(block)):
+        coding = choose_coding(accept_encoding, AVAILABLE)
+    lines = b"" if _varies_by_coding(block) else b"Vary: Accept-Encoding\r\n"
+    if coding is not None:
+        weak = _STRONG_ETAG.sub(rb"\1W/", block.lines)
+        block = replace(block, lines=weak, content_length=None)
+        if status not in _NO_CONTENT:
+            lines += serialize_field("Content-Encoding", coding)
+    return replace(block, lines=block.lines + lines), coding

@@ -7,7 +7,8 @@ request. It decides what leaves, has the carrier send it, and never sleeps.
 from collections.abc import Container
 from typing import TYPE_CHECKING
 
-from blazeio.content.codings import Encoder, choose_for, open_encoder
+from blazeio.content.codings import Encoder, open_encoder
+from blazeio.content.representation import choose_for
 from blazeio.errors import (
     FieldInput,
     LocalProtocolError,
@@ -338,8 +339,8 @@ class ResponseWriter:
     ) -> OutgoingMessage:
         """Decide head and framing as ``begin`` does, and the content coding.
 
-        See ``codings.choose_for`` for which content is encoded. That of responses which
-        have none, as to HEAD, is not, though their heads say so.
+        See ``representation.choose_for`` for which content is encoded. That of
+        responses which have none, as to HEAD, is not, though their heads say so.
         """
         block = serialize_fields(headers)
         block, coding = choose_for(block, status, accept_encoding)

@@ -8,15 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from blazeio.content.codings import (
-    AVAILABLE,
-    br,
-    encode_once,
-    find_zstd,
-    gzip,
-    open_encoder,
-)
-from blazeio.content.decoders import (
     ACCEPTED,
+    AVAILABLE,
     BYTES_OF_MEMBER,
     FREE_BYTES,
     FREE_MEMBERS,
@@ -24,7 +17,12 @@ from blazeio.content.decoders import (
     MOST_GROWTH,
     PIECE_BYTES,
     ContentDecoder,
+    br,
     can_undo,
+    encode_once,
+    find_zstd,
+    gzip,
+    open_encoder,
     parse_codings,
 )
 from blazeio.errors import ContentDecodingError, DecompressionBombError

@@ -2,7 +2,7 @@
 
 import pytest
 
-from blazeio.content.codings import choose_for
+from blazeio.content.representation import choose_for
 from blazeio.errors import FieldInput
 from blazeio.wire.headers import serialize_fields
 

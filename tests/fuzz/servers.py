@@ -27,15 +27,16 @@ from blazeio.client.cookies import MOST_SENT_BYTES, CookieJar
 from blazeio.client.proxy import Proxy, parse_proxy, read_host, read_proxy_rules
 from blazeio.client.redirects import resolve_location
 from blazeio.client.url import parse_url
-from blazeio.content.codings import br, encode_once
-from blazeio.content.dates import parse_retry_after
-from blazeio.content.decoders import (
+from blazeio.content.codings import (
     FREE_BYTES,
     MOST_GROWTH,
     PIECE_BYTES,
     ContentDecoder,
+    br,
+    encode_once,
     parse_codings,
 )
+from blazeio.content.dates import parse_retry_after
 from blazeio.content.event_stream import EventStreamParser, ServerSentEvent
 from blazeio.content.json_text import read_json
 from blazeio.errors import (

@@ -21,7 +21,7 @@ CONTENT: tuple[Explained, ...] = (
     ),
     Explained(
         "one member more or less than a bound of a thousand",
-        f"{_CONTENT}/decoders.py",
+        f"{_CONTENT}/codings.py",
         "_Members.*",
         (
             "self._members = 1",
@@ -31,23 +31,23 @@ CONTENT: tuple[Explained, ...] = (
     ),
     Explained(
         "where nothing is a start, neither no octets nor one are",
-        *(f"{_CONTENT}/decoders.py", "_Members._find_next", ("longest = * else 1",)),
+        *(f"{_CONTENT}/codings.py", "_Members._find_next", ("longest = * else 1",)),
     ),
     Explained(
         "a whole number is above a fraction where it is above its whole part",
-        f"{_CONTENT}/decoders.py",
+        f"{_CONTENT}/codings.py",
         "_Members._find_next",
         ("if self._members > FREE_MEMBERS + self._taken_bytes / BYTES_OF_MEMBER:",),
     ),
     Explained(
         "what zlib holds back of its output is far less than a piece",
-        f"{_CONTENT}/decoders.py",
+        f"{_CONTENT}/codings.py",
         "_GzipDecoder._decompress",
         ('while not stream.eof and (piece := stream.decompress(b"", )):',),
     ),
     Explained(
         "one octet more or less than a bound of 16 MiB",
-        f"{_CONTENT}/decoders.py",
+        f"{_CONTENT}/codings.py",
         "ContentDecoder._count",
         ("if self._decoded_bytes >= bound:",),
     ),

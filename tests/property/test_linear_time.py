@@ -22,10 +22,9 @@ from blazeio.client.cookies import (
 from blazeio.client.proxy import parse_proxy
 from blazeio.client.redirects import resolve_location
 from blazeio.client.url import parse_url
-from blazeio.content.codings import choose_coding
+from blazeio.content.codings import ContentDecoder, choose_coding, parse_codings
 from blazeio.content.cookies import find_cookie, serialize_set_cookie
 from blazeio.content.dates import parse_http_date
-from blazeio.content.decoders import ContentDecoder, parse_codings
 from blazeio.content.event_stream import EventStreamParser
 from blazeio.content.forms import parse_urlencoded
 from blazeio.content.forwarded import Client, parse_allow_list, resolve_client
