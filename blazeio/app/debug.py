@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from blazeio.app.deliver import HTML, JSON
-from blazeio.content.media_types import choose_media_type
+from blazeio.content.field_values import choose_media_type
 from blazeio.errors import Abort, LocalProtocolError, find_near
 from blazeio.loggers import escape_lines, get_logger
 from blazeio.protocol.process import find_task

@@ -21,7 +21,7 @@ from blazeio.app.debug import (
 )
 from blazeio.app.deliver import JSON, list_fields, names_field
 from blazeio.app.endpoints import check_handler, describe
-from blazeio.content.media_types import choose_media_type
+from blazeio.content.field_values import choose_media_type
 from blazeio.errors import (
     Abort,
     ClientDisconnected,

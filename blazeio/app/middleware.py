@@ -23,7 +23,7 @@ from blazeio.app.dispatch import CallNext
 from blazeio.app.failures import find_status
 from blazeio.app.request import find_running
 from blazeio.client.url import Url, show_url
-from blazeio.content.cookies import SameSite, find_cookie, serialize_set_cookie
+from blazeio.content.field_values import SameSite, find_cookie, serialize_set_cookie
 from blazeio.errors import (
     ConfigurationError,
     FieldInput,

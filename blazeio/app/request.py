@@ -36,7 +36,7 @@ from blazeio.app.forms import (
     read_urlencoded,
     refuse_coded,
 )
-from blazeio.content.cookies import find_cookie
+from blazeio.content.field_values import find_cookie
 from blazeio.content.forms import Params, parse_urlencoded
 from blazeio.content.json_text import decode_without_gc
 from blazeio.errors import Abort, LocalProtocolError

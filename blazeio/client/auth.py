@@ -25,7 +25,7 @@ from msgspec import Struct
 from blazeio.client.cookies import CookieJar
 from blazeio.client.proxy import basic_credentials
 from blazeio.client.url import Origin, Url
-from blazeio.content.cookies import serialize_cookie
+from blazeio.content.field_values import serialize_cookie
 from blazeio.errors import InvalidArgument
 from blazeio.wire.grammar import TCHAR, quote
 from blazeio.wire.headers import serialize_field

@@ -35,7 +35,7 @@ from urllib.parse import SplitResult, urlsplit
 from msgspec import Struct
 
 from blazeio.client.proxy import read_host, strip_final_dot
-from blazeio.content.cookies import LONGEST_PAIR_BYTES
+from blazeio.content.field_values import LONGEST_PAIR_BYTES
 from blazeio.content.forwarded import read_address
 
 # Reading Set-Cookie: RFC 6265bis section 5.6

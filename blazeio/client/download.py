@@ -29,7 +29,7 @@ from blazeio.client.part_file import (
     resolve_links,
 )
 from blazeio.client.response_content import is_transient
-from blazeio.content.dates import parse_retry_after
+from blazeio.content.field_values import parse_retry_after
 from blazeio.content.representation import is_etag, is_strongly_equal
 from blazeio.errors import (
     ConnectError,

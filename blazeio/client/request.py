@@ -15,7 +15,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from blazeio.content.codings import ACCEPTED
-from blazeio.content.cookies import serialize_cookie
+from blazeio.content.field_values import serialize_cookie
 from blazeio.errors import FieldInput, InvalidArgument, LocalProtocolError
 from blazeio.wire.framing import Framing, OutgoingMessage
 from blazeio.wire.grammar import TOKEN, quote

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 from blazeio.client.cookies import parse_set_cookie
 from blazeio.client.request_exchange import is_event_stream
 from blazeio.content.codings import ContentDecoder, can_undo, parse_codings
-from blazeio.content.dates import parse_retry_after
 from blazeio.content.event_stream import EventStreamParser, ServerSentEvent
+from blazeio.content.field_values import parse_retry_after
 from blazeio.content.multipart import find_charset, parse_parameters
 from blazeio.errors import (
     ConnectError,

@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, unquote, unquote_to_bytes, urlencode
 
 from msgspec import Struct
 
-from blazeio.content.media_types import guess_media_type
+from blazeio.content.field_values import guess_media_type
 from blazeio.content.multipart import MULTIPART
 from blazeio.errors import InvalidArgument, LocalProtocolError
 from blazeio.wire.grammar import FIELD_VALUE

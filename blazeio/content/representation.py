@@ -21,7 +21,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from blazeio.content.codings import AVAILABLE, choose_coding
-from blazeio.content.dates import parse_http_date, serialize_http_date
+from blazeio.content.field_values import parse_http_date, serialize_http_date
 from blazeio.wire.headers import FieldBlock, serialize_field
 
 # Validators: RFC 9110 section 8.8

@@ -20,7 +20,7 @@ from typing import Any, BinaryIO
 from msgspec import Struct
 from msgspec.structs import replace
 
-from blazeio.content.media_types import guess_media_type
+from blazeio.content.field_values import guess_media_type
 from blazeio.content.representation import (
     CONDITIONS,
     Representation,

@@ -22,7 +22,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from blazeio.content.codings import AVAILABLE, choose_coding, encode_once
-from blazeio.content.media_types import guess_media_type, is_compressible
+from blazeio.content.field_values import guess_media_type, is_compressible
 from blazeio.content.representation import Representation, Validators, make_etag
 from blazeio.errors import Abort, ConfigurationError
 from blazeio.files.delivery import (

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Self, TypedDict
 from urllib.parse import quote
 
-from blazeio.content.media_types import guess_media_type, is_compressible
+from blazeio.content.field_values import guess_media_type, is_compressible
 from blazeio.content.representation import Representation, Selection
 from blazeio.errors import Abort, ConfigurationError, FieldInput
 from blazeio.files.delivery import (

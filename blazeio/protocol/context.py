@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 from random import random
 from typing import TYPE_CHECKING, Any, Protocol
 
-from blazeio.content.dates import serialize_http_date
+from blazeio.content.field_values import serialize_http_date
 from blazeio.errors import LocalProtocolError, describe_status, is_final_status
 from blazeio.limits import Limits
 from blazeio.protocol.carrier import ConnectionOrigin, Trust

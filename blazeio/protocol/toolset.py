@@ -9,7 +9,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from blazeio.content import codings
-from blazeio.content.cookies import serialize_set_cookie
+from blazeio.content.field_values import serialize_set_cookie
 from blazeio.protocol.carrier import find_authority, find_peer, find_scheme
 from blazeio.protocol.options import HeadHook
 from blazeio.protocol.response_writer import OFF_LOOP_BYTES
@@ -91,7 +91,7 @@ class ExtraToolset:
             name: A token (RFC 6265 section 4.1.1).
             value: Quoted where it must be.
             attributes: Those of
-                :func:`blazeio.content.cookies.serialize_set_cookie`.
+                :func:`blazeio.content.field_values.serialize_set_cookie`.
 
         Raises:
             LocalProtocolError: The head has been prepared, or the cookie is

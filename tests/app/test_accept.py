@@ -1,6 +1,6 @@
 import pytest
 
-from blazeio.content.media_types import choose_media_type
+from blazeio.content.field_values import choose_media_type
 
 AVAILABLE = ("text/plain", "application/json", "text/html")
 

@@ -11,8 +11,7 @@ from blazeio.client.cookies import (
     parse_cookie_date,
     parse_set_cookie,
 )
-from blazeio.content.cookies import serialize_set_cookie
-from blazeio.content.dates import parse_http_date
+from blazeio.content.field_values import parse_http_date, serialize_set_cookie
 
 NOW = 1_700_000_000.0
 IN_1994 = 784_111_777.0

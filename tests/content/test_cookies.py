@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blazeio.content.cookies import (
+from blazeio.content.field_values import (
     LONGEST_PAIR_BYTES,
     find_cookie,
     serialize_cookie,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blazeio.content.dates import (
+from blazeio.content.field_values import (
     parse_http_date,
     parse_retry_after,
     serialize_http_date,

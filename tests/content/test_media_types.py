@@ -1,6 +1,6 @@
 import pytest
 
-from blazeio.content.media_types import (
+from blazeio.content.field_values import (
     choose_media_type,
     guess_media_type,
     is_compressible,

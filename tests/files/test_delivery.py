@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from blazeio.app.app import App
-from blazeio.content.dates import parse_http_date
+from blazeio.content.field_values import parse_http_date
 from blazeio.files.delivery import (
     deliver_file,
     describe,

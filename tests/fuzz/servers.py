@@ -36,8 +36,8 @@ from blazeio.content.codings import (
     encode_once,
     parse_codings,
 )
-from blazeio.content.dates import parse_retry_after
 from blazeio.content.event_stream import EventStreamParser, ServerSentEvent
+from blazeio.content.field_values import parse_retry_after
 from blazeio.content.json_text import read_json
 from blazeio.errors import (
     ConfigurationError,

@@ -130,13 +130,13 @@ CONTENT: tuple[Explained, ...] = (
     ),
     Explained(
         "the longer way comes to the same",
-        f"{_CONTENT}/media_types.py",
+        f"{_CONTENT}/field_values.py",
         "choose_media_type",
         ('if accept is None or accept == "XX*/*XX":',),
     ),
     Explained(
         "no type is called so, and no weight is found in it",
-        f"{_CONTENT}/media_types.py",
+        f"{_CONTENT}/field_values.py",
         "_read_member",
         (
             'return "XXXX", 0.0',
@@ -146,7 +146,7 @@ CONTENT: tuple[Explained, ...] = (
     ),
     Explained(
         "a type has one slash",
-        f"{_CONTENT}/media_types.py",
+        f"{_CONTENT}/field_values.py",
         "_weight_of",
         ("ranges = (media_type, f\"{media_type.rpartition('/')[0]}/*\", *)",),
     ),

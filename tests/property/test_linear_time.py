@@ -23,12 +23,16 @@ from blazeio.client.proxy import parse_proxy
 from blazeio.client.redirects import resolve_location
 from blazeio.client.url import parse_url
 from blazeio.content.codings import ContentDecoder, choose_coding, parse_codings
-from blazeio.content.cookies import find_cookie, serialize_set_cookie
-from blazeio.content.dates import parse_http_date
 from blazeio.content.event_stream import EventStreamParser
+from blazeio.content.field_values import (
+    choose_media_type,
+    find_cookie,
+    guess_media_type,
+    parse_http_date,
+    serialize_set_cookie,
+)
 from blazeio.content.forms import parse_urlencoded
 from blazeio.content.forwarded import Client, parse_allow_list, resolve_client
-from blazeio.content.media_types import choose_media_type, guess_media_type
 from blazeio.content.multipart import (
     MultipartDecoder,
     decode_extended,
