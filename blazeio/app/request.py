@@ -37,8 +37,7 @@ from blazeio.app.forms import (
     refuse_coded,
 )
 from blazeio.content.field_values import find_cookie
-from blazeio.content.forms import Params, parse_urlencoded
-from blazeio.content.json_text import decode_without_gc
+from blazeio.content.forms import Params, decode_without_gc, parse_urlencoded
 from blazeio.errors import Abort, LocalProtocolError
 from blazeio.protocol.handler_task import HandlerTask
 from blazeio.protocol.request import BlazeioServerProtocol

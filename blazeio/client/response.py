@@ -32,7 +32,7 @@ from blazeio.client.response_content import (
 )
 from blazeio.content.codings import ContentDecoder, can_undo, parse_codings
 from blazeio.content.event_stream import EVENT_BYTES, ServerSentEvent
-from blazeio.content.json_text import read_json
+from blazeio.content.forms import read_json
 from blazeio.errors import (
     InvalidResponse,
     LocalProtocolError,

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from blazeio.content.json_text import LARGE_BYTES, decode_without_gc, read_json
+from blazeio.content.forms import LARGE_BYTES, decode_without_gc, read_json
 
 TEXT = '{"a": ["\xfc"]}'
 VALUE = {"a": ["\xfc"]}

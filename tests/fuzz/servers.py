@@ -38,7 +38,7 @@ from blazeio.content.codings import (
 )
 from blazeio.content.event_stream import EventStreamParser, ServerSentEvent
 from blazeio.content.field_values import parse_retry_after
-from blazeio.content.json_text import read_json
+from blazeio.content.forms import read_json
 from blazeio.errors import (
     ConfigurationError,
     ContentDecodingError,

@@ -124,7 +124,7 @@ CONTENT: tuple[Explained, ...] = (
     ),
     Explained(
         "what has exactly this size is decoded with the collector or without",
-        f"{_CONTENT}/json_text.py",
+        f"{_CONTENT}/forms.py",
         "decode_without_gc",
         ("if len(octets) <= LARGE_BYTES or not gc.isenabled():",),
     ),
