@@ -18,18 +18,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from blazeio.client.part_file import (
-    ContentRange,
     Destination,
     Device,
     PartFile,
-    finish_in_thread,
     is_device,
-    read_content_range,
-    read_unsatisfied_range,
     resolve_links,
 )
+from blazeio.client.request_body import finish_in_thread
 from blazeio.client.response_content import is_transient
-from blazeio.content.field_values import parse_retry_after
+from blazeio.content.field_values import (
+    ContentRange,
+    parse_retry_after,
+    read_content_range,
+    read_unsatisfied_range,
+)
 from blazeio.content.representation import is_etag, is_strongly_equal
 from blazeio.errors import (
     ConnectError,

@@ -4,22 +4,14 @@ One process writes a part at a time, by a lock on it (flock(2)). Others who may 
 into the same directory can guess its name, so an existing file is taken only where it
 is our own and has this one name. A file is moved into its place by rename(2), so that
 it appears whole.
-
-Ranges of a download (Content-Range, RFC 9110 section 14.4) are read here too, and
-``finish_in_thread`` runs the blocking calls.
 """
 
-import asyncio
 import errno
 import fcntl
 import os
-import re
 import stat
-from collections.abc import Callable
 from pathlib import Path
-from typing import Final, Protocol, TypeVar, TypeVarTuple
-
-from msgspec import Struct
+from typing import Protocol
 
 MOST_LINKS = 40
 """How many symbolic links are followed one after the other; the kernel has the same
@@ -239,80 +231,3 @@ def _is_at(path: Path, found: os.stat_result) -> bool:
     except FileNotFoundError:
         return False
     return (there.st_dev, there.st_ino) == (found.st_dev, found.st_ino)
-
-
-# Content-Range: RFC 9110 section 14.4
-
-
-_PART: Final = re.compile(
-    r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)", re.IGNORECASE
-)
-_UNSATISFIED: Final = re.compile(r"bytes \*/([0-9]{1,18})", re.IGNORECASE)
-
-
-class ContentRange(Struct, frozen=True):
-    """Which octets of a representation a 206 has.
-
-    Attributes:
-        first: Offset of the first octet.
-        last: Offset of the last octet; not less.
-        total: Size of the whole representation; None: the server does not know.
-    """
-
-    first: int
-    last: int
-    total: int | None
-
-    @property
-    def size_bytes(self) -> int:
-        """The size of the part, octets."""
-        return self.last - self.first + 1
-
-
-def read_content_range(field: str) -> ContentRange | None:
-    """Read the field of a 206; None where it is malformed or of another unit."""
-    found = _PART.fullmatch(field)
-    if found is None:
-        return None
-    first, last = int(found[1]), int(found[2])
-    total = None if found[3] == "*" else int(found[3])
-    if last < first or (total is not None and last >= total):
-        return None
-    return ContentRange(first, last, total)
-
-
-def read_unsatisfied_range(field: str) -> int | None:
-    """Read the field of a 416: the size of the representation; None: not said."""
-    found = _UNSATISFIED.fullmatch(field)
-    return None if found is None else int(found[1])
-
-
-# Blocking calls in threads
-#
-# ``asyncio.to_thread`` leaves the thread running when its caller is cancelled: it would
-# go on reading from a file that is meanwhile sent once more, or writing to a descriptor
-# whose number belongs to another file by then.
-
-
-_Result = TypeVar("_Result")
-_Args = TypeVarTuple("_Args")
-
-
-async def finish_in_thread(
-    function: Callable[[*_Args], _Result], *args: *_Args
-) -> _Result:
-    """Call a function in a thread; return what it returns, raise what it raises.
-
-    A caller that is cancelled is cancelled when the call is over, and only then.
-    """
-    work = asyncio.get_running_loop().run_in_executor(None, function, *args)
-    is_cancelled = False
-    while not work.done():
-        try:
-            await asyncio.wait([work])
-        except asyncio.CancelledError:
-            is_cancelled = True
-    if is_cancelled:
-        work.exception()  # the error of a cancelled call is of no interest
-        raise asyncio.CancelledError
-    return work.result()

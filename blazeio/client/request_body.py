@@ -7,20 +7,27 @@ known. A body that can be sent again (octets, files) says so by ``can_repeat``; 
 cannot.
 """
 
+import asyncio
 import contextlib
 import errno
 import os
 import secrets
 import stat
-from collections.abc import AsyncIterable, AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncIterable,
+    AsyncIterator,
+    Callable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from io import TextIOBase
 from os import PathLike
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, TypeVar, TypeVarTuple, cast
 
 import msgspec
 
-from blazeio.client.part_file import finish_in_thread
 from blazeio.client.request import MeasuredBody
 from blazeio.content.forms import (
     ComposedForm,
@@ -235,6 +242,37 @@ async def _read_file(file: BinaryIO) -> AsyncIterator[bytes]:
         if not isinstance(octets, bytes):
             raise LocalProtocolError(f"file {file!r}: it is open for text, not octets")
         yield octets
+
+
+# Blocking calls in threads
+#
+# ``asyncio.to_thread`` leaves the thread running when its caller is cancelled: it would
+# go on reading from a file that is meanwhile sent once more, or writing to a descriptor
+# whose number belongs to another file by then.
+
+
+_Result = TypeVar("_Result")
+_Args = TypeVarTuple("_Args")
+
+
+async def finish_in_thread(
+    function: Callable[[*_Args], _Result], *args: *_Args
+) -> _Result:
+    """Call a function in a thread; return what it returns, raise what it raises.
+
+    A caller that is cancelled is cancelled when the call is over, and only then.
+    """
+    work = asyncio.get_running_loop().run_in_executor(None, function, *args)
+    is_cancelled = False
+    while not work.done():
+        try:
+            await asyncio.wait([work])
+        except asyncio.CancelledError:
+            is_cancelled = True
+    if is_cancelled:
+        work.exception()  # the error of a cancelled call is of no interest
+        raise asyncio.CancelledError
+    return work.result()
 
 
 # Choosing the content

@@ -1,4 +1,4 @@
-"""Values of fields: cookies, dates and media types.
+"""Values of fields: cookies, dates, ranges and media types.
 
 **Cookies**, RFC 6265 with its successor's prefixes. A browser silently drops a cookie
 that is too large, a ``__Host-`` cookie with a domain, or ``SameSite=None`` without
@@ -6,6 +6,8 @@ that is too large, a ``__Host-`` cookie with a domain, or ``SameSite=None`` with
 
 **Dates**: seconds since the epoch to IMF-fixdate and back; and Retry-After. Only the
 preferred form is written; all three forms are read, as the RFC demands of a recipient.
+
+**Content-Range**, as a client reads it.
 
 **Media types**: guessed by a file's name, and chosen by Accept. The table is our own,
 since the standard library's depends on Python's version (``.js`` is
@@ -16,7 +18,9 @@ files of the machine such as /etc/mime.types.
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Final, Literal
+
+from msgspec import Struct
 
 from blazeio.errors import LocalProtocolError
 
@@ -304,6 +308,52 @@ def parse_retry_after(text: str, now: float) -> float | None:
 def _decide_century(year: int, this_year: int) -> int:
     year += this_year // 100 * 100
     return year - 100 if year > this_year + 50 else year
+
+
+# Content-Range: RFC 9110 section 14.4
+
+
+_RANGE_PART: Final = re.compile(
+    r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)", re.IGNORECASE
+)
+_UNSATISFIED_RANGE: Final = re.compile(r"bytes \*/([0-9]{1,18})", re.IGNORECASE)
+
+
+class ContentRange(Struct, frozen=True):
+    """Which octets of a representation a 206 has.
+
+    Attributes:
+        first: Offset of the first octet.
+        last: Offset of the last octet; not less.
+        total: Size of the whole representation; None: the server does not know.
+    """
+
+    first: int
+    last: int
+    total: int | None
+
+    @property
+    def size_bytes(self) -> int:
+        """The size of the part, octets."""
+        return self.last - self.first + 1
+
+
+def read_content_range(field: str) -> ContentRange | None:
+    """Read the field of a 206; None where it is malformed or of another unit."""
+    found = _RANGE_PART.fullmatch(field)
+    if found is None:
+        return None
+    first, last = int(found[1]), int(found[2])
+    total = None if found[3] == "*" else int(found[3])
+    if last < first or (total is not None and last >= total):
+        return None
+    return ContentRange(first, last, total)
+
+
+def read_unsatisfied_range(field: str) -> int | None:
+    """Read the field of a 416: the size of the representation; None: not said."""
+    found = _UNSATISFIED_RANGE.fullmatch(field)
+    return None if found is None else int(found[1])
 
 
 # Media types

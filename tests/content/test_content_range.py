@@ -1,6 +1,6 @@
 import pytest
 
-from blazeio.client.part_file import (
+from blazeio.content.field_values import (
     ContentRange,
     read_content_range,
     read_unsatisfied_range,
