@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import blazeio as io
-from blazeio.client import download, part_file
+from blazeio.client import download
 from blazeio.errors import LocalProtocolError, RequestError
 from tests.client.scripts import CHUNKED
 from tests.support.clock import within
@@ -277,7 +277,7 @@ async def test_a_link_stays_and_its_file_is_replaced(tmp_path: Path) -> None:
 def test_links_that_nobody_should_follow(tmp_path: Path) -> None:
     (tmp_path / "loop").symlink_to("loop")
     with pytest.raises(OSError, match="Too many levels"):
-        part_file.resolve_links(tmp_path / "loop")
+        download.resolve_links(tmp_path / "loop")
     if os.geteuid() == 0:
         shared = tmp_path / "shared"
         shared.mkdir()
@@ -285,7 +285,7 @@ def test_links_that_nobody_should_follow(tmp_path: Path) -> None:
         (shared / "link").symlink_to(tmp_path / "secret")
         os.chown(shared / "link", 12345, 12345, follow_symlinks=False)
         with pytest.raises(PermissionError, match="somebody else"):
-            part_file.resolve_links(shared / "link")
+            download.resolve_links(shared / "link")
 
 
 @pytest.mark.parametrize("kind", ["link", "hard link", "pipe"])
@@ -315,7 +315,7 @@ async def test_a_part_that_is_moved_while_it_is_opened_is_not_taken(
 ) -> None:
     """Whoever saves the same puts it in place between open and lock."""
     place = tmp_path / "file"
-    first = part_file.PartFile(place, "0" * 16)
+    first = download.PartFile(place, "0" * 16)
     first.write(CONTENT)
     lock = fcntl.flock
 
@@ -326,7 +326,7 @@ async def test_a_part_that_is_moved_while_it_is_opened_is_not_taken(
         lock(file, how)
 
     monkeypatch.setattr(fcntl, "flock", lock_late)
-    second = part_file.PartFile(place, "0" * 16)
+    second = download.PartFile(place, "0" * 16)
     assert second.size_bytes == 0
     second.truncate(0)
     second.close()
@@ -410,16 +410,16 @@ async def test_who_is_cancelled_leaves_no_thread_that_writes(
 ) -> None:
     """Its descriptor could be another file's by then."""
     writes: list[str] = []
-    place = part_file.PartFile.place
+    place = download.PartFile.place
 
-    def place_slowly(self: part_file.PartFile) -> None:
+    def place_slowly(self: download.PartFile) -> None:
         writes.append("begun")
         task.get_loop().call_soon_threadsafe(task.cancel)
         subprocess.run(["sleep", "0.05"], check=True)
         place(self)
         writes.append("ended")
 
-    monkeypatch.setattr(part_file.PartFile, "place", place_slowly)
+    monkeypatch.setattr(download.PartFile, "place", place_slowly)
     async with RawServer(respond("200 OK", CONTENT, KNOWN)) as server:
         task = asyncio.create_task(save(server, tmp_path / "file"))
         with pytest.raises(asyncio.CancelledError):
