@@ -21,6 +21,7 @@ from blazeio.client.auth import CNONCE_OCTETS
 from blazeio.client.connection import ClientConnection
 from blazeio.client.exchange import MOST_INTERIMS
 from blazeio.client.request import ClientRequest, serialize_plain_get
+from blazeio.client.response_content import is_event_stream
 from blazeio.client.url import Origin, Url
 from blazeio.errors import (
     AnsweredEarly,
@@ -41,15 +42,6 @@ from blazeio.wire.heads import ResponseHead
 if TYPE_CHECKING:
     from blazeio.client.context import ClientContext
     from blazeio.client.settings import Timeouts
-
-
-EVENT_STREAM = "text/event-stream"
-
-
-def is_event_stream(headers: Headers) -> bool:
-    """Tell whether the content is a stream of events, by its Content-Type."""
-    media_type = headers.get("content-type", "").partition(";")[0]
-    return media_type.strip(" \t").lower() == EVENT_STREAM
 
 
 class RequestExchange(BlazeioPayloadUtils):

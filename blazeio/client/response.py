@@ -9,12 +9,14 @@ or not, and what is made of it (text, JSON, events, a file). How the request is 
 and how the head of its response arrives, is in ``client.request_exchange``.
 """
 
+import time
 from collections.abc import AsyncIterator, Generator
 from copy import copy
 from os import PathLike
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
+from blazeio.client.cookies import parse_set_cookie
 from blazeio.client.download import Progress, save_content
 from blazeio.client.request import (
     ClientRequest,
@@ -23,16 +25,13 @@ from blazeio.client.request_exchange import RequestExchange
 from blazeio.client.response_content import (
     LEAST_RETRY_S,
     as_invalid,
-    check_same,
     decode_all,
-    find_content_charset,
-    is_json,
     iterate_events,
-    list_cookies,
 )
 from blazeio.content.codings import ContentDecoder, can_undo, parse_codings
 from blazeio.content.event_stream import EVENT_BYTES, ServerSentEvent
 from blazeio.content.forms import read_json
+from blazeio.content.multipart import find_charset, parse_parameters
 from blazeio.errors import (
     InvalidResponse,
     LocalProtocolError,
@@ -43,6 +42,7 @@ from blazeio.errors import (
     StatusError,
     TotalTimeout,
 )
+from blazeio.wire.headers import Headers
 
 if TYPE_CHECKING:
     from blazeio.client.attempts import RequestAttempts
@@ -445,3 +445,52 @@ class ClientResponse(RequestExchange):
                 same path is running.
         """
         return await save_content(self, path, progress)
+
+
+# What is made of the head
+
+
+def list_cookies(headers: Headers) -> dict[str, str]:
+    """Return the cookies that a response sets, by name, without those it deletes."""
+    now = time.time()
+    found: dict[str, str] = {}
+    for field in headers.get_all("set-cookie"):
+        cookie = parse_set_cookie(field)
+        if cookie is None:
+            continue
+        expiry = cookie.expiry(now)
+        if expiry is None or expiry > now:
+            found[cookie.name] = cookie.value
+        else:
+            found.pop(cookie.name, None)
+    return found
+
+
+def check_same(resp: "ClientResponse", again: "ClientResponse") -> None:
+    """Demand that a second response has the same representation as the first.
+
+    Raises:
+        InvalidResponse: The server's fault: it has another one.
+    """
+    if again.status_code != resp.status_code:
+        message = f"asked once more, the server said {again.status_code}"
+        raise InvalidResponse(f"{resp.url}: {message}")
+    for name in ("etag", "last-modified"):
+        if name in resp.headers and resp.headers[name] != again.headers.get(name):
+            message = f"asked once more, the server had another {name}"
+            raise InvalidResponse(f"{resp.url}: {message}")
+
+
+def find_content_charset(headers: Headers) -> str:
+    """Return the charset that Content-Type names, if it is known; else UTF-8."""
+    try:
+        parameters = parse_parameters(headers.get("content-type", ""))[1]
+    except ValueError:
+        return "utf-8"
+    return find_charset(parameters.get("charset", "")) or "utf-8"
+
+
+def is_json(headers: Headers) -> bool:
+    """Tell whether the content is JSON, by its Content-Type."""
+    media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
+    return media_type == "application/json" or media_type.endswith("+json")

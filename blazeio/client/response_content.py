@@ -12,12 +12,9 @@ import time
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
-from blazeio.client.cookies import parse_set_cookie
-from blazeio.client.request_exchange import is_event_stream
 from blazeio.content.codings import ContentDecoder, can_undo, parse_codings
 from blazeio.content.event_stream import EventStreamParser, ServerSentEvent
 from blazeio.content.field_values import parse_retry_after
-from blazeio.content.multipart import find_charset, parse_parameters
 from blazeio.errors import (
     ConnectError,
     ContentDecodingError,
@@ -35,52 +32,6 @@ from blazeio.wire.headers import Headers
 
 if TYPE_CHECKING:
     from blazeio.client.response import ClientResponse
-
-
-def list_cookies(headers: Headers) -> dict[str, str]:
-    """Return the cookies that a response sets, by name, without those it deletes."""
-    now = time.time()
-    found: dict[str, str] = {}
-    for field in headers.get_all("set-cookie"):
-        cookie = parse_set_cookie(field)
-        if cookie is None:
-            continue
-        expiry = cookie.expiry(now)
-        if expiry is None or expiry > now:
-            found[cookie.name] = cookie.value
-        else:
-            found.pop(cookie.name, None)
-    return found
-
-
-def check_same(resp: "ClientResponse", again: "ClientResponse") -> None:
-    """Demand that a second response has the same representation as the first.
-
-    Raises:
-        InvalidResponse: The server's fault: it has another one.
-    """
-    if again.status_code != resp.status_code:
-        message = f"asked once more, the server said {again.status_code}"
-        raise InvalidResponse(f"{resp.url}: {message}")
-    for name in ("etag", "last-modified"):
-        if name in resp.headers and resp.headers[name] != again.headers.get(name):
-            message = f"asked once more, the server had another {name}"
-            raise InvalidResponse(f"{resp.url}: {message}")
-
-
-def find_content_charset(headers: Headers) -> str:
-    """Return the charset that Content-Type names, if it is known; else UTF-8."""
-    try:
-        parameters = parse_parameters(headers.get("content-type", ""))[1]
-    except ValueError:
-        return "utf-8"
-    return find_charset(parameters.get("charset", "")) or "utf-8"
-
-
-def is_json(headers: Headers) -> bool:
-    """Tell whether the content is JSON, by its Content-Type."""
-    media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
-    return media_type == "application/json" or media_type.endswith("+json")
 
 
 async def decode_all(octets: bytes, decoder: ContentDecoder, limit: int) -> bytes:
@@ -125,6 +76,8 @@ def as_invalid(error: RemoteProtocolError) -> RemoteProtocolError:
 
 # Server-sent events: ``resp.events()``
 
+
+EVENT_STREAM = "text/event-stream"
 
 RETRY_S = 3.0
 """The delay before the stream is asked for again, where the server names none; browsers
@@ -238,6 +191,12 @@ class _Subscription:
             )
         )
         self._failures += 1
+
+
+def is_event_stream(headers: Headers) -> bool:
+    """Tell whether the content is a stream of events, by its Content-Type."""
+    media_type = headers.get("content-type", "").partition(";")[0]
+    return media_type.strip(" \t").lower() == EVENT_STREAM
 
 
 def is_transient(status: int) -> bool:
