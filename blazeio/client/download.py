@@ -24,8 +24,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
-from blazeio.client.request_body import finish_in_thread
-from blazeio.client.response_content import is_transient
+from blazeio.client.content import finish_in_thread, is_transient
 from blazeio.content.field_values import (
     ContentRange,
     parse_retry_after,

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING
 from blazeio.client.attempts import RequestAttempts, closed_error
 from blazeio.client.auth import CNONCE_OCTETS
 from blazeio.client.connection import ClientConnection
+from blazeio.client.content import is_event_stream
 from blazeio.client.exchange import MOST_INTERIMS
 from blazeio.client.request import ClientRequest, serialize_plain_get
-from blazeio.client.response_content import is_event_stream
 from blazeio.client.url import Origin, Url
 from blazeio.errors import (
     AnsweredEarly,

@@ -16,18 +16,18 @@ from os import PathLike
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
+from blazeio.client.content import (
+    LEAST_RETRY_S,
+    as_invalid,
+    decode_all,
+    iterate_events,
+)
 from blazeio.client.cookies import parse_set_cookie
 from blazeio.client.download import Progress, save_content
 from blazeio.client.request import (
     ClientRequest,
 )
 from blazeio.client.request_exchange import RequestExchange
-from blazeio.client.response_content import (
-    LEAST_RETRY_S,
-    as_invalid,
-    decode_all,
-    iterate_events,
-)
 from blazeio.content.codings import ContentDecoder, can_undo, parse_codings
 from blazeio.content.event_stream import EVENT_BYTES, ServerSentEvent
 from blazeio.content.forms import read_json

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from blazeio.client.request_body import FORM, JSON, NO_BODY, TEXT, choose_body
+from blazeio.client.content import FORM, JSON, NO_BODY, TEXT, choose_body
 from blazeio.errors import LocalProtocolError
 
 

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 import blazeio as io
-from blazeio.client.response_content import (
+from blazeio.client.content import (
     LEAST_RETRY_S,
     LONGEST_RETRY_S,
     MOST_RETRY_S,
@@ -203,7 +203,7 @@ async def test_retry_after_is_heeded_and_has_a_bound(
         asked.append(retry_s)
         return 0.0
 
-    monkeypatch.setattr("blazeio.client.response_content.decide_delay_s", decide)
+    monkeypatch.setattr("blazeio.client.content.decide_delay_s", decide)
     busy = b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\nRetry-After: %b\r\n\r\n"
     waits = [b"7", b"9999999999", b"-1", b"x", b"Fri, 31 Dec 1999 23:59:59 GMT", b"8"]
     script = answered(AGAIN, *(busy % each for each in waits), NO_MORE)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from blazeio.client.request_body import FileBody, FormBody, make_form_body
+from blazeio.client.content import FileBody, FormBody, make_form_body
 from blazeio.content.multipart import (
     Event,
     Field,
