@@ -5,7 +5,7 @@ three places, which each request comes to, by the table itself: 1.5 % of a small
 request.
 
 It serves one ``Exchange`` at a time, and calls its methods when something happens. What
-arrives is read by its base class (``client.response_receiver``).
+arrives is read by its base class (``client.exchange``).
 Content is given to the exchange as it arrives. When all of it has arrived, the
 connection is free for the next exchange, whether or not a reader has taken the content.
 """
@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, cast
 
 from blazeio.client.exchange import (
     Exchange,
+    ResponseReceiver,
     WeakExchange,
     has_ended_properly,
 )
-from blazeio.client.response_receiver import ResponseReceiver
 from blazeio.client.states import (
     CLOSED,
     CONNECTION_END,

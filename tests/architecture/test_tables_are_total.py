@@ -6,7 +6,7 @@ from types import ModuleType
 
 import pytest
 
-from blazeio.client import connection, response_receiver
+from blazeio.client import connection, exchange
 from blazeio.client import states as client_states
 from blazeio.protocol import http1
 from blazeio.protocol import http1_states as server_states
@@ -75,7 +75,7 @@ def find_assignments(module: ModuleType, attribute: str) -> list[tuple[str, str]
     ("modules", "by_hand"),
     [
         ((http1,), {"data_received", "request_is_over"}),
-        ((connection, response_receiver), {"begin", "_begin_content", "_finish"}),
+        ((connection, exchange), {"begin", "_begin_content", "_finish"}),
     ],
 )
 def test_the_state_is_set_by_the_table_alone(
