@@ -3,7 +3,7 @@
 One call of an app can lead to several requests:
 
 * A redirect (RFC 9110 section 15.4) and a Digest challenge (section 11.6.1) are
-  followed here, after the final response; ``client.redirects`` decides, and counts.
+  followed here, after the final response; ``client.request`` decides, and counts.
 * A request whose connection has failed is sent once more, on a new connection (section
   9.2.2), where it is idempotent and its content is at hand. The usual cause is a server
   that closes an idle connection at the moment when we send on it.
@@ -23,7 +23,7 @@ from msgspec.structs import replace
 
 from blazeio.client.connection import ClientConnection
 from blazeio.client.pool import IDEMPOTENT, SAFE, may_retry
-from blazeio.client.redirects import FOLLOWED, Redirect, RedirectHandler
+from blazeio.client.request import FOLLOWED, Redirect, RedirectHandler
 from blazeio.client.url import Origin
 from blazeio.errors import (
     RequestError,

@@ -20,8 +20,12 @@ from blazeio.client.content import NO_BODY, Body, Files, choose_body
 from blazeio.client.cookies import CookieJar
 from blazeio.client.pool import PoolLimits
 from blazeio.client.proxy import ProxyRules
-from blazeio.client.redirects import RedirectHandler
-from blazeio.client.request import ClientRequest, merge_fields, read_method
+from blazeio.client.request import (
+    ClientRequest,
+    RedirectHandler,
+    merge_fields,
+    read_method,
+)
 from blazeio.client.response import ClientResponse
 from blazeio.client.settings import (
     ClientTls,

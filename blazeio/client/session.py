@@ -12,7 +12,7 @@ from blazeio.client.context import ClientContext
 from blazeio.client.cookies import CookieJar
 from blazeio.client.pool import MOST_RETRIES, PoolLimits
 from blazeio.client.proxy import ProxyRules, parse_proxy, read_proxy_rules
-from blazeio.client.redirects import MOST_REDIRECTS
+from blazeio.client.request import MOST_REDIRECTS
 from blazeio.client.response import ClientResponse
 from blazeio.client.settings import (
     ClientTls,

@@ -6,15 +6,16 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from blazeio.client.auth import Credentials, DigestAuth
-from blazeio.client.redirects import (
+from blazeio.client.request import (
     FOLLOWED,
     MOST_CHALLENGES,
+    ClientRequest,
     Redirect,
     RedirectHandler,
     decide_redirect,
+    merge_fields,
     resolve_location,
 )
-from blazeio.client.request import ClientRequest, merge_fields
 from blazeio.client.url import parse_url
 from blazeio.errors import InvalidResponse, RedirectError, TooManyRedirects
 from blazeio.wire.headers import Headers

@@ -59,7 +59,6 @@ ROOMS = {
                 "cookies",
                 "pool",
                 "proxy",
-                "redirects",
                 "request",
                 "url",
             )

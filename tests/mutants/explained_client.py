@@ -114,7 +114,7 @@ CLIENT: tuple[Explained, ...] = (
     ),
     Explained(
         "names of fields are found in any case",
-        f"{_CLIENT}/redirects.py",
+        f"{_CLIENT}/request.py",
         "RedirectHandler.*",
         (
             'locations = set(headers.get_all("LOCATION"))',

@@ -20,7 +20,7 @@ from blazeio.client.cookies import (
     parse_set_cookie,
 )
 from blazeio.client.proxy import parse_proxy
-from blazeio.client.redirects import resolve_location
+from blazeio.client.request import resolve_location
 from blazeio.client.url import parse_url
 from blazeio.content.codings import ContentDecoder, choose_coding, parse_codings
 from blazeio.content.event_stream import EventStreamParser
