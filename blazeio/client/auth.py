@@ -23,8 +23,7 @@ from urllib.parse import quote as percent_encode
 from msgspec import Struct
 
 from blazeio.client.cookies import CookieJar
-from blazeio.client.proxy import basic_credentials
-from blazeio.client.url import Origin, Url
+from blazeio.client.url import Origin, Url, basic_credentials
 from blazeio.content.field_values import serialize_cookie
 from blazeio.errors import InvalidArgument
 from blazeio.wire.grammar import TCHAR, quote

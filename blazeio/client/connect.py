@@ -27,9 +27,8 @@ from aiohappyeyeballs import AddrInfoType, start_connection
 
 from blazeio.client.connection import ClientConnection
 from blazeio.client.exchange import MOST_INTERIMS
-from blazeio.client.proxy import Proxy, read_host, strip_final_dot, strip_zone
 from blazeio.client.settings import ClientTls
-from blazeio.client.url import Origin
+from blazeio.client.url import Origin, Proxy, read_host, strip_final_dot, strip_zone
 from blazeio.errors import (
     BlazeioError,
     ConfigurationError,

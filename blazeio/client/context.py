@@ -2,12 +2,13 @@
 
 import asyncio
 import os
+import re
 import threading
 import weakref
 from collections.abc import Callable, Mapping
 from functools import partial
 from threading import get_ident
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 from blazeio.client.attempts import (
     RequestAttempts,
@@ -19,7 +20,6 @@ from blazeio.client.connection_pool import ConnectionPool
 from blazeio.client.content import NO_BODY, Body, Files, choose_body
 from blazeio.client.cookies import CookieJar
 from blazeio.client.pool import PoolLimits
-from blazeio.client.proxy import ProxyRules
 from blazeio.client.request import (
     ClientRequest,
     RedirectHandler,
@@ -35,9 +35,9 @@ from blazeio.client.settings import (
     check_retries,
     settle_cookies,
 )
-from blazeio.client.url import Origin, Url, join_base, parse_url
+from blazeio.client.url import Origin, ProxyRules, Url, parse_url, show_url
 from blazeio.content.forms import FormInput, serialize_urlencoded
-from blazeio.errors import FieldInput, LocalProtocolError, SessionClosed
+from blazeio.errors import FieldInput, InvalidUrl, LocalProtocolError, SessionClosed
 from blazeio.limits import Limits
 from blazeio.protocol.context import RECEIVE_BUFFER_BYTES, keep_heap
 from blazeio.protocol.timeouts import DeadlineWheel
@@ -418,3 +418,34 @@ def _leave_to_parent() -> None:
 # A fork copies the descriptors, so parent and child would write into the same
 # connections, and each would read a part of the other's answers.
 os.register_at_fork(after_in_child=_leave_to_parent)
+
+
+# The base URL of a session
+
+
+_ABSOLUTE: Final = re.compile(r"[ \t]*+[A-Za-z][A-Za-z0-9+.\-]*+:")
+
+
+def join_base(base: str, text: str | Url) -> str | Url:
+    """Join a reference to the base URL of a session.
+
+    Its path follows that of the base, with or without a slash between:
+    ``https://host/v1`` and ``/users`` are ``https://host/v1/users``, as in httpx, so
+    that a slash does not drop ``/v1``. An absolute URL is returned as it is.
+
+    Args:
+        base: Without query and fragment.
+        text: The URL of the request.
+
+    Raises:
+        InvalidUrl: The caller's fault: it begins with ``//``, which some read as a path
+            and others as a host.
+    """
+    if not isinstance(text, str) or _ABSOLUTE.match(text):
+        return text
+    if text.startswith("//"):
+        message = f"URL {show_url(text)!r}: write its scheme, or one slash"
+        raise InvalidUrl(message)
+    if not text or text[0] in "?#":
+        return base + text
+    return f"{base.removesuffix('/')}/{text.removeprefix('/')}"

@@ -34,7 +34,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from msgspec import Struct
 
-from blazeio.client.proxy import read_host, strip_final_dot
+from blazeio.client.url import read_host, strip_final_dot
 from blazeio.content.field_values import LONGEST_PAIR_BYTES
 from blazeio.content.forwarded import read_address
 

@@ -17,8 +17,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from blazeio.client.auth import Credentials, explain_refusal
-from blazeio.client.proxy import bracketed, read_host_port
-from blazeio.client.url import parse_url
+from blazeio.client.url import bracketed, parse_url, read_host_port
 from blazeio.content.codings import ACCEPTED
 from blazeio.content.field_values import serialize_cookie
 from blazeio.errors import (

@@ -11,7 +11,6 @@ from blazeio.client.auth import Auth, check_auth
 from blazeio.client.context import ClientContext
 from blazeio.client.cookies import CookieJar
 from blazeio.client.pool import MOST_RETRIES, PoolLimits
-from blazeio.client.proxy import ProxyRules, parse_proxy, read_proxy_rules
 from blazeio.client.request import MOST_REDIRECTS
 from blazeio.client.response import ClientResponse
 from blazeio.client.settings import (
@@ -25,7 +24,14 @@ from blazeio.client.settings import (
     check_retries,
     refuse_unknown,
 )
-from blazeio.client.url import Url, parse_url, show_url
+from blazeio.client.url import (
+    ProxyRules,
+    Url,
+    parse_proxy,
+    parse_url,
+    read_proxy_rules,
+    show_url,
+)
 from blazeio.errors import (
     ConfigurationError,
     FieldInput,

@@ -18,8 +18,8 @@ from blazeio.client.auth import Auth
 from blazeio.client.content import Body, Files
 from blazeio.client.cookies import CookieJar
 from blazeio.client.pool import MOST_RETRIES, PoolLimits
-from blazeio.client.proxy import read_host
 from blazeio.client.request import join_cookies
+from blazeio.client.url import read_host
 from blazeio.content.forms import FormInput
 from blazeio.errors import ConfigurationError, FieldInput, InvalidArgument
 from blazeio.limits import Limits

@@ -2,8 +2,7 @@ import pytest
 
 from blazeio.client.auth import Credentials, DigestAuth, DigestChallenge
 from blazeio.client.cookies import CookieJar
-from blazeio.client.proxy import basic_credentials
-from blazeio.client.url import parse_url
+from blazeio.client.url import basic_credentials, parse_url
 from blazeio.errors import LocalProtocolError
 
 URL = parse_url("http://h/x")

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blazeio.client.proxy import (
+from blazeio.client.url import (
     LONGEST_NAME_OCTETS,
     bracketed,
     read_host,

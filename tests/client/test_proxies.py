@@ -1,6 +1,6 @@
 import pytest
 
-from blazeio.client.proxy import (
+from blazeio.client.url import (
     Proxy,
     basic_credentials,
     parse_proxy,

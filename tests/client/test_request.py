@@ -5,9 +5,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from blazeio.client.auth import Credentials, DigestAuth, DigestChallenge
-from blazeio.client.proxy import parse_proxy
 from blazeio.client.request import ClientRequest, join_cookies, merge_fields
-from blazeio.client.url import Origin, parse_url
+from blazeio.client.url import Origin, parse_proxy, parse_url
 from blazeio.errors import InvalidArgument
 from blazeio.wire.headers import NO_FIELDS, serialize_fields
 

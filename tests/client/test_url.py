@@ -2,8 +2,8 @@ import base64
 
 import pytest
 
-from blazeio.client.proxy import parse_proxy
-from blazeio.client.url import Origin, join_base, parse_url, show_url
+from blazeio.client.context import join_base
+from blazeio.client.url import Origin, parse_proxy, parse_url, show_url
 from blazeio.errors import InvalidUrl
 
 

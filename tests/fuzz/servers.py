@@ -24,9 +24,14 @@ import blazeio as io
 from blazeio.client.auth import choose_digest, explain_refusal
 from blazeio.client.connect import _Answer
 from blazeio.client.cookies import MOST_SENT_BYTES, CookieJar
-from blazeio.client.proxy import Proxy, parse_proxy, read_host, read_proxy_rules
 from blazeio.client.request import resolve_location
-from blazeio.client.url import parse_url
+from blazeio.client.url import (
+    Proxy,
+    parse_proxy,
+    parse_url,
+    read_host,
+    read_proxy_rules,
+)
 from blazeio.content.codings import (
     FREE_BYTES,
     MOST_GROWTH,

@@ -58,7 +58,6 @@ ROOMS = {
                 "auth",
                 "cookies",
                 "pool",
-                "proxy",
                 "request",
                 "url",
             )

@@ -88,29 +88,29 @@ CLIENT: tuple[Explained, ...] = (
     ),
     Explained(
         "it is Python's own default",
-        *(f"{_CLIENT}/proxy.py", "read_host", ("name = unquote(name, )",)),
+        *(f"{_CLIENT}/url.py", "read_host", ("name = unquote(name, )",)),
     ),
     Explained(
         "a name of ASCII comes out the same, by tables that take 10 ms to import",
-        f"{_CLIENT}/proxy.py",
+        f"{_CLIENT}/url.py",
         "read_host",
         ("name = name.lower() if (name.isascii()) and False else _to_ascii(name)",),
     ),
     Explained(
         "any number below 0 is none",
-        f"{_CLIENT}/proxy.py",
+        f"{_CLIENT}/url.py",
         "_read_*",
         ("* if len(parts) < 5 else [-2]", "return -2*"),
     ),
     Explained(
         "0 is 0 as an octal number",
-        f"{_CLIENT}/proxy.py",
+        f"{_CLIENT}/url.py",
         "_read_number",
         ('return int(part, 8 if len(part) >= 1 and part[0] == "0" else 10)',),
     ),
     Explained(
         "both that are compared are written so",
-        *(f"{_CLIENT}/proxy.py", "_canonical", ("host = host.upper()",)),
+        *(f"{_CLIENT}/url.py", "_canonical", ("host = host.upper()",)),
     ),
     Explained(
         "names of fields are found in any case",

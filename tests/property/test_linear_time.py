@@ -19,9 +19,8 @@ from blazeio.client.cookies import (
     parse_cookie_date,
     parse_set_cookie,
 )
-from blazeio.client.proxy import parse_proxy
 from blazeio.client.request import resolve_location
-from blazeio.client.url import parse_url
+from blazeio.client.url import parse_proxy, parse_url
 from blazeio.content.codings import ContentDecoder, choose_coding, parse_codings
 from blazeio.content.event_stream import EventStreamParser
 from blazeio.content.field_values import (
