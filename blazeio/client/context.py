@@ -11,12 +11,12 @@ from threading import get_ident
 from typing import Any, Final, NoReturn
 
 from blazeio.client.attempts import (
+    ConnectionPool,
     RequestAttempts,
     RequestTracer,
     TracedAttempts,
 )
 from blazeio.client.auth import Auth, Credentials
-from blazeio.client.connection_pool import ConnectionPool
 from blazeio.client.content import NO_BODY, Body, Files, choose_body
 from blazeio.client.cookies import CookieJar
 from blazeio.client.pool import PoolLimits
