@@ -20,7 +20,7 @@ from blazeio.client.pool import PoolLimits
 from blazeio.client.response import ClientResponse
 from blazeio.client.session import Session
 from blazeio.client.settings import ClientTls, Timeouts
-from blazeio.content.event_stream import ServerSentEvent
+from blazeio.content.parsers import ServerSentEvent
 from blazeio.errors import (
     Abort,
     BlazeioError,

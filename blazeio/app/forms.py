@@ -14,7 +14,7 @@ from enum import Enum
 from typing import Any, Protocol
 
 from blazeio.content.forms import Params, parse_urlencoded
-from blazeio.content.multipart import (
+from blazeio.content.parsers import (
     MULTIPART,
     Event,
     Field,

@@ -37,7 +37,6 @@ import msgspec
 
 from blazeio.client.request import MeasuredBody
 from blazeio.content.codings import ContentDecoder, can_undo, parse_codings
-from blazeio.content.event_stream import EventStreamParser, ServerSentEvent
 from blazeio.content.field_values import parse_retry_after
 from blazeio.content.forms import (
     ComposedForm,
@@ -46,6 +45,7 @@ from blazeio.content.forms import (
     compose_form,
     serialize_urlencoded,
 )
+from blazeio.content.parsers import EventStreamParser, ServerSentEvent
 from blazeio.errors import (
     ConnectError,
     ContentDecodingError,

@@ -29,9 +29,13 @@ from blazeio.client.request import (
 )
 from blazeio.client.request_exchange import RequestExchange
 from blazeio.content.codings import ContentDecoder, can_undo, parse_codings
-from blazeio.content.event_stream import EVENT_BYTES, ServerSentEvent
 from blazeio.content.forms import read_json
-from blazeio.content.multipart import find_charset, parse_parameters
+from blazeio.content.parsers import (
+    EVENT_BYTES,
+    ServerSentEvent,
+    find_charset,
+    parse_parameters,
+)
 from blazeio.errors import (
     InvalidResponse,
     LocalProtocolError,

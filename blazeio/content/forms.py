@@ -2,7 +2,7 @@
 
 A multipart form (RFC 7578) is only framed here: the octets around its files are made,
 and the sender puts the content of each file between them, so that no file has to be in
-memory. ``content.multipart`` reads such forms.
+memory. ``content.parsers`` reads such forms.
 
 JSON is UTF-8, and a reader may ignore a byte order mark (RFC 8259 section 8.1). Servers
 send one all the same, and some send UTF-16.
@@ -18,7 +18,7 @@ import msgspec
 from msgspec import Struct
 
 from blazeio.content.field_values import guess_media_type
-from blazeio.content.multipart import MULTIPART
+from blazeio.content.parsers import MULTIPART
 from blazeio.errors import InvalidArgument, LocalProtocolError
 from blazeio.wire.grammar import FIELD_VALUE
 

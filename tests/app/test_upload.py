@@ -4,7 +4,7 @@ import pytest
 
 from blazeio.app.forms import NoFile, Upload
 from blazeio.app.request import Request
-from blazeio.content.multipart import FileHead
+from blazeio.content.parsers import FileHead
 from blazeio.errors import LocalProtocolError
 from blazeio.protocol.request import BlazeioServerProtocol
 from tests.app.asking import MULTIPART, answer_of

@@ -11,7 +11,7 @@ from blazeio.client.content import (
     RETRY_S,
     decide_delay_s,
 )
-from blazeio.content.event_stream import ServerSentEvent
+from blazeio.content.parsers import ServerSentEvent
 from blazeio.errors import InvalidResponse, LocalProtocolError, ServerDisconnected
 from tests.support.raw_server import RawServer, Script, Visitor
 

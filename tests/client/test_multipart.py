@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from blazeio.client.content import FileBody, FormBody, make_form_body
-from blazeio.content.multipart import (
+from blazeio.content.parsers import (
     Event,
     Field,
     FileHead,

@@ -1,6 +1,6 @@
 """Multipart bodies, written by hand."""
 
-from blazeio.content.multipart import Event
+from blazeio.content.parsers import Event
 
 BOUNDARY = "b0undary"
 

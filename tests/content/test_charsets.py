@@ -1,6 +1,6 @@
 import pytest
 
-from blazeio.content.multipart import find_charset
+from blazeio.content.parsers import find_charset
 
 
 @pytest.mark.parametrize(

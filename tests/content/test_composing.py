@@ -8,7 +8,7 @@ from blazeio.content.forms import (
     FormValue,
     compose_form,
 )
-from blazeio.content.multipart import (
+from blazeio.content.parsers import (
     Event,
     Field,
     FileHead,

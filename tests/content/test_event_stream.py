@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from blazeio.app.deliver import serialize_event
-from blazeio.content.event_stream import ID_BYTES, EventStreamParser, ServerSentEvent
+from blazeio.content.parsers import ID_BYTES, EventStreamParser, ServerSentEvent
 from blazeio.errors import RemoteProtocolError
 
 Event = ServerSentEvent

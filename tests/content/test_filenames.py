@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blazeio.content.multipart import (
+from blazeio.content.parsers import (
     LONGEST_BYTES,
     NAMELESS,
     decode_extended,

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from blazeio.content.multipart import (
+from blazeio.content.parsers import (
     Event,
     Field,
     FileHead,

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blazeio.content.multipart import parse_parameters
+from blazeio.content.parsers import parse_parameters
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from websockets.protocol import Side
 
 from blazeio.content.forms import parse_urlencoded
 from blazeio.content.forwarded import Client, parse_allow_list, resolve_client
-from blazeio.content.multipart import FileHead, MultipartDecoder, parse_boundary
+from blazeio.content.parsers import FileHead, MultipartDecoder, parse_boundary
 from blazeio.errors import RemoteProtocolError
 from blazeio.limits import Limits
 from blazeio.protocol.context import ServerContext

@@ -41,9 +41,9 @@ from blazeio.content.codings import (
     encode_once,
     parse_codings,
 )
-from blazeio.content.event_stream import EventStreamParser, ServerSentEvent
 from blazeio.content.field_values import parse_retry_after
 from blazeio.content.forms import read_json
+from blazeio.content.parsers import EventStreamParser, ServerSentEvent
 from blazeio.errors import (
     ConfigurationError,
     ContentDecodingError,

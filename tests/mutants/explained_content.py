@@ -53,7 +53,7 @@ CONTENT: tuple[Explained, ...] = (
     ),
     Explained(
         "nothing is done with another field",
-        f"{_CONTENT}/event_stream.py",
+        f"{_CONTENT}/parsers.py",
         "EventStreamParser._take_field",
         ("- * case _: *",),
     ),
@@ -152,7 +152,7 @@ CONTENT: tuple[Explained, ...] = (
     ),
     Explained(
         "it is set before it is read: by the beginning of a part",
-        f"{_CONTENT}/multipart.py",
+        f"{_CONTENT}/parsers.py",
         "MultipartDecoder.__init__",
         (
             'self._segment: MultipartSegment | None = ""',
@@ -161,13 +161,13 @@ CONTENT: tuple[Explained, ...] = (
     ),
     Explained(
         "a suffix has a whole number of octets",
-        f"{_CONTENT}/multipart.py",
+        f"{_CONTENT}/parsers.py",
         "_shortened",
         ("if not stem or len(suffix) > LONGEST_BYTES / 2:",),
     ),
     Explained(
         "a line end is in front of what begins a form",
-        f"{_CONTENT}/multipart.py",
+        f"{_CONTENT}/parsers.py",
         "MultipartDecoder._skip_preamble",
         (
             "end = at if at > 0 else *",
@@ -178,13 +178,13 @@ CONTENT: tuple[Explained, ...] = (
     ),
     Explained(
         "one octet more than needed is kept",
-        f"{_CONTENT}/multipart.py",
+        f"{_CONTENT}/parsers.py",
         "MultipartDecoder._skip_preamble",
         ("end = at if at >= 0 else max(len(octets) - len(opening) - 2, 0)",),
     ),
     Explained(
         "each part has this field, or the parser refuses it; in any case",
-        f"{_CONTENT}/multipart.py",
+        f"{_CONTENT}/parsers.py",
         "_filename_of",
         (
             'disposition = segment.header(*Content-Disposition", *)',
@@ -194,7 +194,7 @@ CONTENT: tuple[Explained, ...] = (
     ),
     Explained(
         "what stands for a text in quotes is not read",
-        f"{_CONTENT}/multipart.py",
+        f"{_CONTENT}/parsers.py",
         "_filename_of",
         ("found = _FILENAME_EXTENDED.search(_QUOTED.sub('XX\"\"XX', disposition))",),
     ),

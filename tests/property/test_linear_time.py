@@ -22,7 +22,6 @@ from blazeio.client.cookies import (
 from blazeio.client.request import resolve_location
 from blazeio.client.url import parse_proxy, parse_url
 from blazeio.content.codings import ContentDecoder, choose_coding, parse_codings
-from blazeio.content.event_stream import EventStreamParser
 from blazeio.content.field_values import (
     choose_media_type,
     find_cookie,
@@ -32,7 +31,8 @@ from blazeio.content.field_values import (
 )
 from blazeio.content.forms import parse_urlencoded
 from blazeio.content.forwarded import Client, parse_allow_list, resolve_client
-from blazeio.content.multipart import (
+from blazeio.content.parsers import (
+    EventStreamParser,
     MultipartDecoder,
     decode_extended,
     find_charset,

@@ -5,7 +5,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blazeio.content.multipart import (
+from blazeio.content.parsers import (
     Event,
     Field,
     FileHead,

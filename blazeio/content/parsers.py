@@ -1,19 +1,25 @@
-"""Reading multipart/form-data (RFC 7578): octets in, fields and files out.
+"""Parsers of what is read as it arrives: multipart/form-data and text/event-stream.
 
-The push parser of the ``multipart`` package does it; here it gets our bounds and our
-errors, and fields become text. It refuses a delimiter that is followed by anything but
-a line end: by RFC 2046 section 5.1.1 none occurs in the content, and two readers could
-see the end of a part in two places. A preamble, which mail has, is skipped before the
-parser sees it: whether the package (2.0) takes something in it for the beginning
-depends on how the octets were cut.
-
-The charset of a field, the names of files, and fields with parameters
+**Multipart** (RFC 7578): octets in, fields and files out. The push parser of the
+``multipart`` package does it; here it gets our bounds and our errors, and fields become
+text. It refuses a delimiter that is followed by anything but a line end: by RFC 2046
+section 5.1.1 none occurs in the content, and two readers could see the end of a part in
+two places. A preamble, which mail has, is skipped before the parser sees it: whether
+the package (2.0) takes something in it for the beginning depends on how the octets were
+cut. The charset of a field, the names of files, and fields with parameters
 (``parse_parameters``) are read here too.
+
+**Server-sent events** (WHATWG HTML section 9.2): octets in, events out, however the
+octets were cut. A line ends with CR, LF or CRLF; an event is returned with the line end
+that completes it, though a LF may still follow its CR. An event that the end of the
+stream cuts off is dropped, as the standard says: the server sends it again when the
+client reconnects with ``last_event_id``.
 """
 
 import codecs
 import re
 import unicodedata
+from typing import Final
 from urllib.parse import unquote_to_bytes
 
 from msgspec import Struct
@@ -29,7 +35,7 @@ from blazeio.errors import RemoteProtocolError
 from blazeio.limits import Limits
 from blazeio.wire.grammar import TCHAR, quote
 
-# Charsets
+# Charsets of forms
 
 
 # Those that browsers know (the Encoding standard), under Python's names too. An
@@ -429,3 +435,143 @@ def _too_many(what: str, bound: int) -> RemoteProtocolError:
 def _mapped(error: MultipartError) -> RemoteProtocolError:
     status = 413 if isinstance(error, ParserLimitReached) else 400
     return RemoteProtocolError(f"the form is malformed: {error}", status)
+
+
+# text/event-stream
+
+
+EVENT_BYTES: Final = 1024 * 1024
+"""The bound of a line, and of the data of one event, octets."""
+ID_BYTES: Final = 4 * 1024
+"""The bound of an id, octets. A client sends it as a field of its next request; a
+longer one is ignored, since no server would read it."""
+
+_LINE_END: Final = re.compile(rb"\r\n|\r|\n")
+_BOM: Final = b"\xef\xbb\xbf"
+# "Only ASCII digits"; nine of them are eleven days, and the integer stays small.
+_RETRY: Final = re.compile(r"[0-9]{1,9}")
+
+
+class ServerSentEvent(Struct, frozen=True):
+    """One event.
+
+    Attributes:
+        data: Its lines, joined by LF.
+        event: Its type.
+        event_id: The last id that the stream has set, here or before; "" where it has
+            set none.
+    """
+
+    data: str
+    event: str = "message"
+    event_id: str = ""
+
+
+class EventStreamParser:
+    """Turns the octets of one stream into events.
+
+    Args:
+        last_event_id: Of the stream that this one continues.
+        event_bytes: The bound of a line, and of the data of one event, octets.
+
+    Attributes:
+        last_event_id: The id of the last event; the client sends it when it reconnects.
+        retry_s: How long the client waits before it reconnects, seconds; None: its own
+            choice.
+    """
+
+    __slots__ = (
+        "_data",
+        "_data_bytes",
+        "_ends_with_cr",
+        "_event",
+        "_event_bytes",
+        "_event_id",
+        "_is_at_start",
+        "_line",
+        "last_event_id",
+        "retry_s",
+    )
+
+    def __init__(self, last_event_id: str = "", event_bytes: int = EVENT_BYTES) -> None:
+        self.last_event_id = self._event_id = last_event_id
+        self.retry_s: float | None = None
+        self._event_bytes = event_bytes
+        self._line = bytearray()  # a list of tiny pieces would take 40 times the memory
+        self._ends_with_cr = False
+        self._is_at_start = True
+        self._event = ""
+        self._data: list[str] = []
+        self._data_bytes = 0
+
+    def feed(self, octets: bytes) -> list[ServerSentEvent]:
+        """Take the next octets; return the events that they complete.
+
+        Raises:
+            RemoteProtocolError: The peer's fault: a line or an event is too large. The
+                parser is of no use any more.
+        """
+        events: list[ServerSentEvent] = []
+        if not octets:
+            return events
+        # The line ended with the CR; the LF that has come since is the rest of that
+        # line end and no empty line, which would end the event.
+        start = int(self._ends_with_cr and octets.startswith(b"\n"))
+        self._ends_with_cr = octets.endswith(b"\r")
+        *ended, rest = _LINE_END.split(octets[start:])
+        for piece in ended:
+            self._add_to_line(piece)
+            line = bytes(self._line)
+            self._line.clear()
+            self._take_line(line, events)
+        self._add_to_line(rest)
+        return events
+
+    def _add_to_line(self, piece: bytes) -> None:
+        self._line += piece
+        if len(self._line) > self._event_bytes:
+            raise self._too_large("a line of the event stream")
+
+    def _take_line(self, line: bytes, events: list[ServerSentEvent]) -> None:
+        if self._is_at_start:
+            # The standard's grammar: one byte order mark may be in front of the whole
+            # stream.
+            line = line.removeprefix(_BOM)
+            self._is_at_start = False
+        if not line:
+            self._dispatch(events)
+            return
+        name, _, value = line.partition(b":")
+        if name:  # else it is a comment
+            text = value.removeprefix(b" ").decode(errors="replace")
+            self._take_field(name, text, len(value))
+
+    def _take_field(self, name: bytes, value: str, size: int) -> None:
+        match name:
+            case b"data":
+                self._data.append(value)
+                self._data_bytes += size + 1
+                if self._data_bytes > self._event_bytes:
+                    raise self._too_large("an event")
+            case b"event":
+                self._event = value
+            # The standard ignores an id with NUL, which no field value may hold.
+            case b"id" if "\0" not in value and size <= ID_BYTES:
+                self._event_id = value
+            case b"retry" if _RETRY.fullmatch(value):
+                self.retry_s = int(value) / 1000
+            case _:
+                pass  # "Otherwise, the field is ignored"
+
+    def _dispatch(self, events: list[ServerSentEvent]) -> None:
+        """End an event, at an empty line; without data only its id counts."""
+        # Set by an event without data as well: so a server moves its clients on.
+        self.last_event_id = self._event_id
+        if self._data:
+            data = "\n".join(self._data)
+            event = self._event or "message"
+            events.append(ServerSentEvent(data, event, self.last_event_id))
+        self._data, self._data_bytes, self._event = [], 0, ""
+
+    def _too_large(self, what: str) -> RemoteProtocolError:
+        return RemoteProtocolError(f"{what} is larger than {self._event_bytes} octets")
