@@ -57,6 +57,7 @@ from blazeio.protocol.options import (
 )
 from blazeio.protocol.request import BlazeioServerProtocol
 from blazeio.protocol.tls import TlsConfig
+from blazeio.protocol.toolset import ServedApp
 from blazeio.server.access_log import AccessLog
 from blazeio.server.log_format import compile_format
 from blazeio.server.server import Server
@@ -366,9 +367,6 @@ class App(ServedAlone, Generic[StateT]):
         pattern = self.routes.find_named(name)
         return outermost._served_below + make_url(name, pattern, params)
 
-    def _make_url(self, name: str, params: Mapping[str, Any]) -> str:
-        return make_url(name, self.routes.find_named(name), params)
-
     def main_handler(self, handler: HandlerT) -> HandlerT:
         """Call a coroutine function for each connection, instead of HTTP.
 
@@ -485,24 +483,40 @@ class App(ServedAlone, Generic[StateT]):
             trust=trust or self.trust,
             access_log=access_log,
             tls=tls or self.read_certificates(),
-            find_options=self.routes.find_options,
-            name_handler=self._name_handler,
-            find_route=self.routes.find_route,
-            make_url=self._make_url,
+            app=self._answer_requests(),
             heads=self.headers if heads is None else heads.under(self.headers),
             root_path=self.root_path if root_path is None else root_path,
             http2=self.http2 and http2,
             request_class=self._request_class,
         )
 
-    def _name_handler(self, method: str, path: str) -> str:
-        if self._raw_handler is not None:
-            return describe(self._raw_handler)
-        return self.routes.name_handler(method, path)
+    def _answer_requests(self) -> ServedApp:
+        return _AnswersOfApp(self)
 
     async def serve_route(self, r: BlazeioServerProtocol) -> None:
         """Serve one request: middlewares, route, and the responses to errors."""
         await self.dispatch(r)
+
+
+class _AnswersOfApp(ServedApp):
+    """What requests ask an ``App``."""
+
+    __slots__ = ("_app",)
+
+    def __init__(self, app: App[Any]) -> None:
+        super().__init__(app.routes.find_options)
+        self._app = app
+
+    def find_route(self, method: str, path: str) -> str | None:
+        return self._app.routes.find_route(method, path)
+
+    def name_handler(self, method: str, path: str) -> str:
+        if self._app._raw_handler is not None:
+            return describe(self._app._raw_handler)
+        return self._app.routes.name_handler(method, path)
+
+    def make_url(self, name: str, params: Mapping[str, Any]) -> str:
+        return make_url(name, self._app.routes.find_named(name), params)
 
 
 # Security headers: fields by which browsers protect the users of an app

@@ -297,7 +297,7 @@ class _Watch:
             r.method,
             r.tail,
             call,
-            place or r.context.name_handler(r.method, r.path),
+            place or r.context.app.name_handler(r.method, r.path),
             call,
         )
 

@@ -339,7 +339,7 @@ def _encodable(message: str) -> str:
 
 def report(r: BlazeioServerProtocol, error: BaseException) -> None:
     """Log a bug: the request, the place, and the app's own frames."""
-    name = r.context.name_handler(r.method, r.path)
+    name = r.context.app.name_handler(r.method, r.path)
     text = explain(error)
     log.error(
         "%s %s: %s in %s%s (id %s)",

@@ -32,6 +32,7 @@ from blazeio.gateways.wsgi import THREADS, WsgiGateway
 from blazeio.protocol.options import RouteOptions
 from blazeio.protocol.request import BlazeioServerProtocol
 from blazeio.protocol.timeouts import NEVER
+from blazeio.protocol.toolset import ServedApp
 
 FINISHES = RouteOptions(on_disconnect="finish")
 """A disconnect is told to the app, and cancels nothing."""
@@ -291,8 +292,21 @@ HOST = "127.0.0.1"
 """Where it is served unless it is said otherwise, as such apps are used to."""
 
 
-def _find_options(method: str, path: str) -> RouteOptions:
-    return FINISHES
+class _AnswersOfForeignApp(ServedApp):
+    """What requests ask an app of another interface, whose routes nobody knows.
+
+    Its options are not the usual ones: a disconnect would cancel the app's coroutine,
+    whereas ASGI tells it by ``http.disconnect``.
+    """
+
+    __slots__ = ("_name",)
+
+    def __init__(self, name: str) -> None:
+        super().__init__(lambda method, path: FINISHES)
+        self._name = name
+
+    def name_handler(self, method: str, path: str) -> str:
+        return self._name
 
 
 class ForeignApp(App[Any]):
@@ -383,12 +397,7 @@ class ForeignApp(App[Any]):
         root_path = options.get("root_path")
         root_path = self.root_path if root_path is None else root_path
         self._part.gateway.root_path = root_path
-        server = super().make_server(loop, **options)
-        # The route table is empty, and would give the usual options: a disconnect would
-        # cancel the app's coroutine, whereas ASGI tells it by ``http.disconnect``.
-        server.context.find_options = _find_options
-        server.context.name_handler = self._name_handler
-        return server
+        return super().make_server(loop, **options)
 
-    def _name_handler(self, method: str, path: str) -> str:
-        return self._name
+    def _answer_requests(self) -> ServedApp:
+        return _AnswersOfForeignApp(self._name)

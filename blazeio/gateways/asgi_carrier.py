@@ -170,7 +170,7 @@ class AsgiCarrier:
 
     async def _start(self) -> None:
         head = self._make_head()
-        bound = self._context.find_options(head.method, head.path).content_bytes
+        bound = self._context.app.find_options(head.method, head.path).content_bytes
         if bound is None:
             bound = self._context.limits.content_bytes
         if head.content_length == 0:

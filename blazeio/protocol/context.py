@@ -22,17 +22,10 @@ from blazeio.protocol.carrier import ConnectionOrigin, Trust
 from blazeio.protocol.flow import Latch
 from blazeio.protocol.kernel import HangupWatcher, WritabilityWatcher
 from blazeio.protocol.options import (
-    FindOptions,
-    FindRoute,
     HeaderConfig,
-    MakeUrl,
-    NameHandler,
-    find_default_options,
-    find_no_route,
-    make_no_url,
-    name_no_handler,
 )
 from blazeio.protocol.timeouts import NEVER, DeadlineWheel
+from blazeio.protocol.toolset import ServedApp
 from blazeio.wire.headers import serialize_status_line
 from blazeio.wire.request import RequestHead
 
@@ -174,6 +167,7 @@ class ServerContext:
 
     Attributes:
         handler: Called with ``r`` for each request, in a task of its own.
+        app: What requests ask the app.
         pid: Of the process that serves. A process that a handler forks has another.
         record: Called with ``r`` for each response when it is over; None: nobody wants
             to know.
@@ -204,11 +198,6 @@ class ServerContext:
         is_draining: Each response has ``Connection: close``.
         renewals: So many of the next ones have it, too: their clients shall connect
             anew.
-        find_options: Returns the options of a route.
-        find_route: Returns the declared path of the route of a method and path.
-        name_handler: Returns the name of the handler of a method and path, and where
-            it is defined, for the log.
-        make_url: Returns the path of a route, from its name and parameters.
         draining: Set once the server drains; it can be awaited.
         shutdown_hooks_from: When streams without an end are ended, loop time.
         transferable: Connections that may go on in another process.
@@ -228,6 +217,7 @@ class ServerContext:
         "_plain_starts",
         "_second",
         "_starts",
+        "app",
         "background",
         "base",
         "bounds_requests",
@@ -235,8 +225,6 @@ class ServerContext:
         "connections",
         "detached",
         "draining",
-        "find_options",
-        "find_route",
         "handler",
         "handshakes",
         "hangups",
@@ -250,8 +238,6 @@ class ServerContext:
         "limits",
         "loop",
         "make_http2",
-        "make_url",
-        "name_handler",
         "now",
         "pid",
         "raw_handler",
@@ -317,10 +303,7 @@ class ServerContext:
         self.trust: Trust | None = None
         self.heads = HeaderConfig()
         self.root_path = ""
-        self.find_options: FindOptions = find_default_options
-        self.name_handler: NameHandler = name_no_handler
-        self.find_route: FindRoute = find_no_route
-        self.make_url: MakeUrl = make_no_url
+        self.app = ServedApp()
         self.when_changed: Callable[[], None] | None = None
         self.when_closed: Callable[[], None] | None = None
         self._second = 0
@@ -356,7 +339,7 @@ class ServerContext:
 
     def find_content_bound(self, head: RequestHead) -> int | None:
         """Return the most octets of a request's content: by its route, or by limits."""
-        of_route = self.find_options(head.method, head.path).content_bytes
+        of_route = self.app.find_options(head.method, head.path).content_bytes
         return self.limits.content_bytes if of_route is None else of_route
 
     def turn_to_http2(self, connection: "Http1Connection", octets: bytes) -> bool:

@@ -253,7 +253,7 @@ class HandlerTask:
             reader = self._successor or request.content
             if reader.is_awaited:
                 return True
-        options = self._context.find_options(request.method, request.path)
+        options = self._context.app.find_options(request.method, request.path)
         return options.on_disconnect == "finish"
 
     # The deadline
@@ -456,7 +456,7 @@ class HandlerTask:
             else:
                 response.send(b"", is_last=True)
         except LocalProtocolError as error:
-            name = self._context.name_handler(request.method, request.path)
+            name = self._context.app.name_handler(request.method, request.path)
             log.error("%s %s: %s: %s", request.method, request.tail, name, error)
             if is_held:
                 response.take_back()
@@ -489,7 +489,7 @@ class HandlerTask:
             "%s: %s in %s: the connection is cut",
             f"{request.method} {request.tail}".strip() or "a connection",
             type(error).__name__,
-            self._context.name_handler(request.method, request.path),
+            self._context.app.name_handler(request.method, request.path),
             exc_info=error,
         )
 

@@ -5,9 +5,9 @@ and when a client goes away. A plain request does not pay for them. The fields t
 response has are serialized once a second; those that are added to one, with its head.
 """
 
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container
 from dataclasses import dataclass, replace
-from typing import Any, Literal, TypedDict
+from typing import Literal, TypedDict
 
 from blazeio.errors import ConfigurationError, FieldInput, LocalProtocolError
 from blazeio.wire.headers import serialize_field, serialize_fields
@@ -78,37 +78,6 @@ FindOptions = Callable[[str, str], RouteOptions]
 def find_default_options(method: str, path: str) -> RouteOptions:
     """Return the options of a server that has no routes."""
     return DEFAULT_OPTIONS
-
-
-NameHandler = Callable[[str, str], str]
-"""From method and path to the name of the handler, and where it is defined."""
-
-
-def name_no_handler(method: str, path: str) -> str:
-    """Return the name of the handler of a server that has no routes."""
-    return "the handler"
-
-
-FindRoute = Callable[[str, str], str | None]
-"""From method and path to the path of the route, as it was declared."""
-
-
-def find_no_route(method: str, path: str) -> str | None:
-    """Return the route of a server that has no routes."""
-    return None
-
-
-MakeUrl = Callable[[str, Mapping[str, Any]], str]
-"""From the name of a route and parameters to its path, without ``root_path``."""
-
-
-def make_no_url(name: str, params: Mapping[str, Any]) -> str:
-    """Say that a server has no routes.
-
-    Raises:
-        LocalProtocolError: Always.
-    """
-    raise LocalProtocolError(f"url_for({name!r}): there are no routes")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,14 +6,15 @@ It has no state of its own: it reads and changes that of the request and its res
 import asyncio
 import os
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from blazeio.content import codings
 from blazeio.content.field_values import serialize_set_cookie
+from blazeio.errors import LocalProtocolError
 from blazeio.protocol.carrier import find_authority, find_peer, find_scheme
-from blazeio.protocol.options import HeadHook
-from blazeio.protocol.response_writer import OFF_LOOP_BYTES
-from blazeio.protocol.tls import TlsFacts
+from blazeio.protocol.options import FindOptions, HeadHook, find_default_options
+from blazeio.protocol.payload import AT_ONCE_BYTES
 from blazeio.wire.heads import split_list
 from blazeio.wire.proxy_protocol import Endpoint
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from blazeio.protocol.carrier import RequestCarrier
     from blazeio.protocol.context import ServerContext
     from blazeio.protocol.response_writer import ResponseWriter
+    from blazeio.protocol.tls import TlsFacts
     from blazeio.wire.headers import Headers
 
 
@@ -55,6 +57,40 @@ def make_request_id() -> str:
     return os.urandom(REQUEST_ID_BYTES).hex()
 
 
+class ServedApp:
+    """What a request asks the app that serves it; these are the answers of none.
+
+    Whatever only the ``App`` knows comes to ``r``, and to the log, by this one object,
+    which is ``r.context.app``: to add something, add a method here, and the one that
+    overrides it to ``app/app.py``.
+
+    Args:
+        find_options: Returns the options of the route of a method and path; a function
+            of its own, since each request with content asks it.
+    """
+
+    __slots__ = ("find_options",)
+
+    def __init__(self, find_options: FindOptions = find_default_options) -> None:
+        self.find_options = find_options
+
+    def find_route(self, method: str, path: str) -> str | None:
+        """Return the path of the route of a request, as it was declared."""
+        return None
+
+    def name_handler(self, method: str, path: str) -> str:
+        """Return the name of the handler, and where it is defined, for the log."""
+        return "the handler"
+
+    def make_url(self, name: str, params: Mapping[str, Any]) -> str:
+        """Return the path of a route, without ``root_path``, by name and parameters.
+
+        Raises:
+            LocalProtocolError: There is no such route, or a parameter cannot be.
+        """
+        raise LocalProtocolError(f"url_for({name!r}): there are no routes")
+
+
 class ExtraToolset:
     """What handlers often need beside streaming."""
 
@@ -74,13 +110,13 @@ class ExtraToolset:
 
     async def br(self, data: bytes) -> bytes:
         """Compress with Brotli; off the loop when large."""
-        if len(data) <= OFF_LOOP_BYTES:
+        if len(data) <= AT_ONCE_BYTES:
             return codings.br(data)
         return await asyncio.to_thread(codings.br, data)
 
     async def gzip(self, data: bytes) -> bytes:
         """Compress with gzip; off the loop when large."""
-        if len(data) <= OFF_LOOP_BYTES:
+        if len(data) <= AT_ONCE_BYTES:
             return codings.gzip(data)
         return await asyncio.to_thread(codings.gzip, data)
 
@@ -160,7 +196,7 @@ class ExtraToolset:
         ``/users/{id:int}`` for ``/users/7``: a name for metrics and traces, of which
         there are few.
         """
-        return self.context.find_route(self.method, self.path)
+        return self.context.app.find_route(self.method, self.path)
 
     # The client: the peer of the connection, or whom a trusted proxy names
 
@@ -199,7 +235,7 @@ class ExtraToolset:
             LocalProtocolError: There is no such route, or several; a parameter is
                 missing or not of its kind. The caller's fault.
         """
-        return self.root_path + self.context.make_url(name, params)
+        return self.root_path + self.context.app.make_url(name, params)
 
     @property
     def is_secure(self) -> bool:
@@ -207,7 +243,7 @@ class ExtraToolset:
         return self.scheme == "https"
 
     @property
-    def tls(self) -> TlsFacts | None:
+    def tls(self) -> "TlsFacts | None":
         """What was agreed on this connection; None where it has no TLS."""
         facts: TlsFacts | None = self.transport.get_extra_info("tls_facts")
         return facts

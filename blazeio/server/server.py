@@ -26,19 +26,12 @@ from blazeio.protocol.context import (
 )
 from blazeio.protocol.http1 import Http1Connection
 from blazeio.protocol.options import (
-    FindOptions,
-    FindRoute,
     HeaderConfig,
-    MakeUrl,
-    NameHandler,
-    find_default_options,
-    find_no_route,
-    make_no_url,
-    name_no_handler,
 )
 from blazeio.protocol.process import most_connections
 from blazeio.protocol.request import BlazeioServerProtocol
 from blazeio.protocol.tls import TlsConfig, TlsTransport
+from blazeio.protocol.toolset import ServedApp
 from blazeio.server.acceptor import ACCEPTS_PER_TURN, Acceptor, ProxyHeaderReader
 from blazeio.wire.proxy_protocol import ProxyHeader
 
@@ -66,10 +59,7 @@ class Server:
         heads: The fields of each response.
         root_path: The prefix that a proxy removes from each path.
         tls: The TLS settings, where ``accept_from`` gets no others.
-        find_options: Returns the options of a route.
-        name_handler: Names the handler of a method and path, for the log.
-        find_route: Returns the declared path of the route of a method and path.
-        make_url: Makes a path of the name of a route and parameters.
+        app: What requests ask the app; None: there is none.
         request_class: The class of ``r``.
         http2: Speak HTTP/2 with whoever begins it, or agrees to it by ALPN.
     """
@@ -84,10 +74,7 @@ class Server:
         trust: Trust | None = None,
         access_log: Recorder | None = None,
         tls: TlsConfig | None = None,
-        find_options: FindOptions = find_default_options,
-        name_handler: NameHandler = name_no_handler,
-        find_route: FindRoute = find_no_route,
-        make_url: MakeUrl = make_no_url,
+        app: ServedApp | None = None,
         heads: HeaderConfig | None = None,
         root_path: str = "",
         request_class: type[BlazeioServerProtocol] = BlazeioServerProtocol,
@@ -102,10 +89,8 @@ class Server:
             self.context.make_http2 = self._new_http2
             self._alpn_protocols.insert(0, ALPN)
         self.context.trust = trust
-        self.context.find_options = find_options
-        self.context.name_handler = name_handler
-        self.context.find_route = find_route
-        self.context.make_url = make_url
+        if app is not None:
+            self.context.app = app
         self.context.heads = heads or HeaderConfig()
         self.context.root_path = root_path
         if access_log is not None:

@@ -9,6 +9,7 @@ import pytest
 from blazeio.errors import ClientDisconnected
 from blazeio.protocol.context import Handler
 from blazeio.protocol.options import RouteOptions
+from blazeio.protocol.toolset import ServedApp
 from tests.protocol.serving import (
     GET,
     CallLog,
@@ -491,7 +492,7 @@ async def test_a_route_that_finishes_alone_is_not_cancelled(
 
     served = serve(calls.watching(handler))
     options = RouteOptions(on_disconnect="finish")
-    served.server.context.find_options = lambda method, path: options
+    served.server.context.app = ServedApp(lambda method, path: options)
     peer = await served.connect()
     await peer.send(GET)
     await calls.has("begin")

@@ -13,6 +13,7 @@ from blazeio.protocol.handler_task import DETACHED
 from blazeio.protocol.http1 import Http1Connection
 from blazeio.protocol.options import RouteOptions
 from blazeio.protocol.request import BlazeioServerProtocol
+from blazeio.protocol.toolset import ServedApp
 from tests.protocol.serving import GET
 from tests.support.clock import scaled, wait_until
 from tests.support.transport import FakeTransport
@@ -92,7 +93,7 @@ async def test_one_that_takes_too_long_can_tell() -> None:
 
 async def test_one_that_takes_too_long_without_its_connection_is_cancelled() -> None:
     kept = HandlerTaskHarness(handler_timeout_s=scaled(0.2))
-    kept.context.find_options = lambda method, path: FINISH
+    kept.context.app = ServedApp(lambda method, path: FINISH)
     kept.ask()
     await wait_until(lambda: kept.is_begun)
     kept.transport.lose(ConnectionResetError())

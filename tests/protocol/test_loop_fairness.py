@@ -15,6 +15,7 @@ from blazeio.errors import ClientDisconnected, LocalProtocolError
 from blazeio.files.static_server import Simpleserve
 from blazeio.protocol.flow import CALL_BYTES, TURN_BYTES
 from blazeio.protocol.options import RouteOptions
+from blazeio.protocol.toolset import ServedApp
 from tests.protocol.serving import GET, Connect, R, Serve, Served, post, request
 from tests.support.clock import wait_until
 
@@ -292,4 +293,4 @@ class TestGone:
 def finish_in_any_case(served: Served) -> None:
     """A client that leaves cancels no handler."""
     options = RouteOptions(on_disconnect="finish")
-    served.server.context.find_options = lambda method, path: options
+    served.server.context.app = ServedApp(lambda method, path: options)

@@ -9,6 +9,7 @@ import pytest
 from blazeio.errors import ClientDisconnected
 from blazeio.limits import Limits
 from blazeio.protocol.options import RouteOptions
+from blazeio.protocol.toolset import ServedApp
 from blazeio.server import acceptor
 from blazeio.server import server as server_module
 from blazeio.server.acceptor import bind
@@ -307,7 +308,7 @@ class TestCancelling:
     ) -> None:
         served = serve(calls.watching(forever))
         options = RouteOptions(on_disconnect="finish")
-        served.server.context.find_options = lambda method, path: options
+        served.server.context.app = ServedApp(lambda method, path: options)
         peer = await served.connect()
         await peer.send(GET)
         await calls.has("begin")

@@ -330,7 +330,7 @@ class RouteCounter:
     def _count_failure(self, route: _Route, r: "BlazeioServerProtocol") -> None:
         route.failed += 1
         if not route.text:
-            handler = r.context.name_handler(r.method, r.path)
+            handler = r.context.app.name_handler(r.method, r.path)
             route.text = f"{r.method} {r.route or r.path} in {handler}"
         if route.failing_at is None:
             self._give_place(route)

@@ -508,7 +508,7 @@ def name_task(task: asyncio.Task[Any]) -> str:
     r = _find_request(task)
     if r is None:
         return f"task {task.get_name()}"
-    route = r.route or r.context.name_handler(r.method, r.path)
+    route = r.route or r.context.app.name_handler(r.method, r.path)
     return f"{r.method} {route}"
 
 

@@ -7,6 +7,7 @@ import pytest
 from blazeio.limits import Limits
 from blazeio.protocol.context import USUAL_S, ServerContext
 from blazeio.protocol.http1 import Http1Connection
+from blazeio.protocol.toolset import ServedApp
 from blazeio_supervisor.ipc.row_tables import (
     ANSWERED_COUNT,
     RouteReading,
@@ -205,10 +206,11 @@ async def test_each_route_is_counted_by_how_it_was_answered(row: Row) -> None:
         first, _, status = r.path[1:].partition("/")
         r.reply(b"", int(status or first))
 
-    def name_handler(method: str, path: str) -> str:
-        return f"app.{path.split('/')[1]}"
+    class NamesByPath(ServedApp):
+        def name_handler(self, method: str, path: str) -> str:
+            return f"app.{path.split('/')[1]}"
 
-    served = Served.start(handle, Limits(), name_handler=name_handler)
+    served = Served.start(handle, Limits(), app=NamesByPath())
     served.server.record_responses(RouteCounter(row.routes))
     peer = await served.connect()
 
