@@ -9,9 +9,6 @@ from functools import cache
 _METADATA = re.compile(r"blazeio_supervisor-(?P<version>[^-]+)\.(dist|egg)-info")
 _OF_ANOTHER = re.compile(r"[Bb]lazeio-(?P<version>[^-]+)(-py.+)?\.(dist|egg)-info")
 UNKNOWN = "of unknown version"
-PROTOCOL = 36
-"""Raised by one when a message or the scoreboard changes its shape, or a signal its
-meaning: one that a worker does not know would end it."""
 
 
 @cache

@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from blazeio_supervisor.version import PROTOCOL
+from blazeio_supervisor.ipc.protocol import find_protocol
 from tests.process.installation import Installation
 from tests.process.service import Service, start_service
 from tests.support.clock import block_until
@@ -46,15 +46,17 @@ def test_only_a_package_of_the_same_protocol_takes_over(
         live_server, tmp_path, "--control", "c.sock", env=installed.env
     )
     before = service.workers()
-    file = "version.py"
+    file = "ipc/messages.py"
 
-    installed.change(file, f"PROTOCOL = {PROTOCOL}", "PROTOCOL = 99")
+    installed.change(
+        file, "    generation: int\n", "    generation: int\n    new: int\n"
+    )
     done = reload_and_wait(service)
     assert (done.returncode, done.stdout) == (FAILED, "")
     line = (
         r"blazeio-supervisor: reload failed, after \S+ s: .*the installed blazeio "
-        rf"\(\S+, protocol 99\) differs from the running master's \(protocol "
-        rf"{PROTOCOL}\): restart the service to use it\n"
+        r"\(\S+, protocol [0-9a-f]{8}\) differs from the running master's \(protocol "
+        rf"{find_protocol()}\): restart the service to use it\n"
     )
     assert re.fullmatch(line, done.stderr), done.stderr
     assert service.workers() == before

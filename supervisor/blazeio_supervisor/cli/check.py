@@ -34,6 +34,7 @@ from blazeio_supervisor.ipc.messages import (
     Unsafe,
 )
 from blazeio_supervisor.ipc.packing import MessageError, parse_from_forkserver
+from blazeio_supervisor.ipc.protocol import find_protocol
 from blazeio_supervisor.ipc.signals import STACK_SIGNAL, STACKS_END, make_pair
 from blazeio_supervisor.log.formats import (
     LogConfig,
@@ -189,6 +190,7 @@ def _load(settings: Settings) -> Iterator[_Importer]:
             settings.environment,
             is_privileged=settings.is_privileged,
             interpreter=settings.interpreter,
+            protocol=find_protocol(),
         )
         # While this process has the other end open, too, it would never see the end of
         # file of a forkserver that has died.

@@ -3,11 +3,7 @@
 One message is one datagram on a SEQPACKET socketpair, so that none is ever
 seen half; descriptors travel beside it.
 
-The package on the disk may be replaced under a running master, and a reload
-starts the forkserver from the disk. So a forkserver gets the protocol of the master
-as an argument, and ends at once if its own is another one. Two things are the same
-in every protocol, or that could not be reported: the arguments of a forkserver (more
-may follow them), and the message ``Failed``.
+What is changed here makes another protocol by itself (``protocol.find_protocol``).
 """
 
 from typing import Annotated, Any, Literal
@@ -17,7 +13,6 @@ from msgspec import Meta
 
 from blazeio_supervisor.ipc.processes import Identity
 from blazeio_supervisor.log.formats import LogConfig
-from blazeio_supervisor.version import PROTOCOL, find_version
 
 CHANNEL_CLOSED = 70
 """Exit status of a child whose channel was closed by code of the app."""
@@ -476,18 +471,3 @@ Message = (
     | Release
     | ReopenLogs
 )
-
-
-def describe_skew(masters_protocol: str) -> str | None:
-    """Return why this process cannot serve a master; None when it can.
-
-    Args:
-        masters_protocol: The number, as the master's argument has it.
-    """
-    if masters_protocol == str(PROTOCOL):
-        return None
-    return (
-        f"the installed blazeio ({find_version()}, protocol {PROTOCOL}) differs from "
-        f"the running master's (protocol {masters_protocol}): restart the service to "
-        "use it"
-    )

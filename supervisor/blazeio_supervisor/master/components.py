@@ -28,6 +28,7 @@ from blazeio_supervisor.ipc.packing import (
     pack,
     unpack,
 )
+from blazeio_supervisor.ipc.protocol import find_protocol
 from blazeio_supervisor.ipc.row_tables import AppTotals
 from blazeio_supervisor.ipc.scoreboard import Row, RowAllocator, Tally
 from blazeio_supervisor.log.setup import FramesPrinter
@@ -75,7 +76,7 @@ from blazeio_supervisor.master.worker_record import (
 from blazeio_supervisor.master.workers import WorkerReadings, Workers
 from blazeio_supervisor.sockets.listeners import Listeners
 from blazeio_supervisor.sockets.reuseport import Steerer
-from blazeio_supervisor.version import PROTOCOL, find_version
+from blazeio_supervisor.version import find_version
 
 if TYPE_CHECKING:
     from blazeio_supervisor.master.metrics import MetricsServer
@@ -154,7 +155,7 @@ class _Head(Struct, frozen=True):
     """What can be read of any state, whatever its version."""
 
     version: int
-    protocol: int
+    protocol: str | int  # it was a number once
     program: str
 
 
@@ -166,7 +167,7 @@ class UpgradeState(Struct, frozen=True, kw_only=True):
     """
 
     version: int = STATE_VERSION
-    protocol: int = PROTOCOL
+    protocol: str = field(default_factory=find_protocol)
     program: str
     run: UpgradeRun
     image: KeptImage
@@ -242,11 +243,12 @@ def take_part(kind: type, fd: int, take: Callable[[int], socket.socket]) -> Any:
 
 
 def _check_versions(head: _Head) -> None:
-    ours, theirs = (STATE_VERSION, PROTOCOL), (head.version, head.protocol)
+    own = find_protocol()
+    ours, theirs = (STATE_VERSION, own), (head.version, head.protocol)
     if ours != theirs:
         raise StateError(
             f"blazeio {find_version()} knows state {STATE_VERSION} and protocol "
-            f"{PROTOCOL}, the running one ({head.program}) has state {head.version} "
+            f"{own}, the running one ({head.program}) has state {head.version} "
             f"and protocol {head.protocol}: restart the service to use it"
         )
 

@@ -35,6 +35,7 @@ from blazeio_supervisor.ipc.messages import (
     Unsafe,
 )
 from blazeio_supervisor.ipc.packing import parse_from_forkserver
+from blazeio_supervisor.ipc.protocol import find_protocol
 from blazeio_supervisor.ipc.signals import STACK_SIGNAL, make_child_pair
 from blazeio_supervisor.isolation import list_too_late
 from blazeio_supervisor.log.formats import LogOrigin
@@ -244,7 +245,10 @@ class Forkservers:
         early, self.early = self.early, None
         if early is not None:
             taken = early.take(
-                variables, is_privileged=is_privileged, interpreter=interpreter
+                variables,
+                is_privileged=is_privileged,
+                interpreter=interpreter,
+                protocol=find_protocol(),
             )
             if taken is not None:
                 return taken
@@ -257,6 +261,7 @@ class Forkservers:
                     variables,
                     is_privileged=is_privileged,
                     interpreter=interpreter,
+                    protocol=find_protocol(),
                 )
             except OSError:
                 own.close()

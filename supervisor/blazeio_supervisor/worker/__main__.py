@@ -36,9 +36,9 @@ from blazeio_supervisor.ipc.messages import (
     Load,
     Loaded,
     Unsafe,
-    describe_skew,
 )
 from blazeio_supervisor.ipc.processes import Identity, set_parent_death_signal, take_on
+from blazeio_supervisor.ipc.protocol import PROTOCOL_BYTES, describe_skew, find_protocol
 from blazeio_supervisor.ipc.signals import is_still, name_socket
 from blazeio_supervisor.isolation import set_variables, unpack_variables
 from blazeio_supervisor.log.setup import (
@@ -140,7 +140,8 @@ class Generation(Struct):
 
         def run_worker(order: Fork, fds: list[int]) -> None:
             if execs:
-                exec_worker(WorkerStart(self.load, order, fds, self.printing.log_fd))
+                start = WorkerStart(self.load, order, fds, self.printing.log_fd)
+                exec_worker(start, find_protocol())
             seed_anew(self._generators)
             open_anew(self._unread)
             worker = self.load, order, path, app, self.tls, fds
@@ -395,6 +396,15 @@ def run_worker(own: OwnInstallations, start: WorkerStart, protocol: str) -> NoRe
     Worker(load, start.order, path, None, tls, fds, printing, own).run()
 
 
+def _receive_protocol(channel: socket.socket) -> str:
+    """Receive the protocol of a master that did not know it when it started us."""
+    find_protocol()  # meanwhile
+    told = channel.recv(PROTOCOL_BYTES)
+    if not told:
+        end_now(ExitCode.OK)  # the master ended before it said a word
+    return told.decode("ascii", "replace")
+
+
 def main() -> None:
     """Take the first message from the channel and run a generation."""
     own = OwnInstallations()
@@ -403,7 +413,7 @@ def main() -> None:
         run_worker(own, read_worker_start(int(sys.argv[3])), sys.argv[2])
     channel = socket.socket(fileno=int(sys.argv[1]))
     channel.set_inheritable(False)
-    skew = describe_skew(sys.argv[2])
+    skew = describe_skew(sys.argv[2] or _receive_protocol(channel))
     if skew is not None:
         _fail(channel, LoadError(ExitCode.CRASHED, skew))
     variables = unpack_variables(int(sys.argv[3]))

@@ -45,7 +45,6 @@ from blazeio_supervisor.ipc.signals import HELD_BACK, STACK_SIGNAL
 from blazeio_supervisor.isolation import (
     list_own_options,
 )
-from blazeio_supervisor.version import PROTOCOL
 from blazeio_supervisor.worker.process import (
     OwnInstallations,
     Printing,
@@ -288,10 +287,14 @@ class WorkerStart(msgspec.Struct, frozen=True):
     log_fd: int
 
 
-def exec_worker(start: WorkerStart) -> NoReturn:
+def exec_worker(start: WorkerStart, protocol: str) -> NoReturn:
     """Become a worker in a fresh interpreter, with the pid of this process.
 
     Its own ``sitecustomize`` runs, so the threads that this starts live in it.
+
+    Args:
+        start: What it is told.
+        protocol: That of the forkserver, which the package on the disk must speak.
     """
     told = os.memfd_create("blazeio-worker", 0)
     os.write(told, pack(start))
@@ -301,9 +304,7 @@ def exec_worker(start: WorkerStart) -> NoReturn:
     held = (*HELD_BACK, signal.SIGTERM, STACK_SIGNAL)
     signal.pthread_sigmask(signal.SIG_BLOCK, held)
     words = [sys.executable, *list_own_options(), "-P", *find_entry()]
-    os.execve(
-        sys.executable, [*words, WORKER, str(PROTOCOL), str(told)], dict(os.environ)
-    )
+    os.execve(sys.executable, [*words, WORKER, protocol, str(told)], dict(os.environ))
 
 
 def read_worker_start(told: int) -> WorkerStart:

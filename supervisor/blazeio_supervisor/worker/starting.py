@@ -26,7 +26,6 @@ from blazeio_supervisor.isolation import (
     list_own_options,
     pack_variables,
 )
-from blazeio_supervisor.version import PROTOCOL
 
 _PACKAGES = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 _FOLDERS = [os.path.abspath(folder) for folder in sys.path if folder]
@@ -41,6 +40,7 @@ def spawn_forkserver(
     *,
     is_privileged: bool = False,
     interpreter: str = "",
+    protocol: str = "",
 ) -> int:
     """Start the interpreter anew, holding one end of a channel; return its pid.
 
@@ -55,6 +55,7 @@ def spawn_forkserver(
             sets the variables afterwards.
         interpreter: Another one than that of this process, whose environment has this
             package, too; "": the same.
+        protocol: That of the master; "": its first datagram is that.
 
     Raises:
         OSError: The system has no room for a process, or the interpreter is
@@ -80,7 +81,7 @@ def spawn_forkserver(
                 *list_own_options(),
                 *options,
                 *("-P", *entry),
-                *(str(fd), str(PROTOCOL), str(variables_fd)),
+                *(str(fd), protocol, str(variables_fd)),
             ],
             {name: environ[name] for name in environ.keys() - VARIABLES},
             file_actions=[
@@ -146,9 +147,16 @@ class EarlyForkserver:
                 os.waitpid(self._pid, 0)
 
     def take(
-        self, variables: Mapping[str, str], *, is_privileged: bool, interpreter: str
+        self,
+        variables: Mapping[str, str],
+        *,
+        is_privileged: bool,
+        interpreter: str,
+        protocol: str,
     ) -> tuple[socket.socket, int] | None:
         """Return the master's end of its channel, and its pid, once.
+
+        It is told the protocol, which nobody knew when it was started.
 
         Returns:
             None where it was started with something else, or has ended.
@@ -156,6 +164,8 @@ class EarlyForkserver:
         if self._is_taken or self.given != (variables, is_privileged, interpreter):
             return None
         self._is_taken = True
+        with contextlib.suppress(OSError):  # it has ended, which is seen later
+            self._channel.send(protocol.encode())
         return self._channel, self._pid
 
 

@@ -151,7 +151,8 @@ async def test_the_first_one_may_have_been_started_before(
     with EarlyForkserver({}, is_privileged=False, interpreter="") as early:
         harness.forkservers.early = early
         harness.forkservers.start(1)
-        assert early.take({}, is_privileged=False, interpreter="") is None
+        taken = early.take({}, is_privileged=False, interpreter="", protocol="")
+        assert taken is None
     await harness.wait_for(ForkserverReady)
     harness.forkservers.start(2)
     await harness.wait_for(ForkserverReady, 2)

@@ -11,6 +11,7 @@ import pytest
 from blazeio_supervisor.fleet.actions import Spawn
 from blazeio_supervisor.fleet.planner import Planner
 from blazeio_supervisor.fleet.policy import Policy
+from blazeio_supervisor.ipc.protocol import find_protocol
 from blazeio_supervisor.master.components import (
     STATE_VERSION,
     StateError,
@@ -19,7 +20,7 @@ from blazeio_supervisor.master.components import (
 )
 from blazeio_supervisor.master.control_server import ControlServer
 from blazeio_supervisor.master.upgrade.image import KeptImage
-from blazeio_supervisor.version import PROTOCOL, find_version
+from blazeio_supervisor.version import find_version
 from tests.supervisor.copies import take
 from tests.supervisor.master.upgrade_harness import NO_IMAGE, RUN, UpgradeHarness
 from tests.support.peer import RawPeer
@@ -105,13 +106,14 @@ async def test_another_image_goes_on_with_it(
 
 @pytest.mark.parametrize("field", ["version", "protocol"])
 async def test_of_another_version_only_the_head_is_read(field: str) -> None:
-    head = {"version": STATE_VERSION, "protocol": PROTOCOL, "program": "3.0", field: 99}
+    own = find_protocol()
+    head = {"version": STATE_VERSION, "protocol": own, "program": "3.0", field: 99}
     with pytest.raises(StateError) as caught:
         load_state(msgspec.msgpack.encode(head), take)
     text = str(caught.value)
     assert text.startswith(
         f"blazeio {find_version()} knows state {STATE_VERSION} and protocol "
-        f"{PROTOCOL}, the running one (3.0) has state {head['version']} and protocol "
+        f"{own}, the running one (3.0) has state {head['version']} and protocol "
     )
     assert text.endswith(": restart the service to use it")
 
@@ -133,7 +135,7 @@ def test_the_first_state_of_this_version_can_still_be_read(
 ) -> None:
     octets = bytes.fromhex(RECORDED.read_text())
     recorded: dict[str, Any] = msgspec.msgpack.decode(octets)
-    recorded["protocol"] = PROTOCOL  # has its own number
+    recorded["protocol"] = find_protocol()  # it is another matter
     state, _ = load_state(msgspec.msgpack.encode(recorded), lambda _: stand_in)
     assert state.version == STATE_VERSION
     assert len(state.master.fleet.roster.workers) == 2

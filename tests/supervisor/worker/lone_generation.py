@@ -27,6 +27,7 @@ from blazeio_supervisor.ipc.messages import (
     Ready,
 )
 from blazeio_supervisor.ipc.processes import become_subreaper
+from blazeio_supervisor.ipc.protocol import find_protocol
 from blazeio_supervisor.ipc.scoreboard import Row, make_row_memory
 from blazeio_supervisor.ipc.signals import make_pair
 from blazeio_supervisor.log.formats import LogConfig
@@ -190,7 +191,7 @@ class LoneGeneration:
         self._asker, answerer = socket.socketpair()
         send(own, self._load, [answerer.fileno()])
         answerer.close()
-        self.pid = spawn_forkserver(theirs)
+        self.pid = spawn_forkserver(theirs, protocol=find_protocol())
         theirs.close()
         self.forkserver = LoneWorker(self.channel, self.pid, Row(make_row_memory()))
         return self

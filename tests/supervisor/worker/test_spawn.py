@@ -10,7 +10,10 @@ import pytest
 
 from blazeio_supervisor.config.option import NO_FILE, OWN_FILE, PREFIX, PROJECT_FILE
 from blazeio_supervisor.config.settings import OPTIONS
+from blazeio_supervisor.ipc.channel import receive
+from blazeio_supervisor.ipc.messages import Failed
 from blazeio_supervisor.ipc.processes import list_children
+from blazeio_supervisor.ipc.protocol import describe_skew, find_protocol
 from blazeio_supervisor.ipc.signals import make_pair
 from blazeio_supervisor.isolation import VARIABLES
 from blazeio_supervisor.worker.starting import (
@@ -122,6 +125,7 @@ class Given(TypedDict):
 
 
 GIVEN = Given(is_privileged=False, interpreter="")
+OWN = find_protocol()
 
 
 def is_gone(pid: int) -> bool:
@@ -141,9 +145,9 @@ def test_one_that_is_not_taken_is_ended() -> None:
 
 def test_one_that_is_taken_lives_on_and_is_taken_once() -> None:
     with EarlyForkserver({"A": "b"}, **GIVEN) as early:
-        taken = early.take({"A": "b"}, **GIVEN)
+        taken = early.take({"A": "b"}, **GIVEN, protocol=OWN)
         assert taken is not None
-        assert early.take({"A": "b"}, **GIVEN) is None
+        assert early.take({"A": "b"}, **GIVEN, protocol=OWN) is None
     channel, pid = taken
     assert not is_gone(pid)
     channel.close()
@@ -159,9 +163,24 @@ def test_one_that_was_started_otherwise_is_not_taken(
 ) -> None:
     with EarlyForkserver({"A": "b"}, **GIVEN) as early:
         taken = early.take(
-            variables, is_privileged=is_privileged, interpreter=interpreter
+            variables,
+            is_privileged=is_privileged,
+            interpreter=interpreter,
+            protocol=OWN,
         )
     assert taken is None
+
+
+def test_it_is_told_the_protocol_when_it_is_taken() -> None:
+    with EarlyForkserver({}, **GIVEN) as early:
+        taken = early.take({}, **GIVEN, protocol="of another master")
+    assert taken is not None
+    channel, pid = taken
+    with channel:
+        message, _ = receive(channel) or (None, [])
+        assert isinstance(message, Failed)
+        assert message.reason == describe_skew("of another master")
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == message.code
 
 
 def test_one_that_has_died_meanwhile_is_no_fault() -> None:
