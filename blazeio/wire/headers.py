@@ -178,7 +178,7 @@ _cached_names: Final[BoundedCache[str, tuple[bytes, str]]] = BoundedCache(256)
 
 # Names whose values are written by a program, not by its users: only blocks of these
 # alone are cached, so never a Set-Cookie, a Location or a token.
-_SHARED_NAMES: Final = frozenset(
+SHARED_RESPONSE_NAMES: Final = frozenset(
     """
     accept-ranges access-control-allow-credentials access-control-allow-headers
     access-control-allow-methods access-control-allow-origin
@@ -375,8 +375,12 @@ def _serialize_pairs(
         frozenset(seen),
     )
     # Cached by the caller's own values, in a cache of all connections: see
-    # ``_SHARED_NAMES`` for why only some names may be in it.
-    if key and seen <= _SHARED_NAMES and len(block.lines) <= _LONGEST_CACHED_BYTES:
+    # ``SHARED_RESPONSE_NAMES`` for why only some names may be in it.
+    if (
+        key
+        and seen <= SHARED_RESPONSE_NAMES
+        and len(block.lines) <= _LONGEST_CACHED_BYTES
+    ):
         _cached_blocks.keep(key, block)
     return block
 

@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from blazeio.errors import LocalProtocolError
-from blazeio.gateways import scope
+from blazeio.gateways import messages, scope
 from blazeio.gateways.messages import write_fields
 from blazeio.gateways.scope import encode_fields
 from blazeio.wire.headers import Headers
@@ -36,6 +36,33 @@ def test_fields_of_a_response_are_written_as_the_app_has_them() -> None:
     assert written.lines == b"X-One: 1\r\nset-cookie: a\r\nx-ONE: 2\r\n"
     assert written.content_length is None
     assert written.is_usual
+
+
+def test_an_equal_list_gives_what_was_written_before() -> None:
+    first = write_fields([(b"content-type", b"text/a"), (b"content-length", b"7")])
+    again = write_fields([(b"content-type", b"text/a"), (b"content-length", b"7")])
+    assert again is first
+    other = write_fields([(b"content-type", b"text/a"), (b"content-length", b"8")])
+    assert (other.lines, other.content_length) == (first.lines, 8)
+
+
+@pytest.mark.parametrize(
+    "pair",
+    [
+        (b"set-cookie", b"session=2"),
+        (b"X-Token", b"2"),
+        (b"Server", b"the app's"),
+        (b"Connection", b"close"),
+        (b"vary", b"2" * 600),
+    ],
+)
+def test_a_response_that_is_not_like_others_is_not_kept(
+    pair: tuple[bytes, bytes],
+) -> None:
+    pairs = [(b"content-type", b"text/b"), pair]
+    written = write_fields(pairs)
+    assert write_fields(pairs) == written
+    assert tuple(pairs) not in messages._cached_fields.recent
 
 
 def test_no_fields_are_no_lines() -> None:
