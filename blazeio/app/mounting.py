@@ -239,14 +239,14 @@ def _read_threads(interface: Interface, options: MountOptions) -> int | None:
     return threads
 
 
-class MountedExchange(HttpExchange):
-    """A request whose handler waits beside the app for the response."""
+class MountedExchange(HttpExchange, kw_only=True):
+    """A request whose handler waits beside the app for the response.
 
-    __slots__ = ("over",)
+    Attributes:
+        over: Set when the response is complete.
+    """
 
-    def __init__(self, r: GatewayProtocol, gateway: Gateway) -> None:
-        super().__init__(r, gateway)
-        self.over: asyncio.Future[None] = self.loop.create_future()
+    over: asyncio.Future[None]
 
     def detach(self) -> None:
         """The response is complete: the handler returns, whatever the app does."""
@@ -263,12 +263,13 @@ async def _serve_mounted(gateway: Gateway, r: GatewayProtocol, prefix: str) -> N
         prefix: Where the app is mounted.
     """
     context = r.context
-    exchange = MountedExchange(r, gateway)
+    gate, over = r.response.gate, context.loop.create_future()
+    exchange = MountedExchange(r, gateway, r.content, gate, over=over)
     root_path = context.root_path
     work = gateway.call(r, exchange, root_path, prefix)
     task = context.loop.create_task(work, name="mounted app")
     try:
-        await asyncio.wait((task, exchange.over), return_when="FIRST_COMPLETED")
+        await asyncio.wait((task, over), return_when="FIRST_COMPLETED")
     except asyncio.CancelledError:
         # Waited for, too: the app uses ``r``, which serves another request once this
         # returns.

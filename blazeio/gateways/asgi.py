@@ -19,6 +19,7 @@ from blazeio.gateways.gateway import (
     GatewayProtocol,
     describe,
     find_facts,
+    find_head,
     find_tls,
     report_fault,
 )
@@ -86,9 +87,20 @@ class AsgiGateway(Gateway):
         if head.upgrade is not None and _asks_for_websocket(head.upgrade):
             await self._serve_websocket(r, self.root_path, "")
             return None
-        exchange = HttpExchange(r, self)
-        extensions = self._find_extensions(r)
-        scope = make_http_scope(find_facts(r), self.root_path, self._state, extensions)
+        exchange = HttpExchange(r, self, r.content, r.response.gate)
+        facts = r.facts
+        if head.minor and facts.scheme == "http" and not self.sends_paths:
+            # The usual case of ``_find_extensions``.
+            extensions: dict[str, Any] = {
+                "http.response.zerocopysend": {},
+                "http.response.early_hint": {},
+                "http.response.trailers": {},
+            }
+        else:
+            extensions = self._find_extensions(r)
+        if r.carrier.origin is not None or not head.minor:
+            facts = find_facts(r)
+        scope = make_http_scope(head, facts, self.root_path, self._state, extensions)
         try:
             await self._app(scope, exchange.receive, exchange.send)
         except BaseException as error:
@@ -106,7 +118,8 @@ class AsgiGateway(Gateway):
             await self._serve_websocket(r, root_path, prefix)
             return None
         extensions = self._find_extensions(r)
-        scope = make_http_scope(find_facts(r), root_path, self._state, extensions)
+        head, facts = find_head(r), find_facts(r)
+        scope = make_http_scope(head, facts, root_path, self._state, extensions)
         scope["root_path"] += prefix
         return await self._call(r, exchange, scope)
 
@@ -148,7 +161,8 @@ class AsgiGateway(Gateway):
             return
         extensions = {"websocket.http.response": {}, **find_tls(r)}
         facts = find_facts(r)
-        scope = make_websocket_scope(facts, root_path, self._state, extensions)
+        head, state = find_head(r), self._state
+        scope = make_websocket_scope(head, facts, root_path, state, extensions)
         scope["root_path"] += prefix
         asked = f"{r.method} {r.tail}"
         try:
@@ -193,7 +207,7 @@ class AsgiGateway(Gateway):
             extensions = {"http.response.zerocopysend": {}}
         if self.sends_paths:
             extensions["http.response.pathsend"] = {}
-        if r.own_scheme == "https":
+        if r.facts.scheme == "https":
             extensions.update(find_tls(r))
         return extensions
 

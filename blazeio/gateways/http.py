@@ -14,6 +14,8 @@ import stat
 from collections.abc import Callable, MutableMapping
 from typing import Any, Final
 
+from msgspec import Struct
+
 from blazeio.errors import (
     BlazeioError,
     ClientDisconnected,
@@ -64,12 +66,16 @@ _NO_CONTENT_LENGTH: Final = (204, 304)
 """RFC 9110 section 8.6: never in 204; in 304 it would be that of the 200."""
 
 
-class HttpExchange:
+class HttpExchange(Struct, eq=False):
     """A request and its response, as an ASGI app sees them.
+
+    Made for each request, by position: in half of the time of a class of Python.
 
     Args:
         r: The connection, whose request this is.
         gateway: Who serves it.
+        content: Of the request.
+        gate: Where those who send sleep.
 
     Attributes:
         state: What the response waits for, of ``messages``.
@@ -82,41 +88,25 @@ class HttpExchange:
             response; None while it does not.
     """
 
-    __slots__ = (
-        "_chunks",
-        "_content",
-        "_gate",
-        "_gateway",
-        "_is_lost",
-        "_is_told",
-        "_r",
-        "_start",
-        "_trailers",
-        "_waiters",
-        "end_background",
-        "has_begun",
-        "has_given_body",
-        "has_returned",
-        "is_over",
-        "state",
-    )
+    _r: GatewayProtocol
+    _gateway: Gateway
+    _content: ContentStream
+    _gate: WriteGate
+    _chunks: ChunkWriter | None = None
+    _start: ResponseStart | None = None
+    _trailers: bytes | None = None
+    _is_lost: bool = False
+    _is_told: bool = False
+    _waiters: list[asyncio.Future[None]] | None = None
+    state: int = START
+    has_given_body: bool = False
+    has_begun: bool = False
+    is_over: bool = False
+    has_returned: bool = False
+    end_background: Callable[[], None] | None = None
 
-    def __init__(self, r: GatewayProtocol, gateway: Gateway) -> None:
-        self._r = r
-        self._gateway = gateway
-        self._content: ContentStream = r.content
-        self._gate = r.response.gate
-        self._chunks: ChunkWriter | None = None
-        self._start: ResponseStart | None = None
-        self._trailers: bytes | None = None
-        self.has_given_body = False
-        self._is_lost = self._is_told = False
-        self._waiters: list[asyncio.Future[None]] | None = None
-        self.end_background: Callable[[], None] | None = None
-        self.state = START
-        self.has_begun = False
-        self.is_over = False
-        self.has_returned = False
+    def __repr__(self) -> str:
+        return f"<HttpExchange state={self.state}>"
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:

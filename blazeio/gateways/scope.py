@@ -6,7 +6,7 @@ them, and what one request changes must not show in the next.
 
 The fields are asked for by each request and mostly the same as before: the octets of a
 shared pair (a browser's Accept, never a cookie or a token) are kept by the pair, and
-the whole list beside its ``Headers``. Who asks gets a list of its own, since
+the whole list by its ``Headers``. Who asks gets a list of its own, since
 middlewares append to it.
 
 Of a connection by TLS, ``extensions`` says what was agreed (ASGI TLS Extension 0.2).
@@ -23,8 +23,10 @@ from msgspec import Struct
 
 from blazeio.wire.grammar import SHARED_NAMES, BoundedCache
 from blazeio.wire.headers import Headers
+from blazeio.wire.request import RequestHead
 
 Scope = dict[str, Any]
+Pair = tuple[bytes, bytes]
 
 ASGI_VERSION: Final = "3.0"
 SPEC_VERSION: Final = "2.5"
@@ -34,34 +36,25 @@ frameworks stream without a second task that waits for the disconnect."""
 _WEBSOCKET_SCHEMES: Final = {"http": "ws", "https": "wss"}
 
 
-class RequestFacts(Struct, frozen=True, gc=False):
-    """What a request and its connection say.
+class ConnectionFacts(Struct, frozen=True, gc=False):
+    """What a connection says of each of its requests.
 
     Attributes:
-        method: As sent.
-        path: Percent-decoded, without the query.
-        target: As sent.
-        query: As sent, without its "?".
         http_version: ``1.0``, ``1.1`` or ``2``.
         scheme: ``http`` or ``https``, as the client has asked.
-        headers: All fields.
         client: Address and port; None where it is not known.
         server: Address and port, or a path and None; None where it is not known.
     """
 
-    method: str
-    path: str
-    target: str
-    query: str
     http_version: str
     scheme: str
-    headers: Headers
     client: tuple[str, int] | None
     server: tuple[str, int | None] | None
 
 
 def make_http_scope(
-    facts: RequestFacts,
+    head: RequestHead,
+    facts: ConnectionFacts,
     root_path: str,
     state: dict[str, Any],
     extensions: dict[str, Any],
@@ -69,14 +62,15 @@ def make_http_scope(
     """Return the scope of an HTTP request.
 
     Args:
-        facts: Of the request.
+        head: Of the request.
+        facts: Of its connection.
         root_path: What a proxy took away in front of the path, ``/api``, or what the
             app is mounted below; "" for nothing.
         state: What the app's lifespan has left; copied, not deeply.
         extensions: What is announced; the caller's own, given to the scope.
     """
     # Hot: runs once per request.
-    path, target, query = facts.path, facts.target, facts.query
+    path, target, query = head.path, head.target, head.query
     if "%" not in target and target[:1] == "/":  # as most are; 0.1 us less
         raw_path = path.encode()
     else:
@@ -90,13 +84,13 @@ def make_http_scope(
         "type": "http",
         "asgi": {"version": ASGI_VERSION, "spec_version": SPEC_VERSION},
         "http_version": facts.http_version,
-        "method": facts.method,
+        "method": head.method,
         "scheme": facts.scheme,
         "path": path,
         "raw_path": raw_path,
         "query_string": query.encode("ascii") if query else b"",
         "root_path": root_path,
-        "headers": encode_fields(facts.headers),
+        "headers": encode_fields(head.headers),
         "client": facts.client,
         "server": facts.server,
         "state": state.copy(),
@@ -105,17 +99,18 @@ def make_http_scope(
 
 
 def make_websocket_scope(
-    facts: RequestFacts,
+    head: RequestHead,
+    facts: ConnectionFacts,
     root_path: str,
     state: dict[str, Any],
     extensions: dict[str, Any],
 ) -> Scope:
     """Return the scope of a WebSocket connection; arguments as of HTTP."""
-    scope = make_http_scope(facts, root_path, state, extensions)
+    scope = make_http_scope(head, facts, root_path, state, extensions)
     del scope["method"]
     scope["type"] = "websocket"
     scope["scheme"] = _WEBSOCKET_SCHEMES[facts.scheme]
-    scope["subprotocols"] = list_subprotocols(facts.headers)
+    scope["subprotocols"] = list_subprotocols(head.headers)
     return scope
 
 
@@ -230,24 +225,25 @@ def _escape(value: str) -> str:
     return escaped
 
 
-Pair = tuple[bytes, bytes]
-
 # From a shared pair to its octets; the pairs are those that the parser keeps.
 _cached_pairs: Final[BoundedCache[tuple[str, str], Pair]] = BoundedCache(1024)
+# From a ``Headers``, of which one serves many equal requests, to all of it. By its
+# identity, which nothing else can have as long as it is kept here.
+_cached_lists: Final[BoundedCache[int, tuple[Headers, list[Pair]]]] = BoundedCache(256)
 
 
 def encode_fields(headers: Headers) -> list[Pair]:
     """Return the fields of a request as octets, names in lower case, as a new list."""
     # Hot: runs once per request.
-    known: list[Pair] | None = getattr(headers, "octets", None)
-    if known is not None:
-        return known.copy()
+    known = _cached_lists.recent.get(id(headers))
+    if known is not None and known[0] is headers:
+        return known[1].copy()
     pairs = headers.as_tuple()
     encoded: list[Any] = list(map(_cached_pairs.recent.get, pairs))
     if encoded and encoded[-1] is None:  # a browser's Cookie, which is never kept
         encoded[-1] = _encode_pair(pairs[-1])
     elif all(encoded):
-        headers.keep_octets(encoded)
+        _cached_lists.keep(id(headers), (headers, encoded))
         return encoded.copy()
     if not all(encoded):  # to look at each takes as long as all the rest
         for at, octets in enumerate(encoded):
@@ -274,32 +270,35 @@ _cached_names: Final[BoundedCache[str, str]] = BoundedCache(256)
 _LONGEST_NAME_BYTES: Final = 64
 
 
-def make_environ(facts: RequestFacts, root_path: str) -> dict[str, Any]:
+def make_environ(
+    head: RequestHead, facts: ConnectionFacts, root_path: str
+) -> dict[str, Any]:
     """Return the variables of a request, without those of ``wsgi.``.
 
     A field whose name holds an underscore becomes no variable: it would pose as the
     one with a hyphen (``X_Forwarded_For``).
 
     Args:
-        facts: Of the request.
+        head: Of the request.
+        facts: Of its connection.
         root_path: What a proxy took away in front of the path, or what the app is
             mounted below.
     """
     # Hot: runs once per request.
     client, server = facts.client, facts.server
     host, port = _name_server(server, facts.scheme)
-    path, target = facts.path, facts.target
+    path, target = head.path, head.target
     environ = {
-        "REQUEST_METHOD": facts.method,
+        "REQUEST_METHOD": head.method,
         # Every text of an environ stands for octets, one by one as latin-1 (PEP 3333,
         # "Unicode Issues"). The framework decodes them as UTF-8.
         "SCRIPT_NAME": root_path and root_path.encode().decode("latin-1"),
         "PATH_INFO": (
             path
             if not root_path and path.isascii()
-            else _find_path_info(facts, root_path)
+            else _find_path_info(head, root_path)
         ),
-        "QUERY_STRING": facts.query,
+        "QUERY_STRING": head.query,
         "RAW_URI": target,
         "REQUEST_URI": target,
         "SERVER_NAME": host,
@@ -309,7 +308,7 @@ def make_environ(facts: RequestFacts, root_path: str) -> dict[str, Any]:
         "REMOTE_ADDR": "" if client is None else client[0],
         "REMOTE_PORT": "" if client is None else str(client[1]),
     }
-    _add_fields(environ, facts.headers)
+    _add_fields(environ, head.headers)
     return environ
 
 
@@ -353,18 +352,18 @@ def _find_variable(name: str) -> str:
     return known
 
 
-def _find_path_info(facts: RequestFacts, root_path: str) -> str:
+def _find_path_info(head: RequestHead, root_path: str) -> str:
     """The path below the app: its decoded octets as latin-1."""
-    path = facts.path
+    path = head.path
     if root_path and is_below(path, root_path):
         path = path[len(root_path) :]
         if path.isascii():
             return path
-        raw = unquote_to_bytes(find_raw_path(facts.target, facts.path))
+        raw = unquote_to_bytes(find_raw_path(head.target, head.path))
         return raw[len(root_path.encode()) :].decode("latin-1")
     if path.isascii():
         return path
-    raw = find_raw_path(facts.target, facts.path)
+    raw = find_raw_path(head.target, head.path)
     return unquote_to_bytes(raw).decode("latin-1")
 
 

@@ -290,7 +290,8 @@ class WebSocketExchange:
         """ASGI section "Websocket Denial Response"."""
         if kind == "websocket.http.response.start":
             start = read_start(message)
-            self._denial = HttpExchange(self._r, self._gateway)
+            r = self._r
+            self._denial = HttpExchange(r, self._gateway, r.content, r.response.gate)
             self._denial.hold(start)
             self.state = DENYING
             return

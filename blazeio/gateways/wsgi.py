@@ -22,7 +22,7 @@ from types import FrameType
 from typing import Any, Final, Protocol
 from weakref import WeakSet
 
-from blazeio.gateways.gateway import Gateway, GatewayProtocol, find_facts
+from blazeio.gateways.gateway import Gateway, GatewayProtocol, find_facts, find_head
 from blazeio.gateways.http import HttpExchange
 from blazeio.gateways.pep3333 import FileWrapper, WsgiCall, end_forked
 from blazeio.gateways.scope import make_environ, move_prefix
@@ -105,7 +105,8 @@ class WsgiGateway(Gateway):
 
     def serve(self, r: GatewayProtocol) -> Awaitable[object]:
         """Serve one request: the handler of connections of ``GatewayProtocol``."""
-        return self.call(r, HttpExchange(r, self), self.root_path, "")
+        exchange = HttpExchange(r, self, r.content, r.response.gate)
+        return self.call(r, exchange, self.root_path, "")
 
     async def call(
         self, r: GatewayProtocol, exchange: HttpExchange, root_path: str, prefix: str
@@ -126,7 +127,8 @@ class WsgiGateway(Gateway):
             reader = None if whole is None else io.BytesIO(whole)
         call = WsgiCall(self, pool, exchange, r)
         facts = find_facts(r)
-        call.environ = environ = make_environ(facts, root_path)
+        head = find_head(r) if prefix else r.response.head
+        call.environ = environ = make_environ(head, facts, root_path)
         if prefix:
             move_prefix(environ, prefix)
         environ |= self._of_gateway

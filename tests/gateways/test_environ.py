@@ -3,8 +3,9 @@
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
-from blazeio.gateways.scope import RequestFacts, make_environ
+from blazeio.gateways.scope import ConnectionFacts, make_environ
 from blazeio.limits import Limits
 from blazeio.wire.request import parse_head
 
@@ -13,18 +14,8 @@ def make(target: str = "/", fields: str = "", root_path: str = "", **facts: Any)
     octets = f"GET {target} HTTP/1.1\r\nHost: a\r\n{fields}\r\n".encode("latin-1")
     head = parse_head(octets, Limits())
     assert head is not None
-    given = {
-        "method": head.method,
-        "path": head.path,
-        "target": head.target,
-        "query": head.query,
-        "http_version": "1.1",
-        "scheme": "http",
-        "headers": head.headers,
-        "client": ("10.0.0.1", 4711),
-        "server": ("127.0.0.1", 8000),
-    }
-    return make_environ(RequestFacts(**{**given, **facts}), root_path)
+    given = ConnectionFacts("1.1", "http", ("10.0.0.1", 4711), ("127.0.0.1", 8000))
+    return make_environ(head, replace(given, **facts), root_path)
 
 
 def test_an_environ_has_the_variables_of_the_specification() -> None:

@@ -26,9 +26,20 @@ def test_each_request_has_a_list_of_its_own() -> None:
 
 
 def test_a_secret_is_not_kept_beyond_its_headers() -> None:
-    encode_fields(Headers([("cookie", "session=1"), ("authorization", "Bearer 1")]))
+    headers = Headers([("cookie", "session=1"), ("authorization", "Bearer 1")])
+    encode_fields(headers)
     kept = scope._cached_pairs
     assert not [name for name, _ in kept.recent if name in ("cookie", "authorization")]
+    assert id(headers) not in scope._cached_lists.recent
+
+
+def test_fields_that_are_shared_are_encoded_once() -> None:
+    headers = Headers([("accept", "text/html"), ("host", "a.example")])
+    first = encode_fields(headers)
+    second = encode_fields(headers)
+    assert first is not second
+    assert [id(pair) for pair in first] == [id(pair) for pair in second]
+    assert scope._cached_lists.recent[id(headers)][0] is headers
 
 
 def test_fields_of_a_response_are_written_as_the_app_has_them() -> None:

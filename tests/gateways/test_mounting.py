@@ -150,6 +150,24 @@ async def test_middlewares_are_around_it_and_work_after_it_holds_up_nothing() ->
     assert seen[-1] == "ended"
 
 
+async def test_a_middleware_may_change_what_the_app_is_asked() -> None:
+    async def app(scope: Any, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            raise NotImplementedError
+        await send(start())
+        await send(body(b"%b %b" % (scope["method"].encode(), scope["query_string"])))
+
+    web = make(("/x", app))
+
+    @web.middleware
+    async def change(r: io.BlazeioServerProtocol, call_next: Any) -> None:
+        r.method, r.query = "PUT", "a=1"
+        await call_next(r)
+
+    async with served(web) as site:
+        assert (await site.get("/x")).text == "PUT a=1"
+
+
 async def test_what_goes_on_after_the_response_has_the_handlers_deadline() -> None:
     ends: list[BaseException] = []
 

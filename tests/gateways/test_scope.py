@@ -3,41 +3,33 @@ from typing import Any
 import pytest
 
 from blazeio.gateways.scope import (
-    RequestFacts,
+    ConnectionFacts,
     make_http_scope,
     make_lifespan_scope,
     make_websocket_scope,
 )
 from blazeio.limits import Limits
 from blazeio.wire.headers import Headers
-from blazeio.wire.request import parse_head
+from blazeio.wire.request import RequestHead, parse_head
+
+FACTS = ConnectionFacts("1.1", "http", ("127.0.0.1", 4711), ("127.0.0.1", 8000))
 
 
-def read(request: str) -> RequestFacts:
+def read(request: str) -> RequestHead:
     head = parse_head(request.encode("latin-1"), Limits())
     assert head is not None
-    return RequestFacts(
-        method=head.method,
-        path=head.path,
-        target=head.target,
-        query=head.query,
-        http_version=f"1.{head.minor}",
-        scheme="http",
-        headers=head.headers,
-        client=("127.0.0.1", 4711),
-        server=("127.0.0.1", 8000),
-    )
+    return head
 
 
 def get(target: str, root_path: str = "") -> dict[str, Any]:
-    facts = read(f"GET {target} HTTP/1.1\r\nHost: a.example\r\n\r\n")
-    return make_http_scope(facts, root_path, {}, {})
+    head = read(f"GET {target} HTTP/1.1\r\nHost: a.example\r\n\r\n")
+    return make_http_scope(head, FACTS, root_path, {}, {})
 
 
 def test_a_scope_has_every_key_of_the_specification() -> None:
     """ASGI HTTP section "HTTP Connection Scope"."""
-    facts = read("POST /%C3%A9/%2F?q=%20a HTTP/1.1\r\nHost: a\r\nX-A: 1\r\n\r\n")
-    assert make_http_scope(facts, "", {"pool": 1}, {"tls": {}}) == {
+    head = read("POST /%C3%A9/%2F?q=%20a HTTP/1.1\r\nHost: a\r\nX-A: 1\r\n\r\n")
+    assert make_http_scope(head, FACTS, "", {"pool": 1}, {"tls": {}}) == {
         "type": "http",
         "asgi": {"version": "3.0", "spec_version": "2.5"},
         "http_version": "1.1",
@@ -81,8 +73,8 @@ def test_the_path_is_decoded_once_and_the_raw_path_is_as_sent(
 
 
 def test_the_asterisk_form_is_a_path_of_its_own() -> None:
-    facts = read("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n")
-    scope = make_http_scope(facts, "", {}, {})
+    head = read("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n")
+    scope = make_http_scope(head, FACTS, "", {}, {})
     assert (scope["path"], scope["raw_path"]) == ("*", b"*")
 
 
@@ -110,25 +102,25 @@ def test_a_root_path_is_percent_encoded_in_the_raw_path() -> None:
 
 
 def test_what_one_request_changes_does_not_show_in_the_next() -> None:
-    facts = read("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    head = read("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
     state: dict[str, Any] = {}
-    first = make_http_scope(facts, "", state, {})
+    first = make_http_scope(head, FACTS, "", state, {})
     first["asgi"]["version"] = "x"
     first["headers"].append((b"a", b"b"))
     first["state"]["a"] = 1
     first["extensions"]["a"] = {}
-    second = make_http_scope(facts, "", state, {})
+    second = make_http_scope(head, FACTS, "", state, {})
     assert second["asgi"]["version"] == "3.0"
     assert second["headers"] == [(b"host", b"a")]
     assert second["state"] == second["extensions"] == {}
 
 
 def test_the_scope_of_a_websocket_has_its_own_scheme_and_subprotocols() -> None:
-    facts = read(
+    head = read(
         "GET /ws HTTP/1.1\r\nHost: a\r\nSec-WebSocket-Protocol: one, two\r\n"
         "Sec-WebSocket-Protocol: three\r\n\r\n"
     )
-    scope = make_websocket_scope(facts, "", {}, {})
+    scope = make_websocket_scope(head, FACTS, "", {}, {})
     assert scope["type"] == "websocket"
     assert scope["scheme"] == "ws"
     assert scope["subprotocols"] == ["one", "two", "three"]
@@ -136,8 +128,8 @@ def test_the_scope_of_a_websocket_has_its_own_scheme_and_subprotocols() -> None:
 
 
 def test_without_subprotocols_there_are_none() -> None:
-    facts = read("GET / HTTP/1.1\r\nHost: a\r\nSec-WebSocket-Protocol: ,\r\n\r\n")
-    assert make_websocket_scope(facts, "", {}, {})["subprotocols"] == []
+    head = read("GET / HTTP/1.1\r\nHost: a\r\nSec-WebSocket-Protocol: ,\r\n\r\n")
+    assert make_websocket_scope(head, FACTS, "", {}, {})["subprotocols"] == []
 
 
 def test_the_lifespan_fills_the_state_itself() -> None:
@@ -146,11 +138,11 @@ def test_the_lifespan_fills_the_state_itself() -> None:
 
 
 def test_fields_outside_of_ascii_are_latin_1() -> None:
-    facts = read("GET / HTTP/1.1\r\nHost: a\r\nX-A: \xe9\r\n\r\n")
-    assert make_http_scope(facts, "", {}, {})["headers"][1] == (b"x-a", b"\xe9")
+    head = read("GET / HTTP/1.1\r\nHost: a\r\nX-A: \xe9\r\n\r\n")
+    assert make_http_scope(head, FACTS, "", {}, {})["headers"][1] == (b"x-a", b"\xe9")
 
 
 def test_headers_of_no_fields_are_an_empty_list() -> None:
-    facts = read("GET / HTTP/1.0\r\n\r\n")
-    assert facts.headers == Headers([])
-    assert make_http_scope(facts, "", {}, {})["headers"] == []
+    head = read("GET / HTTP/1.0\r\n\r\n")
+    assert head.headers == Headers([])
+    assert make_http_scope(head, FACTS, "", {}, {})["headers"] == []

@@ -87,19 +87,12 @@ def test_no_field_can_be_set() -> None:
         headers["a"] = "b"  # type: ignore[index]
     with pytest.raises(AttributeError, match="headers cannot be changed: other"):
         headers.other = 1
-    with pytest.raises(AttributeError, match="headers cannot be changed: octets"):
-        del headers.octets
+    with pytest.raises(AttributeError, match="headers cannot be changed: _pairs"):
+        del headers._pairs
 
 
 def test_pairs_are_read_without_a_copy() -> None:
     assert list(make().iter_pairs()) == make().pairs == list(make().as_tuple())
-
-
-def test_octets_are_kept_beside_the_text() -> None:
-    headers = make()
-    octets = [(b"host", b"h")]
-    headers.keep_octets(octets)
-    assert headers.octets is octets
 
 
 @pytest.mark.parametrize(
