@@ -4,7 +4,9 @@ A worker that is killed says no word. What was in flight, and what was counted, 
 in cells of a memory that outlives it (``RequestTally``): written at once, not at the
 end of a turn. That is done for each request, so ``HandlerTask`` has by hand what is
 the same for nearly all of them: a method for each would take 1.3 times the
-instructions.
+instructions. To write a cell takes as many as ten steps of Python, so a usual response
+is one write: how many there were, their octets and their spans are added up in one
+number.
 """
 
 import asyncio
@@ -36,72 +38,75 @@ if TYPE_CHECKING:
     from blazeio.protocol.tls import TlsTransport
 
 USUAL_S = 0.001
-"""The spans of most usual responses are at most so long, seconds."""
+"""The span of a usual response is at most so long, seconds."""
 
 
 class RequestTally:
     """Counts the requests of one server; what is unusual is left to a class of yours.
 
-    A usual response has the status 200, and its request no content; most of them take
-    no longer than ``USUAL_S``. What changes with each is kept here as well and only
-    written to its cell: to add to a cell takes twice the instructions.
+    A usual response has the status 200, and its request no content; it takes no longer
+    than ``USUAL_S`` and has little content.
 
     Args:
         in_flight: A cell for how many requests are in flight.
-        usual: Two cells: all spans of usual responses together, seconds, and how many
-            were at most ``USUAL_S``.
-        content_bytes: A cell for the octets of content of all responses.
+        usual: A cell for the batch of usual responses.
+        steps: By the size of its content, what a usual response adds to the batch
+            beside its span, in seconds: a look there takes a third of the instructions
+            of a sum. One with more content is unusual.
 
     Attributes:
         in_flight: The cell; written as a request begins, not as it ends.
-        last_target: Of the request that was named last; None: name the next, whatever
-            its target.
+        last_head: Of the request that was named last, or None. Most heads are
+            shared by requests alike.
+        last_target: Of the same request; None: name the next, whatever its target.
         last_method: Of the same request.
-        usual: The cells.
-        span_s: What is in the first of them.
-        count: What is in the second.
-        content_cell: The cell.
-        content_bytes: What is in it.
+        usual: The cell.
+        packed: What is in it: to read it there takes twice the instructions.
+        full_at: The batch is full when ``packed`` is so much; yours to set.
+        steps: As above.
+        usual_bytes: How many there are.
         others: Records usual responses beside this object; None: nothing does.
     """
 
     __slots__ = (
-        "content_bytes",
-        "content_cell",
-        "count",
+        "full_at",
         "in_flight",
+        "last_head",
         "last_method",
         "last_target",
         "others",
-        "span_s",
+        "packed",
+        "steps",
         "usual",
+        "usual_bytes",
     )
 
     def __init__(
         self,
         in_flight: "memoryview[float]",
         usual: "memoryview[float]",
-        content_bytes: "memoryview[float]",
+        steps: tuple[float, ...],
     ) -> None:
         self.in_flight = in_flight
+        self.last_head: RequestHead | None = None
         self.last_target: str | None = None
         self.last_method = ""
         self.usual = usual
-        self.span_s, self.count = usual[0], usual[1]
-        self.content_cell = content_bytes
-        self.content_bytes = content_bytes[0]
+        self.packed = self.full_at = 0.0
+        self.steps = steps
+        self.usual_bytes = len(steps)
         self.others: Record | None = None
 
     def name(self, request: "BlazeioServerProtocol") -> None:
         """Name a request that begins; it is not the same as the one before."""
         raise NotImplementedError
 
-    def count_long(self, span_s: float) -> None:
-        """Count a usual response that took longer; its span was added to the sum."""
+    def fold(self) -> None:
+        """Add a batch that is full to the sums, and begin the next."""
         raise NotImplementedError
 
     def record(self, request: "BlazeioServerProtocol") -> None:
-        """Count a response that is over, usual or not, whole or not."""
+        """Count a response that is over and not usual, whole or not."""
         raise NotImplementedError
 
 

@@ -171,8 +171,11 @@ class HandlerTask:
         tally = context.tally
         if tally is not None:
             tally.in_flight[0] = in_flight
-            # The target of a head that came before is the same object; "/" always is.
-            if head.target is not tally.last_target or head.method != tally.last_method:
+            # A head that came before is the same object, or at least its target; "/"
+            # always is.
+            if head is not tally.last_head and (
+                head.target is not tally.last_target or head.method != tally.last_method
+            ):
                 tally.name(request)
 
     def _apply_limits(self, handler: Handler) -> Handler:
@@ -343,22 +346,25 @@ class HandlerTask:
         if self._is_unusual or not request.is_alive:
             self._finish_beside_http()
             return
-        if not (request.response.is_complete or self._completes()):
+        response = request.response
+        if not (response.is_complete or self._completes()):
             return
         record = context.record
         if record is not None:
             tally = context.tally
             if tally is not None:
-                response = request.response
-                if response.status == 200 and request.content is NO_CONTENT:
-                    span_s = ended_at - self.begun_at
-                    tally.span_s = tally.usual[0] = tally.span_s + span_s
-                    if span_s <= USUAL_S:
-                        tally.count = tally.usual[1] = tally.count + 1.0
-                    else:
-                        tally.count_long(span_s)
-                    size = tally.content_bytes + response.content_bytes
-                    tally.content_bytes = tally.content_cell[0] = size
+                span_s = ended_at - self.begun_at
+                size = response.content_bytes
+                if (
+                    response.status == 200
+                    and span_s <= USUAL_S
+                    and size < tally.usual_bytes
+                    and request.content is NO_CONTENT
+                ):
+                    packed = tally.packed + span_s + tally.steps[size]
+                    tally.packed = tally.usual[0] = packed
+                    if packed >= tally.full_at:
+                        tally.fold()
                     record = tally.others
             if record is not None:
                 record(request)

@@ -48,6 +48,15 @@ from blazeio_supervisor.ipc.row_tables import (
 #
 # A response is one more in one cell, by its status class and its span at once:
 # the number of requests is the sum of their histogram, and can never differ.
+#
+# Usual ones (``RequestTally``) are counted beside it, by one write each: they
+# are added up in one number, which has room for a batch of them,
+#
+#     half * HALF + count * ONE + octets of content + seconds
+#
+# A full batch is added to sums, which are there twice: they are written where nobody
+# reads, then the number that begins the next batch says which half is meant. So who is
+# killed in between has lost nothing.
 
 
 STATUS_CLASSES = ("none", "1xx", "2xx", "3xx", "4xx", "5xx")
@@ -76,6 +85,14 @@ HTTP2_REQUESTS = 3
 LAG = 4
 RESPONSES = LAG + len(LAG_EDGES_S)
 CELL_COUNT = RESPONSES + len(STATUS_CLASSES) * len(LATENCY_EDGES_S)
+
+
+USUAL_BYTES = 4096
+"""The content of a usual response is shorter."""
+BATCH = 64
+"""Fewer usual responses are added up in one number; all their seconds are below one."""
+ONE = USUAL_BYTES * BATCH
+HALF = ONE * BATCH
 
 
 class Histogram(Struct, frozen=True):
@@ -154,6 +171,34 @@ def first_cell(status: int) -> int:
     return RESPONSES + status // 100 * len(LATENCY_EDGES_S)
 
 
+class Batch(Struct, frozen=True):
+    """What one number says of usual responses.
+
+    Attributes:
+        half: Which of the two sums it goes on from: 0 or 1.
+        count: How many responses.
+        content_bytes: Their content.
+        span_s: How long they took together, to 4 ns each.
+    """
+
+    half: int
+    count: int
+    content_bytes: int
+    span_s: float
+
+
+def unpack(packed: float) -> Batch:
+    """Read a number from 0 to below ``2 * HALF``."""
+    whole = int(packed)
+    half, rest = divmod(whole, HALF)
+    count, content_bytes = divmod(rest, ONE)
+    return Batch(half, count, content_bytes, packed - whole)
+
+
+_QUICK_AT = first_cell(200) + 1
+"""Where usual responses belong; before it is the sum of their spans."""
+_MOST_LOOKS = 8
+"""A worker that answers while it is read is read again, so often at most."""
 # Where the responses of a status class are counted, without the sum of their spans.
 _ERRORS = slice(first_cell(500) + 1, first_cell(500) + len(LATENCY_EDGES_S))
 
@@ -198,6 +243,9 @@ _BACKGROUND = 8
 _THREAD_CELLS = range(9, 12)
 # Then those that only grow.
 _COUNTED = 16
+# Then usual responses: a batch, and twice the sums of those before.
+_USUAL = _COUNTED + CELL_COUNT
+_USUAL_SUMS = (_USUAL + 1, _USUAL + 4)
 
 
 class ThreadLoad(Struct, frozen=True):
@@ -287,6 +335,7 @@ class Row:
     Attributes:
         cells: All cells; the one at ``IN_FLIGHT`` has how many requests are in flight.
         counted: The cells that only grow, in the order of ``Tally``.
+        usual: The cell of the batch of usual responses, which are counted apart.
         app: Where the metrics of the app are.
         routes: How each route is answered.
         fault: The impossible value that a reader has found in it; "" at first.
@@ -302,6 +351,7 @@ class Row:
         "counted",
         "fault",
         "routes",
+        "usual",
     )
 
     def __init__(self, fd: int) -> None:
@@ -310,6 +360,7 @@ class Row:
         self._octets = memoryview(self._memory)
         self.cells = self._octets[:_ROUTES_AT].cast("d")
         self.counted = self.cells[_COUNTED : _COUNTED + CELL_COUNT]
+        self.usual = self.cells[_USUAL : _USUAL + 1]
         extent = self.cells[_APP_TEXT_BYTES : _APP_TEXT_BYTES + 1]
         self.app = AppRegion(self._octets[_PAGE_BYTES:], extent)
         self._app_reader: RegionReader | None = None
@@ -329,7 +380,7 @@ class Row:
         """Unmap the memory; the row must not be used any more."""
         self.app.close()
         self.routes.release()
-        for view in (self.counted, self.cells, self._octets):
+        for view in (self.usual, self.counted, self.cells, self._octets):
             view.release()
         with suppress(BufferError):  # a counter still has a view: it goes with that
             self._memory.close()
@@ -390,6 +441,18 @@ class Row:
         at = _BEGUN_AT + number % BEGUN_COUNT * BEGUN_BYTES
         _BEGUN.pack_into(self._memory, at, number, text.encode("utf-8", "replace"))
 
+    def write_usual(
+        self, half: int, count: float, content_bytes: float, span_s: float
+    ) -> None:
+        """Write the sums of all batches of usual responses where nobody reads.
+
+        They are meant as soon as ``usual`` says so.
+        """
+        cells, at = self.cells, _USUAL_SUMS[half]
+        cells[at] = count
+        cells[at + 1] = content_bytes
+        cells[at + 2] = span_s
+
     # The master's side
 
     def read_begun(self, after: int = 0) -> list[str]:
@@ -433,10 +496,30 @@ class Row:
 
     def read_tally(self) -> Tally:
         """Read what was counted."""
-        cells = tuple(self.counted)
+        cells = list(self.counted)
         if not all(0.0 <= cell <= MOST for cell in cells):
-            cells = tuple(map(self._check, cells))
-        return Tally(cells)
+            cells = list(map(self._check, cells))
+        count, content_bytes, span_s = self._read_usual()
+        cells[_QUICK_AT] += count
+        cells[_QUICK_AT - 1] += span_s
+        cells[RESPONSE_BYTES] += content_bytes
+        return Tally(tuple(cells))
+
+    def _read_usual(self) -> tuple[float, float, float]:
+        """Read how many usual responses there were, their octets and their seconds."""
+        cells = self.cells
+        for _ in range(_MOST_LOOKS):
+            packed = self._check(cells[_USUAL], 2 * HALF - 1)
+            batch = unpack(packed)
+            at = _USUAL_SUMS[batch.half]
+            count, content_bytes, span_s = map(self._check, cells[at : at + 3])
+            if cells[_USUAL] == packed:
+                break  # else the sums may be of another batch
+        return (
+            count + batch.count,
+            content_bytes + batch.content_bytes,
+            span_s + batch.span_s,
+        )
 
     def add_app_to(self, totals: AppTotals, worker: int, slot: int | None) -> None:
         """Add the metrics of the app to others; arguments as of ``AppTotals.add``."""

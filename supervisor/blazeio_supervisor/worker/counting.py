@@ -20,17 +20,22 @@ from blazeio_supervisor.ipc.row_tables import (
     make_key,
 )
 from blazeio_supervisor.ipc.scoreboard import (
+    BATCH,
     BEAT_EVERY_S,
+    HALF,
     IN_FLIGHT,
     LATENCY_EDGES_S,
     NO_THREADS,
+    ONE,
     REQUEST_BYTES,
     RESPONSE_BYTES,
     REST_EVERY_S,
+    USUAL_BYTES,
     LongestRequest,
     Row,
     ThreadLoad,
     first_cell,
+    unpack,
 )
 
 if TYPE_CHECKING:
@@ -49,7 +54,8 @@ if TYPE_CHECKING:
 # alone: a call at the end of the turn, and the sorting (tests/bench/counting.py).
 
 
-_USUAL_AT = first_cell(200)
+_STEPS = tuple(float(ONE + size) for size in range(USUAL_BYTES))
+"""Made before the fork: workers share what none of them looks at."""
 
 
 class WorkerTally(RequestTally):
@@ -65,36 +71,53 @@ class WorkerTally(RequestTally):
         on_wake: Called before a request is named, where somebody waits for one.
     """
 
-    __slots__ = ("_cells", "_row", "on_wake")
+    __slots__ = (
+        "_cells",
+        "_content_bytes",
+        "_count",
+        "_row",
+        "_span_s",
+        "on_wake",
+    )
 
     def __init__(self, row: Row) -> None:
-        cells = self._cells = row.counted
-        super().__init__(
-            row.cells[IN_FLIGHT : IN_FLIGHT + 1],
-            cells[_USUAL_AT : _USUAL_AT + 2],
-            cells[RESPONSE_BYTES : RESPONSE_BYTES + 1],
-        )
+        super().__init__(row.cells[IN_FLIGHT : IN_FLIGHT + 1], row.usual, _STEPS)
+        self._cells = row.counted
+        self._count = self._content_bytes = self._span_s = 0.0
+        self._begin_batch(0)
         self._row = row
         self.on_wake: Callable[[], None] | None = None
 
     def wake_by_next(self, on_wake: Callable[[], None]) -> None:
         """Call a function when the next request begins, before it runs."""
         self.on_wake = on_wake
-        self.last_target = None
+        self.last_head = self.last_target = None
 
     def name(self, request: "BlazeioServerProtocol") -> None:
         """Name a request that begins, unless it is the one that was named last."""
         if self.on_wake is not None:
             on_wake, self.on_wake = self.on_wake, None
             on_wake()
+        self.last_head = request.response.head
         target = self.last_target = request.tail
         method = self.last_method = request.method
         number = request.context.request_count
         self._row.name_begun(number, f"{method} {target}")
 
-    def count_long(self, span_s: float) -> None:
-        """Count a usual response that took longer; its span was added to the sum."""
-        self._cells[_USUAL_AT + bisect_left(LATENCY_EDGES_S, span_s)] += 1.0
+    def _begin_batch(self, half: int) -> None:
+        """Begin another, which goes on from the sums of that half."""
+        self.full_at = float(half * HALF + (BATCH - 1) * ONE)
+        self.packed = self.usual[0] = float(half * HALF)
+
+    def fold(self) -> None:
+        """Add a batch that is full to the sums, and begin the next."""
+        batch = unpack(self.packed)
+        self._count += batch.count
+        self._content_bytes += batch.content_bytes
+        self._span_s += batch.span_s
+        half = 1 - batch.half
+        self._row.write_usual(half, self._count, self._content_bytes, self._span_s)
+        self._begin_batch(half)
 
     def record(self, request: "BlazeioServerProtocol") -> None:
         """Count a response that is over, usual or not, whole or not."""
@@ -103,17 +126,9 @@ class WorkerTally(RequestTally):
         span_s = handler_task.ended_at - handler_task.begun_at
         cells = self._cells
         first = first_cell(response.status)
-        bucket = bisect_left(LATENCY_EDGES_S, span_s)
-        if first == _USUAL_AT:
-            self.span_s = cells[first] = self.span_s + span_s
-        else:
-            cells[first] += span_s
-        if first == _USUAL_AT and bucket == 1:
-            self.count = cells[first + 1] = self.count + 1.0
-        else:
-            cells[first + bucket] += 1.0
-        size = self.content_bytes + response.content_bytes
-        self.content_bytes = cells[RESPONSE_BYTES] = size
+        cells[first] += span_s
+        cells[first + bisect_left(LATENCY_EDGES_S, span_s)] += 1.0
+        cells[RESPONSE_BYTES] += response.content_bytes
         if request.content is not NO_CONTENT:
             cells[REQUEST_BYTES] += request.content.received_bytes
 

@@ -16,11 +16,13 @@ from blazeio_supervisor.ipc.scoreboard import (
     BEGUN_BYTES,
     BEGUN_COUNT,
     CELL_COUNT,
+    HALF,
     LAG,
     LAG_EDGES_S,
     LATENCY_EDGES_S,
     LONGEST_BYTES,
     MOST,
+    ONE,
     REQUEST_BYTES,
     REQUESTS,
     RESPONSE_BYTES,
@@ -211,6 +213,35 @@ def test_a_count_that_cannot_be_counts_as_none(
     assert cells[cell] == 0.0
     assert cells[cell - 1] == 7.0
     assert row.fault
+
+
+@pytest.mark.parametrize("value", [*IMPOSSIBLE, 2.0 * HALF])
+def test_a_batch_that_cannot_be_counts_as_none(row: Row, value: float) -> None:
+    row.write_usual(0, 5, 50, 0.5)
+    row.usual[0] = value
+    assert row.read_tally().latency("2xx").count == 5
+    assert repr(value) in row.fault
+
+
+@pytest.mark.parametrize("value", IMPOSSIBLE)
+@pytest.mark.parametrize("place", range(3))
+def test_a_sum_of_batches_that_cannot_be_counts_as_none(
+    row: Row, place: int, value: float
+) -> None:
+    sums = [5.0, 50.0, 0.5]
+    sums[place] = value
+    row.usual[0] = HALF + 2 * ONE + 20 + 0.25
+    row.write_usual(1, *sums)
+    tally = row.read_tally()
+    found = (
+        tally.latency("2xx").counts[0],
+        tally.response_bytes,
+        tally.latency("2xx").total_s,
+    )
+    expected = [7, 70, 0.75]
+    expected[place] = (2, 20, 0.25)[place]
+    assert found == tuple(expected)
+    assert repr(value) in row.fault
 
 
 @pytest.mark.parametrize("value", [*IMPOSSIBLE, 1e12])

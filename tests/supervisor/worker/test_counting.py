@@ -1,6 +1,9 @@
 import asyncio
 import itertools
+import sys
 from collections.abc import AsyncIterator
+from types import FrameType
+from typing import Any
 
 import pytest
 
@@ -14,8 +17,10 @@ from blazeio_supervisor.ipc.row_tables import (
     make_key,
 )
 from blazeio_supervisor.ipc.scoreboard import (
+    BATCH,
     LATENCY_EDGES_S,
     STATUS_CLASSES,
+    USUAL_BYTES,
     Row,
     Tally,
     make_row_memory,
@@ -118,6 +123,56 @@ async def test_statuses_of_one_class_add_up(site: Served, row: Row) -> None:
     latency = (await read_tally(row, "2xx")).latency("2xx")
     assert latency.count == 3
     assert latency.total_s > 0
+
+
+SIZES = (0, 1, USUAL_BYTES - 1, USUAL_BYTES, USUAL_BYTES + 1)
+
+
+async def test_each_response_is_counted_whatever_batch_it_is_in(row: Row) -> None:
+    async def answer(r: R) -> None:
+        r.reply(bytes(int(r.path[1:])))
+
+    context = ServerContext(answer, Limits(), asyncio.get_running_loop())
+    context.count_requests(WorkerTally(row))
+    context.now = itertools.count(5.0, 0.0005).__next__
+    transport, content_bytes = FakeTransport(Http1Connection(context)), 0
+    for number in range(1, 3 * BATCH):
+        size = SIZES[number % len(SIZES)]
+        transport.feed(GET.replace(b"/", b"/%d" % size, 1))
+        await wait_until(lambda: not context.in_flight)
+        content_bytes += size
+        tally = row.read_tally()
+        latency = tally.latency("2xx")
+        assert (latency.counts[0], tally.response_bytes) == (number, content_bytes)
+        assert latency.total_s == pytest.approx(number * 0.0005)
+    assert not row.fault
+    context.close()
+
+
+def test_who_dies_as_a_batch_is_added_up_has_lost_nothing(row: Row) -> None:
+    """The row says the same before each line that runs meanwhile, and after it."""
+    tally, seen = WorkerTally(row), list[tuple[int, int, float]]()
+
+    def look(frame: FrameType, event: str, argument: Any) -> Any:
+        sys.settrace(None)
+        cells = row.read_tally()
+        latency = cells.latency("2xx")
+        seen.append((latency.count, cells.response_bytes, latency.total_s))
+        sys.settrace(look)
+        return look
+
+    for number in range(1, 4):
+        for _ in range(BATCH - 1):
+            tally.packed = tally.usual[0] = tally.packed + 2**-10 + tally.steps[7]
+        assert tally.packed >= tally.full_at
+        count = number * (BATCH - 1)
+        tracing = sys.gettrace()
+        sys.settrace(look)
+        tally.fold()
+        sys.settrace(tracing)
+        assert len(seen) > 10
+        assert set(seen) == {(count, 7 * count, count * 2**-10)}
+        seen.clear()
 
 
 async def test_what_is_usual_is_counted_as_what_is_not(row: Row) -> None:
