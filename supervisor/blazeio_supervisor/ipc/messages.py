@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from blazeio_supervisor.ipc.processes import Identity
+from blazeio_supervisor.log.events import WORKER_EVENTS
 from blazeio_supervisor.log.formats import LogConfig
 
 CHANNEL_CLOSED = 70
@@ -28,6 +29,7 @@ Pid = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 Serial = Annotated[int, Meta(ge=1, le=2**53)]
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Host = Annotated[str, Meta(max_length=255, pattern=r"^[^\x00-\x1f\x7f]*\Z")]
+WorkerEventName = Annotated[str, Meta(pattern=rf"^({'|'.join(WORKER_EVENTS)})\Z")]
 
 LoopName = Literal["uvloop", "asyncio"]
 
@@ -338,14 +340,14 @@ class ReturnLease(_Message, frozen=True):
 
 
 class WorkerEvent(_Message, frozen=True):
-    """An event that a worker notes; its name is in ``log.events``.
+    """An event that a worker sends; the master notes it as a warning.
 
     Attributes:
         text: What, why, and what comes next.
         traceback: Of the app, if it raised, or where it is.
     """
 
-    event: Literal["requests_cut", "stop_hook_failed", "thread_stuck", "threads_cut"]
+    event: WorkerEventName
     text: str
     traceback: str = ""
 

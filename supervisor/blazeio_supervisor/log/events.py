@@ -40,6 +40,14 @@ class EventRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     fields: dict[str, Any] = {}
 
 
+WORKER_EVENTS = {
+    "requests_cut": "the grace period of a worker was over: requests were cut",
+    "thread_stuck": "threads of a WSGI app do not come back; with their stacks",
+    "threads_cut": "the grace period of a worker was over: its threads were cut",
+    "stop_hook_failed": "an on_stop hook raised, or took too long",
+}
+"""Those that a worker sends, by a ``WorkerEvent``; it is believed no others."""
+
 EVENTS = {
     # the service
     "listening": "all addresses are open, and it is known what is spoken there",
@@ -105,10 +113,7 @@ EVENTS = {
     "tasks_leased": "a worker runs the tasks that run once from now on",
     "task_failed": "a run of a task that runs once has raised, or was cut",
     "memory_unknown": "the memory of workers cannot be measured",
-    "requests_cut": "the grace period of a worker was over: requests were cut",
-    "thread_stuck": "threads of a WSGI app do not come back; with their stacks",
-    "threads_cut": "the grace period of a worker was over: its threads were cut",
-    "stop_hook_failed": "an on_stop hook raised, or took too long",
+    **WORKER_EVENTS,
     "parking": "the service will be parked when what is under way has ended",
     "parked": "no worker serves; connections wait in the queues",
     "resumed": "a parked service serves again",

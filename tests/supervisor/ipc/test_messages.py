@@ -11,10 +11,12 @@ from blazeio_supervisor.ipc.messages import (
     Message,
     Ready,
     Unsafe,
+    WorkerEvent,
 )
 from blazeio_supervisor.ipc.packing import (
     MessageError,
     pack,
+    parse_from_worker,
     parse_message,
     serialize_message,
     unpack,
@@ -40,6 +42,14 @@ def test_each_message_is_read_as_it_was_written(message: Message) -> None:
 def test_octets_that_are_no_message_are_refused(octets: bytes) -> None:
     with pytest.raises(MessageError):
         parse_message(octets)
+
+
+@pytest.mark.parametrize("name", ["upgraded", "", "requests_cut\n", "x requests_cut"])
+def test_a_worker_is_not_believed_the_events_of_others(name: str) -> None:
+    said = WorkerEvent("requests_cut", "one")
+    assert parse_from_worker(serialize_message(said)) == said
+    with pytest.raises(MessageError):
+        parse_from_worker(serialize_message(WorkerEvent(name, "one")))
 
 
 def test_the_last_words_of_a_forkserver_are_the_same_in_every_protocol() -> None:

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator, Sequence
 from functools import cache
 
-from blazeio_supervisor.log.events import EVENTS
+from blazeio_supervisor.log.events import EVENTS, WORKER_EVENTS
 from tests.support.tree import Module, iterate_modules
 
 NOTERS = {"note", "report", "ReportStatus", "WorkerEvent"}
@@ -53,6 +53,16 @@ def test_each_event_that_is_noted_has_an_entry() -> None:
 
 def test_each_entry_is_noted_somewhere() -> None:
     assert EVENTS.keys() - find_noted() == set()
+
+
+def test_a_worker_sends_the_events_that_its_master_believes_and_no_others() -> None:
+    sent = {
+        ast.literal_eval(node.args[0])
+        for module in MODULES
+        for node in ast.walk(module.parse())
+        if isinstance(node, ast.Call) and name_call(node.func) == "WorkerEvent"
+    }
+    assert sent == WORKER_EVENTS.keys()
 
 
 def test_nobody_logs_an_event_past_the_ring() -> None:
