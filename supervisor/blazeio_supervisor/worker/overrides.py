@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, cast
 
 from blazeio.app.app import App
@@ -16,6 +16,7 @@ from blazeio.app.service import OnceObserver, OnceTask, OnceTasks, parse_schedul
 from blazeio.content.forwarded import parse_allow_list
 from blazeio.errors import ConfigurationError
 from blazeio.gateways.interfaces import Interface, find_interface
+from blazeio.limits import Limits
 from blazeio.protocol.carrier import Trust
 from blazeio.protocol.options import HeaderConfig
 from blazeio.protocol.tls import TlsConfig
@@ -37,6 +38,7 @@ from blazeio_supervisor.ipc.messages import (
     TaskEnded,
     TaskInfo,
 )
+from blazeio_supervisor.version import find_version
 from blazeio_supervisor.worker.import_app import Adopt, LoadError, find_object
 
 if TYPE_CHECKING:
@@ -54,10 +56,12 @@ def read_certificates(overrides: Overrides) -> TlsConfig | None:
 
     Raises:
         LoadError: The operator's fault: a file cannot be used; says which and
-            why.
+            why. Or the installation's: it does not know what the master sets.
     """
+    _check_known("limit", overrides.limits, Limits)
     if overrides.tls is None:
         return None
+    _check_known("TLS setting", overrides.tls, TlsSettings)
     given = dict(overrides.tls)
     pairs = tuple((cert, key) for cert, key in given.pop("other_certificates", ()))
     for name in _CERTIFICATES & given.keys():
@@ -68,6 +72,20 @@ def read_certificates(overrides: Overrides) -> TlsConfig | None:
         return make_tls_config(TlsSettings(**given, other_certificates=pairs))
     except ConfigurationError as error:
         raise LoadError(ExitCode.USAGE, str(error)) from error
+
+
+def _check_known(what: str, given: Mapping[str, Any], kind: type[Any]) -> None:
+    """Refuse what is no field of ours: it is one of the code that the master runs.
+
+    These names go by what the operator has set, so they are no part of the protocol.
+    """
+    unknown = ", ".join(sorted(given.keys() - {each.name for each in fields(kind)}))
+    if unknown:
+        reason = (
+            f"the installed blazeio ({find_version()}) knows no {what} {unknown}, "
+            "which the running master sets: restart the service to use it"
+        )
+        raise LoadError(ExitCode.CRASHED, reason)
 
 
 def _examine(name: str, path: str) -> None:

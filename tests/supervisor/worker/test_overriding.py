@@ -19,6 +19,7 @@ from blazeio_supervisor.ipc.messages import (
     GatewayConfig,
     Overrides,
 )
+from blazeio_supervisor.version import find_version
 from blazeio_supervisor.worker.import_app import LoadError
 from blazeio_supervisor.worker.overrides import (
     configure_foreign,
@@ -100,6 +101,27 @@ def test_a_file_that_cannot_be_used_is_wrong_usage() -> None:
     with pytest.raises(LoadError, match="TLS certfile /none: no such file") as caught:
         read_certificates(Overrides(tls={"certfile": "/none"}))
     assert caught.value.code is ExitCode.USAGE
+
+
+@pytest.mark.parametrize(
+    ("overrides", "named"),
+    [
+        (
+            Overrides(limits={"later_bytes": 1, "head_bytes": 2}),
+            "limit later_bytes",
+        ),
+        (Overrides(tls={"later": True}), "TLS setting later"),
+    ],
+)
+def test_what_only_the_code_of_the_master_knows_is_one_line(
+    overrides: Overrides, named: str
+) -> None:
+    with pytest.raises(LoadError) as caught:
+        read_certificates(overrides)
+    assert caught.value.reason == (
+        f"the installed blazeio ({find_version()}) knows no {named}, "
+        "which the running master sets: restart the service to use it"
+    )
 
 
 async def test_certificates_of_clients_are_not_dropped_in_silence(pair: str) -> None:
