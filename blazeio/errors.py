@@ -73,7 +73,7 @@ class BlazeioError(Exception):
 
 
 class ProtocolError(BlazeioError):
-    """HTTP was broken.
+    """HTTP was broken, by the peer or by the caller.
 
     Args:
         message: What was wrong, quoting the offending octets.
@@ -234,6 +234,8 @@ class ConfigurationError(BlazeioError):
 
 class Abort(Exception):  # noqa: N818 - control flow, named by the seed
     """Answer at once with this status.
+
+    ``raise io.Abort(text, status, headers)``, anywhere in a handler or a middleware.
 
     Args:
         message: The body, as text.

@@ -80,6 +80,9 @@ else:
 class App(ServedAlone, Generic[StateT]):
     """Routes, middlewares and hooks, and a way to serve them.
 
+    Paths with parameters, apps within apps, files, tasks in the background.
+    ``runner()`` serves it in this process, ``blazeio-supervisor`` in many.
+
     Args:
         host: Listened at, an address or a name; ``0.0.0.0`` is IPv4 alone, ``::`` IPv6.
         port: 0 to 65535; 0 takes a free one.

@@ -245,9 +245,10 @@ _encode = msgspec.json.Encoder().encode
 class Deliver:
     """Send a response. Each method is a coroutine that takes ``r`` first.
 
-    Each raises LocalProtocolError, with nothing sent, when a response has begun or the
-    status or a header field is malformed; and ClientDisconnected when the client is
-    gone. A Content-Type among ``headers`` wins over the usual one.
+    Each of ``json``, ``text``, ``html``, ``bytes``, ``file``, ``redirect``,
+    ``no_content``, ``stream``, ``sse`` raises LocalProtocolError, with nothing sent,
+    when a response has begun or the status or a field is malformed; ClientDisconnected
+    when the client is gone. A Content-Type among ``headers`` wins over the usual one.
     """
 
     @staticmethod
@@ -506,7 +507,7 @@ HTML_TYPE = HTML.decode().partition(": ")[2].strip()
 
 
 class Templates:
-    """The templates below a folder; autoescape is on.
+    """The templates of Jinja2 below a folder (extra ``jinja``); autoescape is on.
 
     Args:
         folder: Where they are; or several, where the first that has a name wins.

@@ -213,10 +213,10 @@ class CookieSessions:
         async def login(r):
             sessions.of(r)["user"] = name
 
-    The values are signed, not secret: whoever has the cookie can read them, and cannot
-    change them. Nothing is stored on the server: a copied cookie is valid until it is
-    too old. A changed session is sent with the head of the response, so it must be
-    changed before that.
+    It needs the extra ``sessions``. The values are signed, not secret: whoever has the
+    cookie can read them, and cannot change them. Nothing is stored on the server: a
+    copied cookie is valid until it is too old. A changed session is sent with the head
+    of the response, so it must be changed before that.
 
     Args:
         secrets: One, or several: the first one signs, and cookies signed by any of them
@@ -425,6 +425,8 @@ class RequestIdFilter(logging.Filter):
 
 class Tracing:
     """Makes spans: ``web.middleware(tracing)`` and ``io.Session(tracing=tracing)``.
+
+    They are those of OpenTelemetry; it needs the extra ``otel``.
 
     Args:
         provider: Makes the tracer; None: OpenTelemetry's global one.

@@ -378,6 +378,8 @@ R = BlazeioServerProtocol
 class Request:
     """Read a request: ``await Request.get_json(r)``.
 
+    ``get_json`` (``type=T`` validates; 422 names the field), ``get_params``,
+    ``body_or_params``, ``form_data``, ``get_upload``, ``get_uploads``, ``get_cookie``.
     Within a handler ``r`` may be left out.
 
     What the client did wrong is an Abort or a RemoteProtocolError: a handler that does

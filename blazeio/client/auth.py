@@ -242,8 +242,9 @@ def _quoted(text: str) -> str:
 class DigestAuth:
     """Name and password for servers that ask by Digest (RFC 7616).
 
-    The first request to an origin is refused and sent again. After that the challenge
-    is answered beforehand, until the server sends another one.
+    The password itself is not sent. The first request to an origin is refused and sent
+    again. After that the challenge is answered beforehand, until the server sends
+    another one.
 
     Args:
         username: Any; sent as UTF-8.

@@ -267,7 +267,7 @@ def is_usual_suffix(domain: str) -> bool:
 
 
 class CookieJar:
-    """The cookies of one user.
+    """The cookies of one user, sent back to the hosts that they belong to.
 
     Args:
         is_public_suffix: Tells whether anybody can register a name right below a domain

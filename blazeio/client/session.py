@@ -80,12 +80,13 @@ _OF_REQUEST = frozenset(SingleOptions.__annotations__)
 class Session(Generic[_Entered], metaclass=SessionType):
     """Requests to servers, and the connections they share.
 
-    With a URL it is one request on a connection of its own::
+    With a URL it is one request on a connection of its own; without one it is a pool of
+    connections, for any number of requests.
+
+    ::
 
         async with io.Session("http://example.com/") as resp:
             print(resp.status_code, await resp.text())
-
-    Without a URL it is a pool, for any number of requests::
 
         async with io.Session() as session:
             async with session.get("http://example.com/") as resp:

@@ -453,7 +453,7 @@ _RETRY: Final = re.compile(r"[0-9]{1,9}")
 
 
 class ServerSentEvent(Struct, frozen=True):
-    """One event.
+    """One event of ``resp.events()``.
 
     Attributes:
         data: Its lines, joined by LF.

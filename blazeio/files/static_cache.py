@@ -272,7 +272,7 @@ Result = TypeVar("Result")
 
 
 class IN_MEMORY_STATIC_CACHE:  # noqa: N801 - named by its first users
-    """The files below a folder. ``init`` makes it, ``handler`` answers requests.
+    """The files below a folder, from memory: ``init`` makes it, ``handler`` answers.
 
     Args:
         home: The folder, absolute and without symbolic links.

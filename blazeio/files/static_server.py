@@ -234,10 +234,11 @@ log = get_logger("blazeio.files")
 
 
 class Simpleserve:
-    """Serve files of any size from the disk.
+    """Serve files of any size from the disk, with ranges and conditional requests.
 
-    ``await Simpleserve.serve(r, path)`` answers with one file. To see what is sent,
-    enter a block, and send it yourself::
+    ``await Simpleserve.serve(r, path)`` answers with one file.
+
+    To see what is sent, enter a block, and send it yourself::
 
         async with io.Simpleserve(r, path) as file:
             await r.prepare(file.headers, file.status)

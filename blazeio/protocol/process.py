@@ -43,8 +43,8 @@ _process_loop: list[asyncio.AbstractEventLoop] = []
 def use_loop(name: LoopName) -> None:
     """Choose the kind of loop, before ``io.loop`` is first used.
 
-    Its module is imported now: a process that forks shares it with its children, which
-    then need not find it on the disk.
+    ``use_loop("asyncio")`` goes without uvloop. Its module is imported now: a process
+    that forks shares it with its children, which then need not find it on the disk.
 
     Raises:
         ConfigurationError: The name is unknown, or the loop has been made.

@@ -50,7 +50,7 @@ NO_PARAMS: Mapping[str, Any] = MappingProxyType({})
 class BlazeioServerProtocol(
     asyncio.BufferedProtocol, BlazeioPayloadUtils, ExtraToolset
 ):
-    """One request of a client, and the response to it.
+    """One request of a client, and the response to it: the type of ``r``.
 
     Attributes:
         method: As sent, case kept.
@@ -60,15 +60,17 @@ class BlazeioServerProtocol(
         headers: Case-insensitive; repeated fields are joined by ", ".
         content_length: Declared length of the content, None if not declared.
         transfer_encoding: "chunked", or None.
-        store: Values of this request, for middlewares and handlers.
+        store: A dict for values of this request, of middlewares and handlers.
         path_params: What stands for the parameters of the route's path.
         is_alive: False once the peer is gone.
         transport: Of the connection: facts of the peer, and octets as they are.
         response: What is answered: its status, its fields, how much of it has left.
         content: The content of the request, as it arrives.
         handler_task: The task of the handler, and its deadline.
-        carrier: What the request came by.
-        context: What the requests of this server share.
+        carrier: What the request came by: an HTTP/1 connection, or something else
+            (``blazeio/protocol/carrier.py`` says how to add one).
+        context: What the requests of this server share: ``r.context.limits``,
+            ``r.context.loop``, and ``r.context.app``, which the app answers by.
     """
 
     __slots__ = (
@@ -254,7 +256,7 @@ class BlazeioServerProtocol(
 
     @property
     def status(self) -> int:
-        """Of the response; 0 until it has begun."""
+        """The status of the response; 0 until it has begun."""
         return self.response.status
 
     def reply(
@@ -264,7 +266,7 @@ class BlazeioServerProtocol(
         content_type_line: bytes = TEXT,
         headers: FieldInput | None = None,
     ) -> None:
-        """Send a whole response in one write, with its Content-Length.
+        """Send a whole response in one write: what ``Deliver`` is built on.
 
         Args:
             body: The content.

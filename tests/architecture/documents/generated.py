@@ -6,10 +6,8 @@ rest of such a document is written by hand.
 
 import asyncio
 import dataclasses
-import inspect
-import re
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import click
@@ -24,6 +22,11 @@ from blazeio_supervisor.log.events import EVENTS
 from blazeio_supervisor.master.metrics import list_families
 from tests.architecture.documents.control_schema import write_schema
 from tests.architecture.documents.manual import write_manual
+from tests.architecture.documents.names import (
+    list_of_io,
+    list_of_r,
+    read_attributes,
+)
 from tests.architecture.documents.settings import write_settings
 from tests.supervisor.cli.master_harness import MasterHarness
 from tests.support.tree import REPOSITORY
@@ -61,6 +64,20 @@ def make_documents() -> dict[Path, str]:
         (reference / "events.md", "events", make_event_rows()),
         (reference / "limits.md", "limits", make_limit_rows()),
         (reference / "metrics.md", "metrics", make_metric_rows()),
+        *(
+            (reference / "request.md", section, make_name_rows(list_of_r(section)))
+            for section in (
+                "what was asked",
+                "reading",
+                "answering",
+                "the connection",
+                "what stands behind it",
+            )
+        ),
+        *(
+            (reference / "names.md", section, make_name_rows(list_of_io(section)))
+            for section in ("serving", "the client", "errors")
+        ),
     ):
         made[path] = fill(made.get(path) or path.read_text(), name, rows)
     return made
@@ -132,13 +149,11 @@ def make_limit_rows() -> Iterator[str]:
         )
 
 
-def read_attributes(of: type) -> Mapping[str, str]:
-    """Read what the docstring of a class says of each attribute, as Markdown."""
-    text = (inspect.getdoc(of) or "").partition("Attributes:")[2]
-    entries = re.findall(r"^    (\w+): (.+(?:\n     .+)*)", text, re.MULTILINE)
-    return {
-        name: re.sub(r"\s+", " ", entry).replace("``", "`") for name, entry in entries
-    }
+def make_name_rows(names: Iterable[tuple[str, str]]) -> Iterator[str]:
+    """Make a table of names and what they are."""
+    yield from make_table("name", "what it is")
+    for name, meaning in names:
+        yield make_row(name, meaning)
 
 
 def make_metric_rows() -> Iterator[str]:
