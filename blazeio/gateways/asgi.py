@@ -87,6 +87,9 @@ class AsgiGateway(Gateway):
         if head.upgrade is not None and _asks_for_websocket(head.upgrade):
             await self._serve_websocket(r, self.root_path, "")
             return None
+        if not head.path:  # CONNECT alone has none
+            self.refuse_tunnel(r)
+            return None
         exchange = HttpExchange(r, self, r.content, r.response.gate)
         facts = r.facts
         if head.minor and facts.scheme == "http" and not self.sends_paths:

@@ -253,6 +253,15 @@ class Gateway:
         """
         raise NotImplementedError
 
+    def refuse_tunnel(self, r: GatewayProtocol) -> None:
+        """Answer CONNECT, which no app of these interfaces can serve.
+
+        After any 2xx the client, or a proxy between, takes what follows for a tunnel
+        (RFC 9110 section 9.3.6), and what it sends there for HTTP is ours to answer. So
+        an app that answers all that it is asked must not be, and the connection ends.
+        """
+        r.reply(b"Not Implemented", 501, headers={"Connection": "close"})
+
     def note_answered(self, exchange: "HttpExchange") -> None:
         """The response is complete: an app that runs on is detached next turn.
 

@@ -116,6 +116,9 @@ class WsgiGateway(Gateway):
         pool = self._pool
         assert pool is not None  # begin came before
         method, target = r.method, r.tail
+        if not r.path:  # CONNECT alone has none
+            self.refuse_tunnel(r)
+            return None
         content = r.content
         reader: Any
         if content is NO_CONTENT:

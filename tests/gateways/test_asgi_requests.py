@@ -5,8 +5,21 @@ from typing import Any
 
 import pytest
 
-from tests.gateways.apps import GET, Receive, Send, Step, asgi, body, echo, hello, start
+from blazeio.gateways.interfaces import Interface
+from tests.gateways.apps import (
+    GET,
+    Receive,
+    Send,
+    Step,
+    asgi,
+    body,
+    echo,
+    hello,
+    make_foreign,
+    start,
+)
 from tests.support.clock import wait_until
+from tests.support.served import served
 
 # Request
 
@@ -306,3 +319,33 @@ async def test_an_app_that_returns_when_it_was_told_of_the_disconnect_is_no_faul
         await wait_until(lambda: not site.server.in_flight)
         await wait_until(lambda: not site.server.connection_count)
     assert not caplog.records
+
+
+@pytest.mark.parametrize("interface", [Interface.ASGI, Interface.WSGI])
+async def test_connect_is_refused_and_what_follows_is_not_answered(
+    interface: Interface,
+) -> None:
+    """RFC 9110 section 9.3.6: after a 2xx it would be a tunnel."""
+    asked: list[Any] = []
+
+    async def any_asgi(scope: Any, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            asked.append(scope["method"])
+            await send(start())
+            await send(body(b"ok"))
+
+    def any_wsgi(environ: Any, start_response: Any) -> list[bytes]:
+        asked.append(environ["REQUEST_METHOD"])
+        start_response("200 OK", [])
+        return [b"ok"]
+
+    app = any_asgi if interface is Interface.ASGI else any_wsgi
+    web = make_foreign(app, interface)
+    async with served(web) as site, await site.connect() as peer:
+        await peer.send(
+            b"CONNECT b.example:443 HTTP/1.1\r\nHost: b.example:443\r\n\r\n" + GET
+        )
+        answer = await peer.read_response()
+        assert (answer.status, answer.field("connection")) == (501, "close")
+        assert await peer.read_until_end() == b""
+    assert not asked

@@ -49,3 +49,11 @@ async def test_wsgi() -> None:
                 peer.ask(1, POST, b"content")
                 answer = await peer.answer(1)
                 assert answer.body == f"HTTP/2 {port} content".encode()
+
+
+async def test_connect_is_refused_and_the_connection_goes_on() -> None:
+    """RFC 9113 section 8.5: it is the stream that would become a tunnel."""
+    async with asgi(tell_client) as site, await Http2Peer.connect(site.port) as peer:
+        peer.ask(1, [(":method", "CONNECT"), (":authority", "b.example:443")])
+        assert (await peer.answer(1)).status == 501
+        assert (await peer.get(stream_id=3)).status == 200
