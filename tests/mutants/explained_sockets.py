@@ -50,7 +50,7 @@ SOCKETS: tuple[Explained, ...] = (
     Explained(
         "poll tells of a listener that is shut down whatever it is asked for, and of "
         "nothing else",
-        f"{_SOCKETS}/repair.py",
+        f"{_SOCKETS}/listeners.py",
         "find_dead",
         (
             "poller.register(sock, )",
@@ -59,7 +59,7 @@ SOCKETS: tuple[Explained, ...] = (
     ),
     Explained(
         "it waits for a thousandth of a second",
-        f"{_SOCKETS}/repair.py",
+        f"{_SOCKETS}/listeners.py",
         "find_dead",
         ("* in poller.poll(1) if events & _DEAD]",),
     ),
@@ -110,6 +110,6 @@ SOCKETS: tuple[Explained, ...] = (
     ),
     Explained(
         "it was looked at just before",
-        *(f"{_SOCKETS}/repair.py", "_renew_unix", ("remove(path, None)",)),
+        *(f"{_SOCKETS}/listeners.py", "_renew_unix", ("remove(path, None)",)),
     ),
 )
