@@ -89,7 +89,7 @@ async def test_a_kernel_that_does_not_steer_is_one_line_and_no_error(
     def refuse(*_: object) -> None:
         raise OSError(1, "Operation not permitted")
 
-    monkeypatch.setattr("blazeio_supervisor.sockets.listeners.steer", refuse)
+    monkeypatch.setattr("blazeio_supervisor.sockets.reuseport.steer", refuse)
     caplog.set_level("INFO", "blazeio")
     master = make_master(tmp_path, TcpAddress("127.0.0.1", 0), workers=2)
     run = asyncio.create_task(master.run())
