@@ -21,7 +21,6 @@ waited for: a pipe of this name is refused.
 import dataclasses
 import errno
 import os
-import secrets
 import stat
 
 from blazeio_supervisor.trust import (
@@ -170,7 +169,7 @@ def replace(path: str, octets: bytes, mode: int) -> FileIdentity:
     with walked(path, follows_last=False) as place:
         if place.found is not None and stat.S_ISDIR(place.found.st_mode):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        draft = f".{place.name}.{secrets.token_hex(4)}"
+        draft = f".{place.name}.{os.urandom(4).hex()}"
         flags = os.O_WRONLY | _MAKE | _ALWAYS
         fd = os.open(draft, flags, mode, dir_fd=place.folder_fd)
         try:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -71,8 +70,14 @@ def _parse_yaml(text: str) -> Any:
         raise ValueError(" ".join(str(error).split())) from None
 
 
+def _parse_toml(text: str) -> Any:
+    import tomllib  # most services have no such file
+
+    return tomllib.loads(text)
+
+
 _PARSERS: dict[str, Callable[[str], Any]] = {
-    ".toml": tomllib.loads,
+    ".toml": _parse_toml,
     ".json": json.loads,
     ".yaml": _parse_yaml,
     ".yml": _parse_yaml,

@@ -34,7 +34,6 @@ read. A file that another user may write is refused, see ``trust.py``.
 """
 
 import os
-import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields, replace
 from enum import StrEnum
@@ -375,6 +374,8 @@ def _read_tools(project: str, *, is_judged: bool = True) -> Mapping[str, Any]:
 
 
 def _parse(path: str, *, is_judged: bool = True) -> dict[str, Any]:
+    import tomllib  # most services have no such file
+
     try:
         return tomllib.loads(read(path, is_judged=is_judged).decode())
     except OSError as error:

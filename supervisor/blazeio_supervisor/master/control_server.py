@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from blazeio_supervisor.errors import BindError, count_of
 from blazeio_supervisor.files import remove
+from blazeio_supervisor.ipc.processes import trim_heap
 from blazeio_supervisor.ipc.socket_paths import (
     Peer,
     SocketPath,
@@ -137,7 +138,7 @@ class ControlServer:
             await self._prepare()
         try:
             if _HANDLERS not in sys.modules:
-                await loop.run_in_executor(None, import_module, _HANDLERS)
+                await loop.run_in_executor(None, _import_handlers)
             self._answer(sock, loop)
         except Exception as error:
             note(
@@ -242,6 +243,11 @@ class ControlServer:
         )
         note("stranger_refused", text, "WARNING")
         self._refusals_noted_at, self._refused_count = now, 0
+
+
+def _import_handlers() -> None:
+    import_module(_HANDLERS)
+    trim_heap()  # what an import has read: a thread's heap is kept by glibc, too
 
 
 def _ignore(sock: socket.socket) -> None:

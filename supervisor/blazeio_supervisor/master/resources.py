@@ -23,13 +23,13 @@ import re
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
 from blazeio_supervisor.config.environment import (
     ControlGroup,
+    StrPath,
     list_groups,
     read_counts,
 )
@@ -286,7 +286,7 @@ class OomKills:
         return OOM_REASON
 
 
-def watch_own_group(root: Path = Path("/")) -> OomKills:
+def watch_own_group(root: StrPath = "/") -> OomKills:
     """Return an ``OomKills`` of the control group of this process and its children.
 
     Args:
@@ -314,7 +314,7 @@ MEMORY_AT_REST_EVERY_S = 2.0
 """How often the free memory is read otherwise: one look takes 0.1 ms."""
 
 
-def read_free_bytes(root: Path = Path("/")) -> int | None:
+def read_free_bytes(root: StrPath = "/") -> int | None:
     """Return how much more memory this process and its children may use.
 
     Args:
@@ -327,8 +327,8 @@ def read_free_bytes(root: Path = Path("/")) -> int | None:
     return max(min(found), 0) if found else None
 
 
-def _list_free(root: Path) -> Iterator[int | None]:
-    available = read_counts(root / "proc/meminfo").get("MemAvailable:")
+def _list_free(root: StrPath) -> Iterator[int | None]:
+    available = read_counts(os.path.join(root, "proc/meminfo")).get("MemAvailable:")
     # MemAvailable is the kernel's own estimate of what can be had without swapping
     # (proc_meminfo(5)); MemFree would leave out the page cache.
     yield None if available is None else available * 1024

@@ -9,7 +9,6 @@ asked for in its own container, where it is known by that one as well.
 
 import errno
 import os
-import secrets
 import socket
 import zlib
 from collections.abc import Sequence
@@ -136,7 +135,7 @@ def _iterate_names(wanted: str) -> Sequence[str]:
     stem = wanted[: NAME_CHARS - _ROOM_CHARS]
     numbered = [f"{stem}-{number}" for number in range(2, _NUMBERED_COUNT + 1)]
     stem = wanted[: NAME_CHARS - 20]
-    return [wanted, *numbered, f"{stem}-{os.getpid()}-{secrets.token_hex(4)}"]
+    return [wanted, *numbered, f"{stem}-{os.getpid()}-{os.urandom(4).hex()}"]
 
 
 def _place(uid: int, name: str) -> SocketPath:

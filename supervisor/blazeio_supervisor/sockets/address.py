@@ -117,9 +117,12 @@ def resolve(address: TcpAddress) -> list[TcpEndpoint]:
     Raises:
         ValueError: The host is not known here.
     """
+    host = address.host
     try:
         found = socket.getaddrinfo(
-            address.host or None,
+            # Octets, where it can be: for a text Python imports a codec of its own with
+            # tables of all of Unicode, and keeps them.
+            (host.encode() if host.isascii() else host) or None,
             address.port,
             type=socket.SOCK_STREAM,
             flags=socket.AI_PASSIVE,

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 
+import psutil
 import pytest
 
 from blazeio_supervisor.ipc.processes import (
@@ -88,6 +89,13 @@ def test_the_processor_time_of_a_process_grows() -> None:
     before = read_cpu_s(os.getpid())
     assert before is not None
     block_until(lambda: (read_cpu_s(os.getpid()) or 0.0) > before)
+
+
+def test_the_processor_time_is_that_which_psutil_reads() -> None:
+    times = psutil.Process().cpu_times()
+    found = read_cpu_s(os.getpid())
+    assert found is not None
+    assert 0.0 <= found - (times.user + times.system) < 1.0
 
 
 def test_a_process_that_is_gone_has_no_time() -> None:

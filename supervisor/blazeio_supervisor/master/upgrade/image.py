@@ -63,6 +63,7 @@ LATER = (
     "blazeio_supervisor.config.settings",
     "blazeio_supervisor.master.control_handlers",
     "psutil",
+    "tomllib",
 )
 """What the master imports where it is needed. ``resume``, with all that it imports,
 belongs to the way back."""
