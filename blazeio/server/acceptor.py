@@ -170,61 +170,54 @@ _SO_PASSRIGHTS = 83
 """Whether a unix socket takes descriptors; Python has no name for it."""
 
 
-class _Steps:
-    """Runs a coroutine that waits for futures of the loop alone, without a task.
+_Begun = tuple[Coroutine[Any, None, object], asyncio.Future[Any], socket.socket]
+"""What makes a transport, the future of the loop that it waits for, the socket."""
 
-    A task is registered twice with all others, by weak references: 6 % of a request on
-    a connection of its own.
 
-    Args:
-        work: The coroutine.
-        context: It runs in.
-        over: Called with this object when it is over.
+class _OfUvloop(socket.socket):
+    """An accepted socket of which libuv has the descriptor, and does all the work.
+
+    To ``socket.socket`` it is none: an object with a descriptor is made with a
+    ``getsockname``, and takes 2 % of a request on a connection of its own. uvloop asks
+    for no more than the descriptor, and takes that away at the end.
     """
 
-    __slots__ = ("_context", "_future", "_over", "_work")
+    __slots__ = ("_descriptor",)
 
-    def __init__(
-        self,
-        work: Coroutine[asyncio.Future[Any], None, None],
-        context: contextvars.Context,
-        over: Callable[[object], None],
-    ) -> None:
-        self._work = work
-        self._context = context
-        self._over = over
-        self._future: asyncio.Future[Any] | None = None
+    # Of socket.socket, which does not declare them
+    _io_refs: int
+    _closed: bool
 
-    @property
-    def is_due(self) -> bool:
-        """What it waits for has come; it goes on in the next turn."""
-        return self._future is not None and self._future.done()
+    def __init__(self, family: int, kind: int, proto: int, descriptor: int) -> None:
+        self._io_refs, self._closed = 0, False
+        self._descriptor = descriptor
 
-    def take(self, _: object = None) -> None:
-        """Go on to the next future; called once within the context."""
-        try:
-            future = self._work.send(None)
-        except (StopIteration, asyncio.CancelledError):  # the latter as the loop ends
-            self._over(self)
-        except Exception as error:
-            self._over(self)
-            said = {"message": "a connection was not made", "exception": error}
-            asyncio.get_running_loop().call_exception_handler(said)
-        else:
-            # As asyncio.Task does: the future has to know that it is waited for.
-            future._asyncio_future_blocking = False
-            future.add_done_callback(self.take, context=self._context)
-            self._future = future
+    def fileno(self) -> int:
+        """Return the descriptor; -1 once it is closed, or taken away."""
+        return self._descriptor
+
+    def detach(self) -> int:
+        """Give the descriptor away."""
+        descriptor, self._descriptor = self._descriptor, -1
+        return descriptor
+
+    def close(self) -> None:
+        """Close the descriptor."""
+        descriptor = self.detach()
+        if descriptor >= 0:
+            os.close(descriptor)
 
 
-def _make_class(listener: socket.socket) -> type[socket.socket]:
+def _make_class(
+    listener: socket.socket, base: type[socket.socket]
+) -> type[socket.socket]:
     """Make the class of accepted sockets: they know their family and type.
 
     A socket makes an enum of each whenever it is asked, which a loop does three times:
     10 % of a request on a connection of its own.
     """
     known = {"__slots__": (), "family": listener.family, "type": listener.type}
-    return type("AcceptedSocket", (socket.socket,), known)
+    return type("AcceptedSocket", (base,), known)
 
 
 class Acceptor:
@@ -267,7 +260,6 @@ class Acceptor:
         # for its own sockets, accept would wait.
         self._sock.setblocking(False)
         self._family, self._type = sock.family, sock.type
-        self._class = _make_class(self._sock)
         self._poller = select.poll()
         self._poller.register(self._sock, select.POLLIN)
         self._factory = factory
@@ -277,14 +269,18 @@ class Acceptor:
         self._base = contextvars.copy_context()
         self._proxy_headers = proxy_headers
         self._batch = batch
-        self._arrivals: dict[object, socket.socket] = {}
+        self._tasks: dict[object, socket.socket] = {}
+        self._begun: list[_Begun] = []
+        self._is_settling = False
         self._is_tcp = sock.family != socket.AF_UNIX
         is_uvloop = type(loop).__module__.partition(".")[0] == "uvloop"
         self._sets_nodelay = self._is_tcp and not is_uvloop
+        base = _OfUvloop if is_uvloop and proxy_headers is None else socket.socket
+        self._class = _make_class(self._sock, base)
         # What another loop waits for may need a task.
         known = asyncio.BaseEventLoop.connect_accepted_socket
         own = getattr(type(loop), "connect_accepted_socket", None)
-        self._takes_steps = is_uvloop or own is known
+        self._takes_steps = proxy_headers is None and (is_uvloop or own is known)
         if not self._is_tcp:
             # Linux 6.16: closing a descriptor that a client has sent may block.
             with contextlib.suppress(OSError):
@@ -355,26 +351,77 @@ class Acceptor:
             return False
         except OSError as error:
             return self._may_accept_more(error)
-        connection = self._class(self._family, self._type, self._sock.proto, fd)
         # Hot: runs once per connection. Both loops make it non-blocking, and uvloop
         # sets TCP_NODELAY: two system calls that need not be made twice. asyncio sets
         # it only where the socket was made with IPPROTO_TCP, which few are.
+        connection = self._class(self._family, self._type, self._sock.proto, fd)
         if self._sets_nodelay:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self._takes_steps:
+            self._begin(connection)
+        else:
+            self._begin_task(connection, address)
+        return True
+
+    def _begin(self, connection: socket.socket) -> None:
+        """Have the loop make a transport, without a task.
+
+        A task is registered twice with all others, by weak references: 6 % of a request
+        on a connection of its own. All that the loop's coroutine waits for is a future
+        that it has set by the next turn, before ``_settle`` runs.
+        """
+        # Hot: runs once per connection.
+        work = self._loop.connect_accepted_socket(self._factory, connection)
+        try:
+            future: asyncio.Future[Any] = work.send(None)
+        except BaseException as error:
+            self._has_ended(error, connection)
+            return
+        # As asyncio.Task does: the future has to know that it is waited for.
+        future._asyncio_future_blocking = False
+        if not self._is_settling:
+            self._is_settling = True
+            self._loop.call_soon(self._settle)
+        self._begun.append((work, future, connection))
+
+    def _settle(self, _: object = None) -> None:
+        """Those that were begun have their protocols now."""
+        self._is_settling = False
+        begun, self._begun = self._begun, []
+        for work, future, connection in begun:
+            if future.done():
+                try:
+                    future = work.send(None)
+                except StopIteration:
+                    continue
+                except BaseException as error:
+                    self._has_ended(error, connection)
+                    continue
+                future._asyncio_future_blocking = False
+            self._begun.append((work, future, connection))
+            future.add_done_callback(self._settle)  # of a loop that takes longer
+        self._settled()
+
+    def _has_ended(self, error: BaseException, connection: socket.socket) -> None:
+        """A transport was not made; the loop is told why."""
+        connection.close()
+        if isinstance(error, StopIteration | asyncio.CancelledError | OSError):
+            return  # the loop ends, or the client went away before it was accepted
+        if not isinstance(error, Exception):
+            raise error
+        said = {"message": "a connection was not made", "exception": error}
+        self._loop.call_exception_handler(said)
+
+    def _begin_task(self, connection: socket.socket, address: Any) -> None:
+        """Have the loop make a transport, in a task: a PROXY header may come first."""
         work = self._connect(connection, address)
         base, loop = self._base.copy(), self._loop
-        if self._proxy_headers is None and self._takes_steps:
-            steps = _Steps(work, base, self._forget)
-            self._arrivals[steps] = connection
-            base.run(steps.take)
-            return True
         if loop.get_task_factory() is None:
             task = asyncio.Task(work, loop=loop, name=_TASK_NAME, context=base)
         else:  # an app's own, which may not take a context
             task = base.run(loop.create_task, work)
-        self._arrivals[task] = connection
+        self._tasks[task] = connection
         task.add_done_callback(self._forget)
-        return True
 
     def _may_accept_more(self, error: OSError) -> bool:
         if (
@@ -392,7 +439,7 @@ class Acceptor:
         return True
 
     def _forget(self, arrival: object) -> None:
-        self._arrivals.pop(arrival, None)
+        self._tasks.pop(arrival, None)
         self._settled()
 
     async def _connect(self, connection: socket.socket, address: Any) -> None:
@@ -412,6 +459,9 @@ class Acceptor:
 
     def drain_queue(self) -> None:
         """Accept everything that waits now, beyond the batch, until EAGAIN."""
+        self._base.copy().run(self._accept_all)
+
+    def _accept_all(self) -> None:
         self._unblock()
         while not self.is_closed and self._has_more() and self._accept_one():
             pass
@@ -419,19 +469,20 @@ class Acceptor:
     @property
     def pending(self) -> int:
         """How many accepted connections have no protocol yet."""
-        if not self._arrivals:
-            return 0  # mostly, and it is asked for each connection
-        # One that has its protocol is counted by that, and forgotten a turn later.
-        return sum(
-            not (isinstance(each, _Steps) and each.is_due) for each in self._arrivals
-        )
+        pending = len(self._tasks)
+        if self._begun:
+            # One that has its protocol is counted by that, and forgotten a turn later.
+            pending += sum(not future.done() for _, future, _ in self._begun)
+        return pending
 
     def list_sockets(self) -> list[int]:
         """Return the descriptors of the listener, and of connections it has accepted.
 
         Those that have a protocol are not listed.
         """
-        return [sock.fileno() for sock in (self._sock, *list(self._arrivals.values()))]
+        arrivals = [connection for _, _, connection in self._begun]
+        arrivals += self._tasks.values()
+        return [each.fileno() for each in (self._sock, *arrivals)]
 
     def close(self) -> None:
         """Stop accepting; the socket itself stays as it is for other owners."""

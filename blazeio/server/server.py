@@ -226,10 +226,10 @@ class Server:
         Where none is idle, one is closed that has sent no whole head for a while.
         """
         room = self._most - self.connection_count
-        if room > 0 or any(a.pending for a in self._acceptors):
-            return max(
-                room, 0
-            )  # those without a protocol may be counted twice, for a moment
+        if room > 0:
+            return room
+        if any(a.pending for a in self._acceptors):
+            return 0  # those without a protocol may be counted twice, for a moment
         if self._loop.time() - self._full_logged_at >= FULL_LOG_S:
             self._full_logged_at = self._loop.time()
             log.warning(
@@ -258,13 +258,14 @@ class Server:
             each.close_silent()
 
     def _count_changed(self) -> None:
-        # Hot: runs twice per connection; to count all of them takes 0.7 us, and a
-        # generator for ``any`` 0.3.
+        # Hot: runs twice per connection; to count all of them takes 0.7 us, a generator
+        # for ``any`` 0.3.
         for each in self._acceptors:
             if each.is_paused:
                 self._wake_acceptors()
                 break
-        self._has_changed.set()
+        if self.context.when_changed is not None:  # the drain waits
+            self._has_changed.set()
 
     def _wake_acceptors(self) -> None:
         if not self.is_full:
@@ -293,8 +294,10 @@ class Server:
     def connection_count(self) -> int:
         """Open connections, with those in a TLS handshake or just being accepted."""
         context = self.context
-        pending = sum(a.pending for a in self._acceptors)
-        return len(context.connections) + len(context.handshakes) + pending
+        count = len(context.connections) + len(context.handshakes)
+        for each in self._acceptors:
+            count += each.pending
+        return count
 
     @property
     def http2_count(self) -> int:

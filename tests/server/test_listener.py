@@ -165,7 +165,8 @@ class TestAccepting:
         clients = harness.queue(40)
         harness.accept()
         assert await harness.names(clients) == [b"a"] * 40
-        await wait_until(lambda: harness.settled == 40)
+        await wait_until(lambda: harness.settled > 0)
+        assert harness.acceptors[0].pending == 0
 
     async def test_at_most_a_batch_per_turn(self, harness: AcceptorHarness) -> None:
         clients = harness.queue(20)
@@ -421,7 +422,28 @@ async def test_one_that_is_not_made_is_reported(harness: AcceptorHarness) -> Non
     acceptor._factory = fail_once
     harness.queue(2)
     acceptor.drain_queue()
-    await wait_until(lambda: harness.settled == 2)
+    await wait_until(lambda: harness.settled == 1)
     assert said == ["a connection was not made"]
     assert len(harness.made_in_turn) == 1
     assert acceptor.pending == 0
+
+
+async def test_each_descriptor_is_closed_once(harness: AcceptorHarness) -> None:
+    """Of those whose transport is closed, and of one that was not made."""
+    asyncio.get_running_loop().set_exception_handler(lambda *_: None)
+    acceptor = harness.accept()
+    make, calls = acceptor._factory, itertools.count()
+
+    def fail_second() -> asyncio.BaseProtocol:
+        if next(calls) == 1:
+            raise RuntimeError("no protocol")
+        return make()
+
+    acceptor._factory = fail_second
+    await harness.names(harness.queue(1))
+    clients = harness.queue(3)
+    before = len(os.listdir("/proc/self/fd"))
+    names = await harness.names(clients)
+    assert sorted(names) == [b"", b"a", b"a"]
+    await wait_until(lambda: len(os.listdir("/proc/self/fd")) == before)
+    assert not acceptor.pending
