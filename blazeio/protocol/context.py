@@ -118,6 +118,9 @@ CIPHERTEXT_BUFFER_BYTES = 64 * 1024
 """The buffer for enciphered octets, also one per loop. Deciphered, and with the record
 that was begun before, they must fit into the receive buffer."""
 
+USUAL_MARK_BYTES = 64 * 1024
+"""The high watermark of transports that were told none, of asyncio and of uvloop."""
+
 KEPT_HEAP_BYTES = 2 * 1024 * 1024
 """After an allocation of this size was freed, glibc keeps twice as much of its heap."""
 
@@ -196,6 +199,8 @@ class ServerContext:
             or closed; and its ``writelines`` copies nothing.
         base: The contextvars that every request, and every call of the transport,
             starts from; see ``run_outside``.
+        sets_marks: A transport has to be told how much it may hold: else it has the
+            bound that asyncio and uvloop give to each.
         bounds_requests: ``limits`` say how long a handler may take, or how many run.
         in_flight: Requests begun and not yet over.
         request_count: Requests begun, ever.
@@ -252,6 +257,7 @@ class ServerContext:
         "request_count",
         "root_path",
         "send_transfer",
+        "sets_marks",
         "shutdown_hooks_from",
         "tally",
         "transferable",
@@ -290,6 +296,9 @@ class ServerContext:
         self.detached: set[BlazeioServerProtocol] = set()
         self.base = contextvars.copy_context()
         self.is_uvloop = type(loop).__module__ == "uvloop"
+        self.sets_marks = limits.high_water_bytes != USUAL_MARK_BYTES or not (
+            self.is_uvloop or isinstance(loop, asyncio.BaseEventLoop)
+        )
         self.background: set[asyncio.Task[Any]] = set()
         self.in_flight = 0
         self.request_count = self.http2_count = 0

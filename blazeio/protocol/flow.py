@@ -103,7 +103,9 @@ class WriteGate:
         """Raise ``error`` in all who sleep here and all who come: writing is over."""
         if self.error is None:
             self.error = error
-        self.open()
+        self.is_open = True
+        if self._waiters is not None:
+            self.open()
 
     def forget_frames(self) -> None:
         """Let go of the handler that was told ``error``, once it is over.

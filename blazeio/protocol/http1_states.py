@@ -138,12 +138,13 @@ class ReceivedContent:
 
     if TYPE_CHECKING:
         request: BlazeioServerProtocol
-        read_control: ReadControl
         timeouts: ConnectionTimeouts
         _context: ServerContext
         _pending: PendingOctets
         _state: int
 
+        @property
+        def read_control(self) -> ReadControl: ...  # noqa: D102
         def _switch(self, event: int) -> None: ...
         def _disconnected(self, reason: str) -> None: ...
         def send_interim(self, status: int, lines: bytes) -> None: ...  # noqa: D102

@@ -39,7 +39,8 @@ from blazeio.protocol.response_writer import (
 )
 from blazeio.protocol.toolset import ExtraToolset
 from blazeio.wire.framing import OutgoingMessage
-from blazeio.wire.request import NO_HEAD, RequestHead
+from blazeio.wire.headers import NO_HEADERS, Headers
+from blazeio.wire.request import RequestHead
 
 if TYPE_CHECKING:
     from blazeio.protocol.carrier import RequestCarrier, Successor
@@ -97,6 +98,12 @@ class BlazeioServerProtocol(
 
     context: ServerContext
     transport: asyncio.Transport
+    headers: Headers
+    content_length: int | None
+    transfer_encoding: str | None
+    content: ContentStream
+    store: dict[str, Any]
+    path_params: Mapping[str, Any]
 
     def __init__(self, context: ServerContext, carrier: "RequestCarrier") -> None:
         self.context = context
@@ -107,8 +114,13 @@ class BlazeioServerProtocol(
         self.is_alive = False
         self.response = ResponseWriter(context, carrier)
         self.handler_task = HandlerTask(self, context)
-        self._load(NO_HEAD)
-        self._forget()
+        # Hot: runs once per connection; _load and _forget by hand.
+        self.method = self.tail = self.path = self.query = ""
+        self.headers = NO_HEADERS
+        self.content_length = self.transfer_encoding = None
+        self.content = NO_CONTENT
+        self.store = {}
+        self.path_params = NO_PARAMS
 
     def _load(self, head: RequestHead) -> None:
         """Hold a request with this head."""
@@ -122,10 +134,10 @@ class BlazeioServerProtocol(
 
     def _forget(self) -> None:
         """Hold nothing of a request that is over; its head the next one replaces."""
-        self.content: ContentStream = NO_CONTENT
-        self.transfer_encoding: str | None = None
-        self.store: dict[str, Any] = {}
-        self.path_params: Mapping[str, Any] = NO_PARAMS
+        self.content = NO_CONTENT
+        self.transfer_encoding = None
+        self.store = {}
+        self.path_params = NO_PARAMS
 
     def __repr__(self) -> str:
         text = f"<{type(self).__name__} {self.method} {self.tail}"

@@ -31,7 +31,7 @@ from blazeio.wire.headers import (
     serialize_fields,
     serialize_status_line,
 )
-from blazeio.wire.request import RequestHead
+from blazeio.wire.request import NO_HEAD, RequestHead
 
 if TYPE_CHECKING:
     from blazeio.protocol.carrier import RequestCarrier
@@ -89,11 +89,22 @@ class ResponseWriter:
         "status",
     )
 
+    _extra: ExtraFields | None
+    _gives_up: bool
+    message: OutgoingMessage | None
+    encoder: Encoder | None
+
     def __init__(self, context: ServerContext, carrier: "RequestCarrier") -> None:
         self._context = context
         self._carrier = carrier
         self._send_whole = carrier.send_whole
         self.gate = carrier.gate
+        # Hot: runs once per connection; reset by hand.
+        self._extra = self.message = self.encoder = None
+        self._gives_up = self.is_complete = False
+        self.head = NO_HEAD
+        self.is_plain = True
+        self.content_bytes = self.status = 0
 
     def reset(self, head: RequestHead) -> None:
         """Begin anew: no response yet, to a request with this head."""
@@ -107,10 +118,10 @@ class ResponseWriter:
 
     def forget(self) -> None:
         """Hold nothing of a response that was not plain."""
-        self._extra: ExtraFields | None = None
+        self._extra = None
         self._gives_up = False
-        self.message: OutgoingMessage | None = None
-        self.encoder: Encoder | None = None
+        self.message = None
+        self.encoder = None
 
     @property
     def is_persistent(self) -> bool:

@@ -93,7 +93,7 @@ class DeadlineWheel:
         """Set or move the deadline of a connection; NEVER lifts it."""
         connection.deadline_at = deadline_at
         if deadline_at < connection.entered_at:
-            self._enter(connection)
+            self.enter(connection)
 
     def forget(self, connection: Expiring) -> None:
         """Keep no reference to a connection, which is over."""
@@ -103,13 +103,16 @@ class DeadlineWheel:
             entries.discard(connection)
         connection.entered_at = NEVER
 
-    def _enter(self, connection: Expiring) -> None:
+    def enter(self, connection: Expiring) -> None:
+        """Look at a connection when its deadline is due, and not before."""
         look_at = (int(connection.deadline_at / TICK_S) + 1) * TICK_S
-        if look_at == connection.entered_at:
+        entered_at = connection.entered_at
+        if look_at == entered_at:
             return
-        entries = self._entries.get(connection.entered_at)
-        if entries is not None:
-            entries.discard(connection)
+        if entered_at != NEVER:
+            entries = self._entries.get(entered_at)
+            if entries is not None:
+                entries.discard(connection)
         connection.entered_at = look_at
         entries = self._entries.get(look_at)
         if entries is None:
@@ -150,7 +153,7 @@ class DeadlineWheel:
             connection.deadline_at = NEVER
             connection.deadline_passed(now)
         if connection.deadline_at < connection.entered_at:
-            self._enter(connection)
+            self.enter(connection)
 
     def close(self) -> None:
         """Forget all deadlines; no call follows."""
@@ -221,12 +224,28 @@ class Unsent(Protocol):
         ...
 
 
+class _Nobody:
+    """Stands for a connection that is over, so that its timeouts do not hold it."""
+
+    def on_state_timeout(self) -> None:
+        """Do nothing, as for all of these."""
+
+    on_content_timeout = on_reading_timeout = on_state_timeout
+
+    def unsent_bytes(self) -> int:
+        """Nothing waits."""
+        return 0
+
+
+_NOBODY = _Nobody()
+
+
 class ConnectionTimeouts:
     """The timeouts of one connection.
 
     Args:
         owner: The connection.
-        read_control: Tells how much waits to be read by the peer.
+        unsent: Tells how much waits to be read by the peer.
         context: Has the limits, and the wheel.
 
     Attributes:
@@ -242,7 +261,7 @@ class ConnectionTimeouts:
         "_limits",
         "_outgoing",
         "_owner",
-        "_read_control",
+        "_unsent",
         "_wheel",
         "deadline_at",
         "entered_at",
@@ -250,10 +269,10 @@ class ConnectionTimeouts:
     )
 
     def __init__(
-        self, owner: TimeoutOwner, read_control: Unsent, context: "ServerContext"
+        self, owner: TimeoutOwner, unsent: Unsent, context: "ServerContext"
     ) -> None:
         self._owner = owner
-        self._read_control = read_control
+        self._unsent = unsent
         self._content = NO_CONTENT
         self._limits = context.limits
         self._wheel = context.wheel
@@ -262,6 +281,14 @@ class ConnectionTimeouts:
         self.state_ends_at = NEVER
         self.deadline_at = NEVER
         self.entered_at = NEVER
+
+    def begin(self, span_s: float) -> None:
+        """Wait for so many seconds from now, for the first time."""
+        # Hot: runs once per connection; end_state_at and DeadlineWheel.set by hand.
+        wheel = self._wheel
+        self.state_ends_at = self.deadline_at = wheel.now() + span_s
+        if self.deadline_at < NEVER:
+            wheel.enter(self)
 
     def end_state_in(self, span_s: float) -> None:
         """Wait for so many seconds from now."""
@@ -302,7 +329,7 @@ class ConnectionTimeouts:
     def start_reading(self) -> None:
         """Have the peer keep reading what we wrote; it may have had to before."""
         if self._outgoing is None:
-            self._outgoing = self._new_min_rate(-self._read_control.unsent_bytes())
+            self._outgoing = self._new_min_rate(-self._unsent.unsent_bytes())
             self._rearm()
 
     def stop_reading(self) -> None:
@@ -311,7 +338,9 @@ class ConnectionTimeouts:
 
     def close(self) -> None:
         """The connection is over: nothing is waited for."""
+        # Hot: runs once per connection; it is left by whom it belongs to.
         self._incoming = self._outgoing = None
+        self._owner = self._unsent = _NOBODY
         self.state_ends_at = NEVER
         self._wheel.forget(self)
 
@@ -319,7 +348,7 @@ class ConnectionTimeouts:
         """Called by the wheel."""
         owner = self._owner
         if self._outgoing and not self._outgoing.keeps_up(
-            now, -self._read_control.unsent_bytes()
+            now, -self._unsent.unsent_bytes()
         ):
             owner.on_reading_timeout()
             return

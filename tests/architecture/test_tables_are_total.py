@@ -74,7 +74,7 @@ def find_assignments(module: ModuleType, attribute: str) -> list[tuple[str, str]
 @pytest.mark.parametrize(
     ("modules", "by_hand"),
     [
-        ((http1,), {"data_received", "request_is_over"}),
+        ((http1,), {"data_received", "request_is_over", "_lose"}),
         ((connection, exchange), {"begin", "_begin_content", "_finish"}),
     ],
 )
