@@ -41,6 +41,14 @@ COLLECTED_BYTES: Final = 64 * 1024
 holds no thread."""
 
 
+HELD_S: Final = 1.0
+"""Threads are held if so long none of them comes back, though requests wait for one."""
+
+HELD_TOLD_S: Final = 10.0
+"""If that lasts for so long, it is told, with the stacks of some of them."""
+
+HELD_SHOWN: Final = 4
+
 STOP_S: Final = 1.0
 """At the end, threads whose requests were cut have this long to come back."""
 
@@ -66,6 +74,9 @@ class WsgiGateway(Gateway):
         self.is_multiprocess = False
         self.on_stuck: Callable[[str, str], None] = _log_stuck
         self._pool: ThreadPool | None = None
+        self._held: list[Job] = []
+        self._held_since = 0.0
+        self._is_held_told = False
         self._of_gateway: dict[str, Any] = {}
 
     @property
@@ -77,6 +88,41 @@ class WsgiGateway(Gateway):
     def waiting(self) -> int:
         """How many requests wait for a thread."""
         return 0 if self._pool is None else self._pool.waiting
+
+    def are_threads_held(self, now: float) -> bool:
+        """Tell whether for a while no thread has come back, though requests wait.
+
+        To be asked several times a second; what lasts is told by ``on_stuck``.
+
+        Args:
+            now: Monotonic seconds.
+        """
+        # A look from outside, and no note of each request, which would pay for it.
+        pool = self._pool
+        held = [] if pool is None else pool.find_held()
+        if pool is None or not held or held != self._held:
+            # Once they are held, it takes one that comes back to end that: that nobody
+            # waits any more may only mean that the clients have given up.
+            self._held = held if pool is not None and pool.waiting else []
+            self._held_since, self._is_held_told = now, False
+            return False
+        held_s = now - self._held_since
+        if held_s >= HELD_TOLD_S and not self._is_held_told:
+            self._is_held_told = True
+            self._tell_held(held, held_s)
+        return held_s >= HELD_S
+
+    def _tell_held(self, held: "list[Job]", held_s: float) -> None:
+        pool = self._pool
+        assert pool is not None  # it has these threads
+        shown = held[:HELD_SHOWN]
+        more = ", ..." if len(held) > len(shown) else ""
+        self.on_stuck(
+            f"{self._name}: for {held_s:.0f} s none of its {len(held)} threads has "
+            f"come back, and {pool.waiting} wait for one: "
+            f"{', '.join(job.describe() for job in shown)}{more}",
+            "\n".join(pool.find_stack(job) for job in shown),
+        )
 
     def begin(self) -> None:
         """Serve on the running loop from now on."""
@@ -97,6 +143,7 @@ class WsgiGateway(Gateway):
         pool, self._pool = self._pool, None
         if pool is None:
             return
+        self._held = []
         left = await pool.stop(STOP_S)
         if left:
             text = f"{self._name}: left behind, still at work at the end"
@@ -311,6 +358,12 @@ class ThreadPool:
             job.context.run(job.run)
             # What it has of a request is not kept while this thread waits.
             del running[own], job
+
+    def find_held(self) -> list[Job]:
+        """Return what the threads run, where all are at work."""
+        if len(self._running) < self.count:
+            return []
+        return list(self._running.copy().values())
 
     def find_stack(self, job: Job) -> str:
         """Find where the thread is that runs a job; "" where none does."""

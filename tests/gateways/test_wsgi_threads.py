@@ -1,6 +1,7 @@
 """Sections are those of PEP 3333."""
 
 import asyncio
+import re
 import threading
 from collections.abc import Callable
 from contextvars import ContextVar
@@ -285,3 +286,75 @@ async def test_what_is_left_behind_at_the_end_is_told_at_once_of_all_threads() -
     assert text.startswith("the app at /w: left behind, still at work at the end: GET ")
     assert stack.count("in sleeps") == 2
     goes_on.set()
+
+
+async def test_threads_that_do_not_come_back_while_requests_wait_are_told_once() -> (
+    None
+):
+    goes_on = threading.Event()
+    told: list[tuple[str, str]] = []
+
+    def sleeps(environ: Any, start_response: Any) -> list[bytes]:
+        goes_on.wait(5)
+        return hello(environ, start_response)
+
+    loop = asyncio.get_running_loop()
+    web = io.App("127.0.0.1", 0)
+    web.mount("/w", sleeps, threads=2)
+    (part,) = list_foreign(web)
+    gateway = part.gateway
+    assert isinstance(gateway, WsgiGateway)
+    gateway.on_stuck = lambda *what: told.append(what)
+    async with served(web) as site:
+        asked = [loop.create_task(site.get(f"/w/{n}?secret")) for n in (1, 2)]
+        await wait_until(lambda: gateway.busy == 2)
+        assert not gateway.are_threads_held(0.0)
+        assert not gateway.are_threads_held(100.0)  # nothing waits
+        async with await site.connect() as impatient:
+            await impatient.send(b"GET /w/3 HTTP/1.1\r\nHost: a\r\n\r\n")
+            await wait_until(lambda: gateway.waiting == 1)
+            assert not gateway.are_threads_held(100.0)
+            assert not gateway.are_threads_held(100.9)
+            assert gateway.are_threads_held(101.0)
+            assert not told
+        await wait_until(lambda: gateway.waiting == 0)
+        assert gateway.are_threads_held(109.0)  # the next one would wait as well
+        asked.append(loop.create_task(site.get("/w/4")))
+        await wait_until(lambda: gateway.waiting == 1)
+        assert gateway.are_threads_held(110.0)
+        assert gateway.are_threads_held(120.0)
+        goes_on.set()
+        assert {each.status for each in await asyncio.gather(*asked)} == {200}
+        assert not gateway.are_threads_held(121.0)
+    ((text, stack),) = told
+    assert re.fullmatch(
+        "the app at /w: for 10 s none of its 2 threads has come back, and 1 wait for "
+        "one: GET /w/[12], GET /w/[12]",
+        text,
+    )
+    assert stack.count("in sleeps") == 2
+
+
+async def test_a_thread_that_comes_back_holds_up_nobody() -> None:
+    may_end = threading.Semaphore(0)
+
+    def sleeps(environ: Any, start_response: Any) -> list[bytes]:
+        may_end.acquire(timeout=5)
+        return hello(environ, start_response)
+
+    loop = asyncio.get_running_loop()
+    web = io.App("127.0.0.1", 0)
+    web.mount("/w", sleeps, threads=1)
+    (part,) = list_foreign(web)
+    gateway = part.gateway
+    assert isinstance(gateway, WsgiGateway)
+    async with served(web) as site:
+        asked = [loop.create_task(site.get("/w/")) for _ in range(3)]
+        await wait_until(lambda: gateway.waiting == 2)
+        assert not gateway.are_threads_held(0.0)
+        may_end.release()
+        await wait_until(lambda: gateway.waiting == 1 and gateway.busy == 1)
+        assert not gateway.are_threads_held(1.5)
+        assert gateway.are_threads_held(2.5)
+        may_end.release(2)
+        await asyncio.gather(*asked)

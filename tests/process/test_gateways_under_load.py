@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -44,7 +44,7 @@ async def block(request):
 app = Starlette(lifespan=lifespan, routes=[Route("/", pid), Route("/block", block)])
 """
 FLASK = """
-import os
+import os, threading
 from flask import Flask
 
 app = Flask(__name__)
@@ -52,6 +52,10 @@ app = Flask(__name__)
 @app.get("/")
 def pid():
     return str(os.getpid())
+
+@app.get("/block")
+def block():
+    threading.Event().wait()
 """
 CLIENTS = 4
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -214,3 +218,59 @@ def test_a_loop_that_is_blocked_is_replaced_and_others_serve_on(
                 30,
             )
     assert load.answered > 20
+
+
+def connect_to(service: Service, pid: int, stack: ExitStack) -> list[BlockingPeer]:
+    """Open three connections to one worker."""
+    found: list[BlockingPeer] = []
+    while len(found) < 3:
+        peer = stack.enter_context(service.server.connect())
+        if peer.exchange(GET).endswith(b"\r\n%d" % pid):
+            found.append(peer)
+    return found
+
+
+def test_threads_that_all_hang_are_told_and_others_serve_on(
+    live_server: LiveServers, tmp_path: Path
+) -> None:
+    """A thread cannot be ended from outside; its worker gets no new connections."""
+    options = "--threads", "2", "--log-level", "debug", "--graceful-timeout", "4"
+    service = start(live_server, tmp_path, FLASK, *options)
+    before = service.pids()
+    with ExitStack() as stack:
+        held = connect_to(service, before[0], stack)
+        service.server.wait_for_log("event=steered .*: 100 100$")
+        for peer in held:
+            peer.send(b"GET /block?secret HTTP/1.1\r\nHost: a\r\n\r\n")
+        service.server.wait_for_log("event=steered .*: (0 1[0-9]0|1[0-9]0 0)$")
+        with loaded(service) as load:
+            block_until(lambda: load.answered > 200, 20)
+            log = "event=thread_stuck .*: for 10 s none of its 2 threads has come back"
+            service.server.wait_for_log(log, timeout_s=30)
+        assert load.failed == []
+        assert not load.refused
+        assert {service.get().status for _ in range(50)} == {200}
+        service.server.wait_for_log("and 1 wait for one: GET /block, GET /block$")
+        service.server.wait_for_log('File ".*app.py", line .* in block')
+        assert service.pids() == before
+        service.server.signal(signal.SIGTERM)
+        assert service.server.wait_exit() == 0
+    service.server.wait_for_log(
+        "event=thread_stuck .*left behind, still at work at the end: GET /block"
+    )
+    assert "secret" not in service.server.log
+
+
+def test_a_thread_that_hangs_holds_up_no_other(
+    live_server: LiveServers, tmp_path: Path
+) -> None:
+    service = start(live_server, tmp_path, FLASK, "--handler-timeout", "1")
+    with service.server.connect() as peer, loaded(service) as load:
+        peer.send(b"GET /block HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert peer.read_response().status == 503
+        service.server.wait_for_log(
+            "event=thread_stuck .*beyond its time, and holds a thread: GET /block"
+        )
+        answered = load.answered
+        block_until(lambda: load.answered > answered + 50, 20)
+    assert load.failed == []

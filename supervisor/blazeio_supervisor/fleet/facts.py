@@ -133,7 +133,8 @@ class Beat(Struct, frozen=True):
         lag_s: How late its loop ran, smoothed, seconds.
         in_flight: Requests being served.
         connections: Open connections.
-        is_full: At its connection limit: it accepts nothing now.
+        is_full: New connections are better with others: it is at its connection limit,
+            or no thread of its WSGI apps comes back.
         memory_bytes: Private memory (USS) when sampled, else None.
         requests: Requests begun in this life.
         errors: Of their responses, those with a status of 500 or above.

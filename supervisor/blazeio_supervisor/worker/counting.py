@@ -228,14 +228,20 @@ class Heartbeat:
 
     def count(self) -> None:
         """Write what the server has to do now."""
-        server = self._server
+        server, gateways = self._server, self._gateways
+        is_full = server.is_full
+        if gateways:
+            # All are asked, since each of them looks for itself.
+            now = monotonic()
+            are_held = [each.are_threads_held(now) for each in gateways]
+            is_full = is_full or all(are_held)
         self._row.count(
             server.in_flight,
             server.connection_count,
             server.request_count,
-            server.is_full,
+            is_full,
             server.background_count,
-            count_threads(self._gateways),
+            count_threads(gateways),
             server.http2_count,
         )
 
