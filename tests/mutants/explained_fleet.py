@@ -33,9 +33,9 @@ FLEET: tuple[Explained, ...] = (
     ),
     Explained(
         "whether at the moment itself or in the turn after it",
-        f"{_FLEET}/replace.py",
-        "swap_in_successors",
-        ("hangs = measure_silence_s(context, owner) > context.policy.timeout_s",),
+        f"{_FLEET}/health.py",
+        "hangs",
+        ("return measure_silence_s(context, handle) > context.policy.timeout_s",),
     ),
     Explained(
         "whether at the moment itself or in the turn after it",

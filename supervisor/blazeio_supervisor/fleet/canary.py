@@ -33,7 +33,7 @@ from blazeio_supervisor.fleet.facts import (
     HealthChecked,
     RouteCounts,
 )
-from blazeio_supervisor.fleet.health import measure_silence_s
+from blazeio_supervisor.fleet.health import measure_silence_s, retire
 from blazeio_supervisor.fleet.policy import Policy
 from blazeio_supervisor.fleet.roster import Event, Roster, State, WorkerHandle
 
@@ -149,7 +149,7 @@ class Canary(Struct):
         slot = context.roster.slots[0]
         old, slot.owner = slot.owner, self.handle
         if old is not None:
-            step_worker(context, old, Event.DRAIN)
+            retire(context, old)
 
     def _await_readiness(self, context: PlanContext) -> None:
         if self.handle.state is State.STANDBY:

@@ -97,6 +97,21 @@ def measure_silence_s(context: PlanContext, handle: WorkerHandle) -> float:
     return silent_s - context.policy.rest_every_s if _rests(handle) else silent_s
 
 
+def hangs(context: PlanContext, handle: WorkerHandle) -> bool:
+    """Whether it has said nothing for so long that it is given up."""
+    return measure_silence_s(context, handle) >= context.policy.timeout_s
+
+
+def retire(context: PlanContext, handle: WorkerHandle) -> None:
+    """End a worker that is replaced: it drains, but for one that hangs.
+
+    That would read no order to drain, and its clients would wait for its whole grace
+    period. It may be there still where most hang at once (``LoopWatchdog``).
+    """
+    is_hung = hangs(context, handle)
+    step_worker(context, handle, Event.TERM if is_hung else Event.DRAIN)
+
+
 def find_standstill(context: PlanContext) -> str:
     """Return how many hang where most do, right behind a reload; "" otherwise.
 
@@ -107,7 +122,7 @@ def find_standstill(context: PlanContext) -> str:
         return ""
     timeout_s = context.policy.timeout_s
     owners = [slot.owner for slot in context.roster.active() if slot.owner]
-    count = sum(measure_silence_s(context, each) >= timeout_s for each in owners)
+    count = sum(hangs(context, each) for each in owners)
     if 2 * count <= len(owners):
         return ""
     return (

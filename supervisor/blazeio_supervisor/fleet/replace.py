@@ -5,10 +5,10 @@ further below their successors are started first; then they drain.
 """
 
 from blazeio_supervisor.errors import asked_for, was_killed
-from blazeio_supervisor.fleet.context import Failure, PlanContext, spawn, step_worker
+from blazeio_supervisor.fleet.context import Failure, PlanContext, spawn
 from blazeio_supervisor.fleet.facts import RecycleAsked
-from blazeio_supervisor.fleet.health import measure_silence_s
-from blazeio_supervisor.fleet.roster import Event, Slot, WorkerHandle
+from blazeio_supervisor.fleet.health import retire
+from blazeio_supervisor.fleet.roster import Slot, WorkerHandle
 
 MIB = 1024 * 1024
 
@@ -116,10 +116,7 @@ def swap_in_successors(context: PlanContext) -> None:
         successor, owner = slot.successor, slot.owner
         if successor is not None and successor.is_serving and owner is not None:
             slot.owner, slot.successor = successor, None
-            # One that hangs reads no order to drain, and its clients would wait for
-            # its whole grace period.
-            hangs = measure_silence_s(context, owner) >= context.policy.timeout_s
-            step_worker(context, owner, Event.TERM if hangs else Event.DRAIN)
+            retire(context, owner)
 
 
 def replace_next(context: PlanContext, *, may_recycle: bool) -> None:
@@ -300,7 +297,7 @@ def make_room(context: PlanContext, slot: Slot) -> bool:
     )
     context.report("making_room", text, "WARNING", of=owner)
     slot.awaits = owner.worker
-    step_worker(context, owner, Event.DRAIN)
+    retire(context, owner)
     return True
 
 

@@ -322,3 +322,13 @@ def test_who_has_answered_nothing_has_no_errors() -> None:
     assert is_time(context, 10.0)
     assert not is_time(context, 10.1)
     assert context.due_at == 10.1
+
+
+def test_an_old_worker_that_hangs_is_not_asked_to_drain_for_the_canary() -> None:
+    """All of the old code hang, so the machine is taken for the cause so far."""
+    driver = fleet(slots=3)
+    driver.silent |= {1, 2, 3}
+    assert only(StopWorker, driver.wait(31.0)) == []
+    driver.reload()
+    driver.serve(driver.load(2).worker)
+    assert one(StopWorker, driver.wait(2.1)) == StopWorker(1, StopMode.TERM)

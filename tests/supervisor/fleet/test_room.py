@@ -147,6 +147,14 @@ def test_where_it_does_not_the_old_one_ends_first_and_its_queue_is_adopted() -> 
     assert driver.slot(0).awaits is None
 
 
+def test_one_that_hangs_makes_room_without_a_drain() -> None:
+    driver = fleet(RESERVE + 49 * MIB)
+    driver.silent |= {1, 2}
+    assert only(StopWorker, driver.wait(31.0)) == []
+    driver.tell(MemoryRead(RESERVE + 49 * MIB))
+    assert one(StopWorker, driver.tell(RecycleAsked(0))) == StopWorker(1, StopMode.TERM)
+
+
 def test_one_slot_after_the_other_makes_room() -> None:
     driver = fleet(0, slots=3)
     for slot in range(3):
