@@ -403,13 +403,11 @@ class Planner:
     def _run_duties(self, context: PlanContext) -> None:
         state = self.state
         if not state.boot.is_asked:
-            scale(context)
+            self._scale(context)
             return
         state.watchdog.run(context)
         swap_in_successors(context)
-        may_move = state.boot.has_served and state.rollout.is_idle
-        state.autoscale.run(context, may_move=may_move)
-        scale(context)
+        self._scale(context, by_load=state.boot.has_served and state.rollout.is_idle)
         if state.boot.has_served:
             state.rollout.run(context)
         note_failures(context)
@@ -421,9 +419,14 @@ class Planner:
         adopt_queues(context)
         state.steering.run(context)
 
+    def _scale(self, context: PlanContext, *, by_load: bool = False) -> None:
+        """Scale by hand, and by load: that has to know of each order by hand."""
+        self.state.autoscale.run(context, may_move=by_load)
+        scale(context)
+
     def _run_parked(self, context: PlanContext) -> None:
         """Nobody serves; what is in flight is finished."""
-        scale(context)
+        self._scale(context)
         self.state.parking.run(context)
         note_failures(context)
         adopt_queues(context)

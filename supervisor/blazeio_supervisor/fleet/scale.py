@@ -174,6 +174,9 @@ SHRINK_AFTER_S = 60.0
 SETTLE_S = 3.0
 """After a move the load is not looked at for so long: a worker that has just begun
 computes more than usual, and its siblings still what is now its part."""
+GAP_S = 10.0
+"""After so long without a reading, what was seen before counts no more: during a
+reload, or while the service is parked, nobody has looked."""
 _SMOOTHED_OVER_S = 2.0
 _GROWTH_AT_ONCE = 2  # times as many as there are
 
@@ -218,6 +221,8 @@ class LoadScaler(Struct):
             return wanted, f"{least} to {most} are asked for"
         if now < self.moved_at + SETTLE_S:
             return count, ""
+        if now > self.read_at + GAP_S:
+            self.demand = self.busy_since = self.idle_since = None
         demand = self._smooth(now, sum(shares))
         is_busy = demand > BUSY * count or queued > count
         is_idle = demand < IDLE * (count - 1) and not queued

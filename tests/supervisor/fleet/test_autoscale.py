@@ -8,7 +8,13 @@ from random import Random
 import pytest
 
 from blazeio_supervisor.fleet.actions import Action, ReportStatus, Spawn, StopWorker
-from blazeio_supervisor.fleet.facts import Beat, LoadRead, MemoryRead, ScaleAsked
+from blazeio_supervisor.fleet.facts import (
+    Beat,
+    LoadRead,
+    MemoryRead,
+    ParkAsked,
+    ScaleAsked,
+)
 from blazeio_supervisor.fleet.policy import Policy
 from blazeio_supervisor.fleet.scale import LoadScaler
 from tests.supervisor.fleet.driver import Driver, events, only
@@ -110,7 +116,9 @@ def decide(
     moved_at: float = 0.0,
 ) -> int:
     """The number that one reading asks for."""
-    scaler = LoadScaler(busy_since=busy_since, idle_since=idle_since, moved_at=moved_at)
+    scaler = LoadScaler(
+        read_at=now, busy_since=busy_since, idle_since=idle_since, moved_at=moved_at
+    )
     return scaler.decide(now, shares, queued, POLICY)[0]
 
 
@@ -190,6 +198,16 @@ def test_a_late_reading_counts_whole_and_an_early_one_in_part() -> None:
     assert scaler.demand == pytest.approx(1.0)
 
 
+def test_what_was_seen_before_a_long_gap_is_no_part_of_the_minute() -> None:
+    """A reload, or a service that was parked: nobody has looked meanwhile."""
+    scaler = LoadScaler()
+    for second in range(50):
+        scaler.decide(second, [0.1] * 4, 0, POLICY)
+    for second in range(70, 129):
+        assert scaler.decide(second, [0.1] * 4, 0, POLICY)[0] == 4
+    assert scaler.decide(130, [0.1] * 4, 0, POLICY)[0] == 3
+
+
 def test_a_number_out_of_bounds_is_brought_back() -> None:
     scaler = LoadScaler()
     assert scaler.decide(0, [0.5], 0, POLICY) == (2, "2 to 16 are asked for")
@@ -253,6 +271,21 @@ def test_an_order_by_hand_holds_until_the_load_may_decide_again() -> None:
     assert driver.work(0.9, 10) == []
     driver.tell(ScaleAsked(is_auto=True))
     assert "scaled" in events(driver.work(0.9, 10))
+
+
+@pytest.mark.parametrize("is_auto", [True, False])
+def test_an_order_while_it_is_parked_holds_as_well(is_auto: bool) -> None:
+    driver = scaled()
+    driver.tell(ScaleAsked(count=2, is_auto=not is_auto))
+    driver.roll(driver.tell(ParkAsked()))
+    driver.tell(ScaleAsked(count=3, is_auto=is_auto))
+    assert driver.planner.snapshot().is_scaled_by_hand is not is_auto
+
+
+def test_an_order_before_the_start_holds_as_well() -> None:
+    driver = Loaded(2, least_workers=2, most_workers=6)
+    driver.tell(ScaleAsked(count=3))
+    assert driver.planner.snapshot().is_scaled_by_hand
 
 
 def test_readings_of_a_turn_that_came_late_decide_nothing() -> None:
