@@ -121,8 +121,8 @@ LARGEST_STEP = 4
 256 KiB gives no more than this, and lets small writes pile up."""
 
 AT_ONCE_BYTES = 16 * 1024
-"""A write of at most this size leaves in one step. A larger one may be cut, or encoded
-in a thread, and writes of other tasks wait behind it."""
+"""A write of at most this size leaves in one step, as does a larger one that has room.
+Else it may be cut, or encoded in a thread, and writes of other tasks wait behind it."""
 
 CANCELLED_REST_BYTES = 1024 * 1024
 """When a write is cancelled half-way, its rest is sent all the same, up to so many
@@ -163,6 +163,9 @@ class BlazeioPayloadUtils:
         ) -> None:
             """Give content to the transport in its framing, whatever the watermark."""
             ...
+
+    def _may_wait_to_give(self) -> bool:  # a large write, to be encoded in a thread
+        return True
 
     # Reading
 
@@ -437,10 +440,10 @@ class BlazeioPayloadUtils:
             if self.transport.is_closing():
                 await self._raise_gone()
             if (
-                size <= AT_ONCE_BYTES
-                and gate.is_open
+                gate.is_open
                 and not gate.is_taken
                 and gate.error is None
+                and (size <= AT_ONCE_BYTES or not self._may_wait_to_give())
                 and (
                     size * LEAST_CUT <= self.context.limits.high_water_bytes
                     or size <= self._room()

@@ -397,6 +397,9 @@ class BlazeioServerProtocol(
     def _gone(self) -> BlazeioError:
         return ClientDisconnected("the connection is closed")
 
+    def _may_wait_to_give(self) -> bool:
+        return self.response.encoder is not None
+
     async def _give(self, octets: bytes | memoryview, *, is_last: bool = False) -> None:
         # Hot: runs once per write; ResponseWriter.send by hand.
         response = self.response
