@@ -43,6 +43,8 @@ MISTAKES = [
     Mistake("hello:a-b", "'a-b' is not a Python name"),
     Mistake("relaod", "did you mean `reload`, or the app `relaod:web`?"),
     Mistake("--workers=2 stop", "'stop' is a verb: the verb comes first"),
+    Mistake("--instance one stop", "verb follow it, `blazeio-supervisor stop --inst"),
+    Mistake("--workres 1 hello:web", "No such option '--workres'. Did you mean '--wor"),
     Mistake("hello:web other:web", "Got unexpected extra argument (other:web)"),
     Mistake("scale", "Missing argument 'N|+N|-N|auto'"),
     Mistake("recycle first", "'first' is not a slot: write its number, or all"),
@@ -91,6 +93,7 @@ MISTAKES = [
     # what a start would find
     Mistake("check none:web", "no module named 'none' in ", 4),
     Mistake("check hello:wbe", "has no attribute 'wbe': did you mean web?", 4),
+    Mistake("check hlelo:web", "or the environment; did you mean hello?", 4),
     Mistake("check hello:web --factory", "is an app, and no function that makes", 4),
     Mistake("check none.py", "none.py: No such file or directory", 4),
     Mistake("check fails:web", "fails failed to import: ZeroDivisionError", 4),

@@ -450,9 +450,13 @@ def reopen_logs(target: ServiceTarget, is_json: bool) -> int:
     click.option(
         "--quick", is_flag=True, help="Stop within a second, whatever is in flight."
     ),
-    click.option("--no-wait", is_flag=True, help="Return at once."),
+    click.option(
+        "--wait/--no-wait",
+        default=True,
+        help="Wait until it is gone, or return at once.",
+    ),
 )
-def stop(target: ServiceTarget, is_json: bool, quick: bool, no_wait: bool) -> int:
+def stop(target: ServiceTarget, is_json: bool, quick: bool, wait: bool) -> int:
     """Stop the service: refuse new connections, finish requests in flight.
 
     It returns when the master has ended, which takes at most the --graceful-timeout of
@@ -462,10 +466,10 @@ def stop(target: ServiceTarget, is_json: bool, quick: bool, no_wait: bool) -> in
     # Before the order: once the master is gone, its pid may be another process's.
     with client.watch_end() as end:
         answer = client.ask(STOP, StopOrder(quick))
-        if not no_wait:
+        if wait:
             with interruptible("the service goes on stopping"):
                 end.wait()
-    what = "is told to stop" if no_wait else "is gone"
+    what = "is gone" if wait else "is told to stop"
     return show(answer, is_json, lambda stopped: f"pid {stopped.pid} {what}")
 
 

@@ -20,11 +20,19 @@ if TYPE_CHECKING:
     from blazeio_supervisor.config.settings import LiveSettings
 
 
-def _suggest_spelling(error: click.NoSuchOption) -> click.NoSuchOption:
+def _suggest_spelling(
+    error: click.NoSuchOption, words: list[str]
+) -> click.NoSuchOption:
     """Return one whose message names the option that is meant.
 
-    That is by ``--WORKERS``, say, or by one of another server.
+    That is by ``--WORKERS``, say, by one of another server, or by one of a verb that is
+    typed before it.
     """
+    verb = next((word for word in words if word in list_verbs()), "")
+    if verb and words[0].startswith("-"):
+        name, here = error.option_name, f"`{PROGRAM} {verb} {error.option_name} ...`"
+        text = f"No such option {name!r}: options of a verb follow it, {here}"
+        return click.NoSuchOption(name, text, None, error.ctx)
     if error.option_name in CALLED_HERE:
         own = CALLED_HERE[error.option_name]
         text = f"No such option {error.option_name!r}: it is `{own}` here"
@@ -60,7 +68,7 @@ def run_words(words: list[str]) -> "int | LiveSettings":
         context = getattr(error, "ctx", None)
         path = context.command_path if context else PROGRAM
         if isinstance(error, click.NoSuchOption):
-            error = _suggest_spelling(error)
+            error = _suggest_spelling(error, words)
         _say(f"{error.format_message()} (see {path} --help)")
         return ExitCode.USAGE
     except click.Abort:  # ^C, where nobody waits for anything

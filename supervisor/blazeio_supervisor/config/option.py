@@ -452,6 +452,11 @@ def _read_one(option: Option, text: str) -> Given:
 
 OTHER_VARIABLES = {"workers": "WEB_CONCURRENCY"}
 """Variables that platforms set; our own variables win over them."""
+CONFIG_VARIABLE = f"{PREFIX}CONFIG"
+_OF_OPERATORS = (CONFIG_VARIABLE, f"{PREFIX}INSTANCE")
+"""What is no setting, and is set as those are: the file, the service of a verb."""
+_OTHERS = {f"{PREFIX}COMPILE", f"{PREFIX}PURE", f"{PREFIX}SERVED_FOLDER"}
+"""What else we read; it is nobody's mistake, and nobody's suggestion."""
 _NEARNESS = 0.8
 
 
@@ -484,10 +489,10 @@ def find_misspelt(
     Variables whose name is far from any of ours are left alone: a container platform
     names variables after its services, and one of these may be called blazeio.
     """
-    ours = [option.variable for option in options]
+    ours = [*(option.variable for option in options), *_OF_OPERATORS]
     prefixed = [name for name in environ if name.startswith(PREFIX)]
     found = {}
-    for name in sorted(set(prefixed) - set(ours)):
+    for name in sorted(set(prefixed) - set(ours) - _OTHERS):
         from difflib import get_close_matches  # in most services there is none
 
         # Near names only: in a pod Kubernetes sets variables such as

@@ -37,9 +37,9 @@ from blazeio_supervisor.config.lifecycle import (
 )
 from blazeio_supervisor.config.logging import AccessLogging, Logs, Metrics
 from blazeio_supervisor.config.option import (
+    CONFIG_VARIABLE,
     DEFAULT,
     NO_FILE,
-    PREFIX,
     Change,
     Given,
     Option,
@@ -264,7 +264,6 @@ def list_all_options() -> Iterator[Option]:
 # All sources together.
 
 
-CONFIG_VARIABLE = f"{PREFIX}CONFIG"
 OPTIONS = tuple(list_all_options())
 
 

@@ -269,18 +269,19 @@ def _follow(module: object, path: AppPath) -> object:
             raise LoadError(
                 ExitCode.NOT_IMPORTABLE,
                 f"module {path.module!r} has no attribute {path.attribute!r}"
-                f"{_suggest(module)}",
+                f"{_suggest(module, part)}",
             ) from error
     return found
 
 
-def _suggest(module: object) -> str:
-    """Return the names in a module that look like an app."""
-    names = [
-        name
-        for name, value in vars(module).items()
-        if type(value).__name__ == "App" and not name.startswith("_")
-    ]
+def _suggest(module: object, missing: str) -> str:
+    """Return the names in a module that are of an App, else one that is nearly it."""
+    values = {k: v for k, v in vars(module).items() if not k.startswith("_")}
+    names = [name for name, value in values.items() if type(value).__name__ == "App"]
+    if not names:
+        from difflib import get_close_matches
+
+        names = get_close_matches(missing, values, 1)
     return f": did you mean {' or '.join(names)}?" if names else ""
 
 
@@ -425,7 +426,7 @@ def is_machinery(name: str) -> bool:
 USUAL_NAMES = ("app", "application", "web")
 """What is looked for in a module that is named alone."""
 
-_FOLDER_COUNT = 200  # of a folder; more are not looked through
+_ENTRY_COUNT = 200  # of a folder; more are not looked through
 _OTHER_SERVERS = frozenset({"uvicorn", "hypercorn", "granian", "waitress", "bjoern"})
 _OTHER_CALLS = frozenset({"run", "serve"})
 
@@ -445,16 +446,39 @@ def suggest_place(module: str, folder: str) -> str:
         if os.path.isfile(os.path.join(below, "__init__.py")):
             return f"; did you mean {name}.{module}?"
         return f"; it is in {name}: --app-dir {os.path.relpath(below)}"
+    near = _find_near(parts, folder)
+    return f"; did you mean {near}?" if near else ""
+
+
+def _find_near(parts: list[str], folder: str) -> str:
+    """Return a module of nearly the same name; "" if there is none."""
+    for at, part in enumerate(parts):
+        names = _list_modules(folder)
+        if part not in names:
+            from difflib import get_close_matches
+
+            near = get_close_matches(part, names, 1)
+            return ".".join([*parts[:at], *near, *parts[at + 1 :]]) if near else ""
+        folder = os.path.join(folder, part)
     return ""
 
 
+def _list_modules(folder: str) -> list[str]:
+    scripts = [name.removesuffix(".py") for name in _list_entries(folder, is_file=True)]
+    return [each for each in scripts if each.isidentifier()] + _list_folders(folder)
+
+
 def _list_folders(folder: str) -> list[str]:
+    return [each for each in _list_entries(folder) if each.isidentifier()]
+
+
+def _list_entries(folder: str, *, is_file: bool = False) -> list[str]:
     try:
         with os.scandir(folder) as entries:
             names = [
                 entry.name
-                for _, entry in zip(range(_FOLDER_COUNT), entries, strict=False)
-                if entry.name.isidentifier() and entry.is_dir()
+                for _, entry in zip(range(_ENTRY_COUNT), entries, strict=False)
+                if (entry.name.endswith(".py") if is_file else entry.is_dir())
             ]
     except OSError:
         return []  # it is a guess only

@@ -1,5 +1,7 @@
 """Where settings come from: command line, environment, file; which of them counts."""
 
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from blazeio_supervisor.ipc.packing import (
     unpack,
 )
 from tests.supervisor.typed import configure, look_for_sources, read_settings
+from tests.support.tree import REPOSITORY, iterate_modules
 
 OPTIONS = tuple(list_all_options())
 
@@ -130,6 +133,24 @@ def test_what_is_nearly_ours_is_found_and_what_a_platform_sets_is_not() -> None:
     environ |= {"BLAZEIO_WORKRES": "3", "BLAZEIO_WORKERS": "3", "HOME": "/"}
     found = find_misspelt(list_all_options(), environ)
     assert found == {"BLAZEIO_WORKRES": "BLAZEIO_WORKERS"}
+
+
+def test_no_variable_that_we_read_is_taken_for_a_mistake() -> None:
+    texts = [path.read_text() for path in iterate_sources()]
+    names = {
+        name for text in texts for name in re.findall(r'"(BLAZEIO_[A-Z_]+)"', text)
+    }
+    assert {"BLAZEIO_INSTANCE", "BLAZEIO_PURE", "BLAZEIO_COMPILE"} <= names
+    environ = dict.fromkeys({*names, "BLAZEIO_CONFIG"}, "x")
+    assert find_misspelt(list_all_options(), environ) == {}
+    near = find_misspelt(list_all_options(), {"BLAZEIO_INSTANEC": "x"})
+    assert near == {"BLAZEIO_INSTANEC": "BLAZEIO_INSTANCE"}
+
+
+def iterate_sources() -> Iterator[Path]:
+    yield REPOSITORY / "deploy" / "compiled_wheel.py"
+    for module in iterate_modules():
+        yield module.path
 
 
 def test_each_type_of_toml_is_read(tmp_path: Path) -> None:

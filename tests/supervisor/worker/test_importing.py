@@ -127,6 +127,19 @@ def test_a_module_in_a_folder_beside_is_found(folder: Path) -> None:
     assert fail("shop:app").reason.endswith("; did you mean some_src.shop?")
 
 
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [("some_shpo", "some_shop"), ("some_shop.view", "some_shop.views"), ("x", None)],
+)
+def test_a_module_of_nearly_that_name_is_suggested(
+    folder: Path, typed: str, meant: str | None
+) -> None:
+    write(folder, "some_shop/__init__.py", "")
+    write(folder, "some_shop/views.py", "")
+    reason = fail(f"{typed}:app").reason
+    assert reason.partition("; ")[2] == (f"did you mean {meant}?" if meant else "")
+
+
 def test_a_relative_import_without_a_package_has_its_package_named(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -171,6 +184,14 @@ def test_a_missing_attribute_is_not_importable_and_the_app_is_suggested(
     assert error.reason == (
         "module 'some_typo' has no attribute 'wbe': did you mean web?"
     )
+
+
+def test_where_no_app_is_known_as_one_a_name_nearly_the_same_is_suggested(
+    folder: Path,
+) -> None:
+    write(folder, "some_near.py", "def other(): pass\napplication = other\n")
+    assert fail("some_near:applicati").reason.endswith(": did you mean application?")
+    assert fail("some_near:web").reason.endswith("has no attribute 'web'")
 
 
 @pytest.mark.parametrize(
