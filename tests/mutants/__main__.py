@@ -8,6 +8,7 @@ survived: it is a missing test, or code that makes no difference.
     python -m tests.mutants wire content                # two of them
     python -m tests.mutants blazeio/wire/chunked.py     # one module
     python -m tests.mutants --again wire                # what survived last time
+    python -m tests.mutants --resume wire               # a run that was ended goes on
 
 The exit code is 1 where more than ``MOST_SURVIVORS`` of a room's mutants survive, where
 one survives that ``explained.py`` does not explain, and where an explanation explains
@@ -24,7 +25,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.mutants.explained import find_explanation, find_stale
-from tests.mutants.trying import NOTICES, UNTRIED, Outcome, try_mutants
+from tests.mutants.kept import NOTICES, UNTRIED, Outcome
+from tests.mutants.trying import try_mutants
 from tests.support.tree import REPOSITORY
 
 MOST_SURVIVORS = 0.05
@@ -101,7 +103,7 @@ def judge(name: str, room: Room, words: argparse.Namespace) -> bool:
     with ProcessPoolExecutor(1, mp_context=spawn) as pool:
         found = pool.submit(
             *(try_mutants, list(room.places), list(room.tests), FAST),
-            *(words.seconds, words.children, words.again),
+            *(words.seconds, words.children, words.again, words.resume),
         ).result()
     for test in found.failed:
         print(f"fails without any change, and was left out: {test}")
@@ -144,6 +146,11 @@ def main() -> None:
     parser.add_argument("--children", type=int, default=2, help="mutants at once")
     parser.add_argument(
         "--again", action="store_true", help="only those not noticed last time"
+    )
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on where the last run of the same PLACE was ended",
     )
     words = parser.parse_args()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that tries them ends

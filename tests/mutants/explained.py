@@ -17,7 +17,7 @@ from tests.mutants.explained_fleet import FLEET
 from tests.mutants.explained_sockets import SOCKETS
 from tests.mutants.explained_wire import WIRE
 from tests.mutants.explanation import Explained
-from tests.mutants.trying import NOTICES, Outcome
+from tests.mutants.kept import NOTICES, Outcome
 
 
 def find_explanation(mutant: Outcome) -> Explained | None:

@@ -11,7 +11,6 @@ import faulthandler
 import gc
 import importlib
 import inspect
-import json
 import mmap
 import os
 import pickle
@@ -35,13 +34,22 @@ from _pytest.tmpdir import tmppath_result_key
 from coverage import Coverage
 from coverage.exceptions import CoverageWarning
 
+from tests.mutants.kept import (
+    NOTICED,
+    REFUSED,
+    SURVIVED,
+    TIMED_OUT,
+    UNREACHED,
+    UNTRIED,
+    Journal,
+    Kept,
+    Outcome,
+    sum_up,
+)
 from tests.mutants.making import Mutant, make_mutants
 from tests.mutants.typing_check import find_wrongly_typed
-from tests.support.tree import PACKAGES, REPOSITORY
+from tests.support.tree import PACKAGES, REPOSITORY, iterate_files
 
-NOTICED, TIMED_OUT, REFUSED = "noticed", "timed out", "refused by mypy"
-SURVIVED, UNREACHED, UNTRIED = "survived", "reached by no test", "not tried"
-NOTICES = {NOTICED, TIMED_OUT, REFUSED}
 SLACK_S = 10.0
 SLACK_CPU_S = 2.0
 """What a test may take more than ``SLOWER`` times what it took as the code is."""
@@ -53,32 +61,6 @@ OPTIONS = (
     *("-q", "-p", "no:xdist", "-p", "no:cacheprovider", "-o", "timeout=0"),
     *("-o", "tmp_path_retention_policy=none", "--capture=sys"),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of a mutant.
-
-    Attributes:
-        place: As of a ``Mutant``.
-        owner: As of a ``Mutant``.
-        change: As of a ``Mutant``.
-        became: One of the words above.
-    """
-
-    place: str
-    owner: str
-    change: str
-    became: str
-
-    @property
-    def key(self) -> tuple[str, str, str]:
-        """Which mutant it is."""
-        return self.place, self.owner, self.change
-
-    def __str__(self) -> str:
-        """All of it, in a line."""
-        return f"{self.became}: {self.place}: {self.owner}: {self.change}"
 
 
 @dataclass(slots=True)
@@ -110,6 +92,7 @@ def try_mutants(
     seconds: float,
     children: int,
     again: bool,
+    resumes: bool,
 ) -> Found:
     """Try every mutant of some files and folders, in a process of its own.
 
@@ -120,53 +103,45 @@ def try_mutants(
         seconds: What is not tried by then is left out.
         children: So many mutants are tried at once.
         again: Believe what was noticed last time, and try the others.
+        resumes: Go on where the last run was ended, if nothing has changed since.
     """
     files = [
         path
         for place in places
         for path in sorted((REPOSITORY / place).rglob("*.py")) or [REPOSITORY / place]
     ]
-    trying = _Trying(files, seconds, children)
-    kept = _Kept(REPOSITORY / "build/mutants.jsonl")
+    kept = Kept(REPOSITORY / "build/mutants.jsonl")
+    journal = _open_journal([*places, "by", *tests, chosen])
+    trying = _Trying(files, seconds, children, journal)
+    trying.resumes = resumes
     if again:
         trying.noticed_before = kept.read_noticed()
     pytest.main([*OPTIONS, "-m", chosen, *tests], plugins=[trying])
     kept.write(trying.found.outcomes)
+    if not any(each.became == UNTRIED for each in trying.found.outcomes):
+        journal.end()
     return trying.found
 
 
-class _Kept:
-    """What became of every mutant when it was last tried."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def _read(self) -> list[Outcome]:
-        if not self._path.exists():
-            return []
-        lines = self._path.read_text().splitlines()
-        return [Outcome(*json.loads(line)) for line in lines]
-
-    def read_noticed(self) -> dict[tuple[str, str, str], str]:
-        outcomes = self._read()
-        left = {each.key for each in outcomes if each.became not in NOTICES}
-        return {each.key: each.became for each in outcomes if each.key not in left}
-
-    def write(self, outcomes: list[Outcome]) -> None:
-        places = {each.place for each in outcomes}
-        others = [each for each in self._read() if each.place not in places]
-        lines = [json.dumps([*each.key, each.became]) for each in (*others, *outcomes)]
-        self._path.parent.mkdir(exist_ok=True)
-        self._path.write_text("".join(f"{line}\n" for line in lines))
+def _open_journal(words: list[str]) -> Journal:
+    """Return the journal of the same places and tests, of files as they are now."""
+    name = f"mutants-{sum_up((), *words)[:12]}.jsonl"
+    sources = (path for path in iterate_files() if path.suffix in (".py", ".toml"))
+    return Journal(REPOSITORY / "build" / name, sum_up(sources, *words))
 
 
 class _Trying:
     """A plugin of pytest: it tries mutants where pytest would run the tests."""
 
-    def __init__(self, files: list[Path], seconds: float, children: int) -> None:
+    def __init__(
+        self, files: list[Path], seconds: float, children: int, journal: Journal
+    ) -> None:
         self.found = Found()
+        self.resumes = False
         self.noticed_before: dict[tuple[str, str, str], str] = {}
         self._files = files
+        self._journal = journal
+        self._parent = os.getppid()
         self._end_at = time.monotonic() + seconds
         self._told_at = 0.0
         self._children = children
@@ -263,8 +238,13 @@ class _Trying:
         # By mutant: the number of the test that noticed.
         notes = mmap.mmap(-1, 4 * (len(self._mutants) + 1))
         signal.signal(signal.SIGINT, self._stop)
+        signal.signal(signal.SIGTERM, self._end)
+        known = self._journal.begin(resumes=self.resumes)
         for number, mutant in enumerate(self._mutants):
             self._tell(number)
+            if number in known and known[number].key == mutant.key:
+                self._became[number] = known[number].became
+                continue
             if mutant.key in self.noticed_before:
                 self._became[number] = self.noticed_before[mutant.key]
                 continue
@@ -289,7 +269,15 @@ class _Trying:
         """Leave out what was not tried yet: what is known by now is kept."""
         self._end_at = time.monotonic()
 
+    def _end(self, number: int = 0, frame: object = None) -> NoReturn:
+        """End at once, with the mutants that run; the journal has the others."""
+        for pid in self._running:
+            _kill_group(pid)
+        os._exit(1)
+
     def _tell(self, number: int) -> None:
+        if os.getppid() != self._parent:  # it was killed: nobody waits for an answer
+            self._end()
         if time.monotonic() < self._told_at + 15:
             return
         self._told_at = time.monotonic()
@@ -338,7 +326,8 @@ class _Trying:
         """Bound what a process of mutants takes; its own children end with it."""
         os.setpgid(0, 0)
         faulthandler.disable()
-        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        for each in (signal.SIGALRM, signal.SIGTERM, signal.SIGINT):
+            signal.signal(each, signal.SIG_DFL)
         size = int(Path("/proc/self/statm").read_text().split()[0]) * mmap.PAGESIZE
         resource.setrlimit(resource.RLIMIT_AS, (size + MEMORY_BYTES,) * 2)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -348,10 +337,7 @@ class _Trying:
         pid, status = os.waitpid(-1, 0)
         number = self._running.pop(pid)
         mutant = self._mutants[number]
-        try:
-            os.killpg(pid, signal.SIGKILL)  # what its tests have started
-        except ProcessLookupError:
-            pass
+        _kill_group(pid)
         became = SURVIVED
         if os.WIFSIGNALED(status):
             late = os.WTERMSIG(status) in (signal.SIGALRM, signal.SIGPROF)
@@ -361,6 +347,15 @@ class _Trying:
             test = int.from_bytes(notes[4 * number : 4 * number + 4], "big")
             self._noticing[mutant.place, mutant.owner][test] += 1
         self._became[number] = became
+        self._journal.note(number, Outcome(*mutant.key, became))
+
+
+def _kill_group(pid: int) -> None:
+    """End a process of mutants, and what its tests have started."""
+    try:
+        os.killpg(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
 
 
 def _passes(item: pytest.Item) -> bool:
