@@ -72,7 +72,8 @@ class ClientConnection(ResponseReceiver, asyncio.BufferedProtocol, asyncio.Proto
         transport: To the server.
         gate: Where a writer waits while the transport's buffer is full.
         was_used: It has served a request before.
-        trusted_until: Until then, loop time, it is used again without ``is_fresh``.
+        trusted_until: Until then, loop time, it is used again without ``is_fresh``; 0
+            where the last response may be followed by content that it must not have.
         has_content: Its request has content, some of which may still be in the
             transport's buffer when the response has come.
         has_received: An octet of the present response has come.
@@ -92,7 +93,6 @@ class ClientConnection(ResponseReceiver, asyncio.BufferedProtocol, asyncio.Proto
         "has_received",
         "origin",
         "transport",
-        "trusted_until",
         "was_used",
     )
 

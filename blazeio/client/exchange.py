@@ -32,6 +32,7 @@ from blazeio.errors import (
     InvalidResponse,
     ReadTimeout,
     RemoteProtocolError,
+    ServerDisconnected,
     TotalTimeout,
     WriteTimeout,
 )
@@ -296,6 +297,7 @@ class ResponseReceiver(ExchangeDeadlines):
         "_keep_alive_s",
         "_scanned",
         "_state",
+        "trusted_until",
     )
 
     _content: ContentStream
@@ -306,10 +308,13 @@ class ResponseReceiver(ExchangeDeadlines):
     _keep_alive_s: int | None
     _scanned: int
     _state: int
+    trusted_until: float
 
     if TYPE_CHECKING:
         gate: WriteGate
+        origin: Origin
         transport: asyncio.Transport
+        was_used: bool
 
         def _switch(self, event: int) -> None:
             """Change the state, as the table says."""
@@ -324,7 +329,7 @@ class ResponseReceiver(ExchangeDeadlines):
         try:
             head = parse_response_head(octets, self._context.limits, self._scanned)
         except RemoteProtocolError as error:
-            self._refuse(error)
+            self._refuse_head(error)
             return
         if head is None:
             self._held = octets
@@ -361,12 +366,33 @@ class ResponseReceiver(ExchangeDeadlines):
         elif framing is Framing.CLOSE:
             content = ContentStream(length=UNTIL_CLOSE)
             self._is_reusable = False
-        elif exchange.method == "CONNECT" and status < 300:
+        else:
+            self._receive_without_content(exchange, head, rest)
+            return
+        self._begin_content(exchange, head, content, rest)
+
+    def _receive_without_content(
+        self, exchange: Exchange, head: ResponseHead, rest: bytes
+    ) -> None:
+        if exchange.method == "CONNECT" and head.status < 300:
             self._begin_tunnel(exchange, head, rest)
             return
-        else:
-            content = NO_CONTENT
-        self._begin_content(exchange, head, content, rest)
+        self._begin_content(exchange, head, NO_CONTENT, rest)
+        if head.content_length or head.is_chunked:
+            # Some servers send content with a response to HEAD, or with a 304, all the
+            # same. Unasked, the next request would take it for its response.
+            self.trusted_until = 0.0
+
+    def _refuse_head(self, error: RemoteProtocolError) -> None:
+        if not self.was_used or self.trusted_until:
+            self._refuse(error)
+            return
+        # It is what the response before must not have had. That says nothing about
+        # this request, which may be sent once more.
+        what = "sent content with a response that has none, so the next cannot be read"
+        told = ServerDisconnected(f"{self.origin} {what}")
+        told.__cause__ = error
+        self.abort(told)
 
     def _begin_content(
         self,

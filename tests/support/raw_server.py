@@ -90,6 +90,11 @@ class Visitor:
         self._writer.write(octets)
         await self._writer.drain()
 
+    def send_now(self, octets: bytes) -> None:
+        """Send a few octets before this returns; the loop has not turned since."""
+        sock = self._writer.get_extra_info("socket")
+        assert os.write(sock.fileno(), octets) == len(octets)
+
     async def half_close(self) -> None:
         """Send FIN; requests can still be read."""
         self._writer.write_eof()
