@@ -436,13 +436,28 @@ class RequestAttempts(Struct):
             if not self._may_retry(resp, was_reused):
                 raise
         else:
+            status = resp.status_code
+            if status == 417 and resp.may_expect_less:
+                await self._send_unexpecting(resp, known)
+                return
             # RFC 9110 section 15.5.9: a server may send 408 on an idle connection,
             # and close it; then it is no response to our request.
-            if resp.status_code != 408 or not self._may_retry(resp, was_reused):
+            if status != 408 or not self._may_retry(resp, was_reused):
                 return
         await self.forget(resp)
         del resp.interims[known:]
         await self.retry(resp)
+
+    async def _send_unexpecting(self, resp: "RequestExchange", known: int) -> None:
+        """Send the request without ``Expect: 100-continue``.
+
+        RFC 9110 section 10.1.1: a 417 says no more than that somebody on the way does
+        not know the expectation, and a client should repeat the request without it.
+        """
+        resp.client_request = replace(resp.client_request, expects_continue=False)
+        await self.forget(resp)
+        del resp.interims[known:]
+        await self._send(resp)
 
     async def retry(self, resp: "RequestExchange") -> None:
         """Send the request once more, after ``forget``, on a new connection.

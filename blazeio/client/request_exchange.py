@@ -73,6 +73,7 @@ class RequestExchange(BlazeioPayloadUtils):
         "_continued",
         "_error",
         "_gate",
+        "_is_body_untouched",
         "_message",
         "_sender",
         "_waiter",
@@ -113,6 +114,7 @@ class RequestExchange(BlazeioPayloadUtils):
         self.timeouts = timeouts
         self._attempts = attempts
         self._continued = asyncio.Event() if request.expects_continue else None
+        self._is_body_untouched = request.body is not None
         self.status_code = 0
         self.reason = ""
         self.headers = NO_HEADERS
@@ -151,6 +153,16 @@ class RequestExchange(BlazeioPayloadUtils):
         return self.client_request.can_repeat
 
     @property
+    def may_expect_less(self) -> bool:
+        """Whether the request can be sent again without ``Expect: 100-continue``.
+
+        A stream can as well, as long as nothing was taken of it.
+        """
+        request = self.client_request
+        is_at_hand = request.can_repeat or self._is_body_untouched
+        return request.expects_continue and is_at_hand and not self.is_left
+
+    @property
     def may_read_again(self) -> bool:
         """Whether the request may be sent again because its content broke off."""
         return self._attempts.may_read_again(self)
@@ -176,7 +188,8 @@ class RequestExchange(BlazeioPayloadUtils):
         self.content = NO_CONTENT
         self.transfer_encoding = None
         if self._continued is not None:
-            self._continued = asyncio.Event()
+            expects = self.client_request.expects_continue
+            self._continued = asyncio.Event() if expects else None
 
     async def _leave(self) -> None:
         connection, self._connection = self._connection, None
@@ -258,6 +271,9 @@ class RequestExchange(BlazeioPayloadUtils):
     async def _send_body(self, body: bytes | AsyncIterable[bytes | str]) -> None:
         """Send the content: the work of ``_sender``."""
         try:
+            if self._continued is not None:
+                await self._await_leave(self._continued, body)
+            self._is_body_untouched = False
             if isinstance(body, bytes):
                 if body:
                     await self.write(body)
@@ -271,6 +287,24 @@ class RequestExchange(BlazeioPayloadUtils):
             return
         except Exception as error:
             self._fail(error)
+
+    async def _await_leave(
+        self, continued: asyncio.Event, body: bytes | AsyncIterable[bytes | str]
+    ) -> None:
+        """Wait for a 100 (Continue) before anything is taken of the content.
+
+        Where a 417 comes instead, a stream is left as it is, for ``may_expect_less``.
+        """
+        try:
+            if not continued.is_set():
+                await self._await_continue(continued)
+            if self._gate.error is not None:
+                raise self._gate.error
+        except BaseException:
+            if not isinstance(body, bytes) and self.status_code != 417:
+                async with closed_at_end(aiter(body)):
+                    raise
+            raise
 
     def _stop_sending(self) -> None:
         """Cancel ``_sender``, which closes the source of the content."""

@@ -138,12 +138,12 @@ async def test_content_that_is_refused_is_not_sent() -> None:
 
     async def serve(visitor: Visitor) -> None:
         await visitor.read_head()
-        await visitor.send(b"HTTP/1.1 417 No\r\nContent-Length: 0\r\n\r\n")
+        await visitor.send(b"HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n")
         seen.append(await visitor.read_some())
 
     async with RawServer(serve) as server, io.Session() as session:
         async with session.put(server.url, body=b"octets", expect_continue=True) as r:
-            assert r.status_code == 417
+            assert r.status_code == 403
         await wait_until(lambda: seen)
     assert seen == [b""]
 
