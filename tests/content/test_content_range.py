@@ -34,3 +34,12 @@ def test_the_field_of_a_206(field: str, expected: ContentRange | None) -> None:
 )
 def test_the_field_of_a_416(field: str, expected: int | None) -> None:
     assert read_unsatisfied_range(field) == expected
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "size_bytes"), [(0, 0, 1), (4000, 4999, 1000)]
+)
+def test_the_size_of_a_part_counts_both_ends(
+    first: int, last: int, size_bytes: int
+) -> None:
+    assert ContentRange(first, last, None).size_bytes == size_bytes

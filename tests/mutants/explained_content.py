@@ -20,6 +20,12 @@ CONTENT: tuple[Explained, ...] = (
         ),
     ),
     Explained(
+        "a module of Python 3.14: an older one goes on to the next name",
+        f"{_CONTENT}/codings.py",
+        "find_zstd",
+        ('for name in ("* "backports.zstd"):',),
+    ),
+    Explained(
         "one member more or less than a bound of a thousand",
         f"{_CONTENT}/codings.py",
         "_Members.*",
