@@ -17,7 +17,7 @@ from blazeio_supervisor.cli.serve import command
 from blazeio_supervisor.cli.verbs import list_verbs, verbs
 from blazeio_supervisor.config.settings import OPTIONS
 from blazeio_supervisor.log.events import EVENTS
-from tests.support.tree import REPOSITORY, iterate_files
+from tests.support.tree import REPOSITORY, iterate_files, iterate_modules
 
 NOW = [
     path
@@ -75,12 +75,20 @@ OTHERS_OPTIONS = {
 }
 IN_WORDS = {"Python's", "in certfile"}
 """Defaults that are told by where they come from."""
+VERBS = {*list_verbs(), "blazeio-supervisor"}
 OTHERS_VARIABLES = {
     "BLAZEIO_TEST_TIME_SCALE",
     "BLAZEIO_TEST_NO_SKIP",
     "BLAZEIO_COMPILE",
     "BLAZEIO_PURE",
 }
+
+MESSAGES_IN_PARTS = {
+    "No matching distribution found for blazeio-supervisor": "pip",
+    "killed by SIGKILL": "the name of the signal",
+    "see blazeio-supervisor --help": "the name of the program",
+}
+"""Messages that do not stand in our sources as they are read, and what is in them."""
 
 of_each = pytest.mark.parametrize(
     "path", NOW, ids=lambda path: str(path.relative_to(REPOSITORY))
@@ -134,8 +142,31 @@ def list_options() -> set[str]:
 def test_every_variable_is_one(path: Path) -> None:
     named = {name for code in find_code(path) for name in VARIABLE.findall(code)}
     options = {f"BLAZEIO_{option.key.upper()}" for option in OPTIONS}
-    control = {"BLAZEIO_CONFIG", "BLAZEIO_NO_CONFIG", "BLAZEIO_INSTANCE"}
+    control = {"BLAZEIO_CONFIG", "BLAZEIO_INSTANCE"}
     assert named - options - control - OTHERS_VARIABLES == set()
+
+
+def test_the_messages_by_which_trouble_is_found_are_written() -> None:
+    document = (REPOSITORY / "docs" / "troubleshooting.md").read_text()
+    seen = re.findall(r"^\| ([^|]*) \|", document, re.MULTILINE)
+    quoted = {code for cell in seen for code in re.findall(r"`([^`]+)`", cell)}
+    messages = {each for each in quoted if " " in each and each[:2] != "--"}
+    commands = {each for each in messages if "=" in each or each.split()[0] in VERBS}
+    assert len(messages - commands) >= 5
+    written = "\n".join(iterate_texts())
+    for message in messages - commands - MESSAGES_IN_PARTS.keys():
+        assert all(part.strip() in written for part in message.split("...")), message
+
+
+def iterate_texts() -> Iterator[str]:
+    """Iterate over the texts in both packages, with a line end for each value."""
+    for module in iterate_modules():
+        for node in ast.walk(module.parse()):
+            if isinstance(node, ast.JoinedStr):
+                parts = (getattr(part, "value", None) for part in node.values)
+                yield "".join(p if isinstance(p, str) else "\n" for p in parts)
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                yield node.value
 
 
 def test_the_bounds_that_are_constants_are_in_their_files() -> None:
