@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from blazeio.app.deliver import HTML, JSON
+from blazeio.app.deliver import HTML, JSON, Deliver
+from blazeio.app.request import Request
 from blazeio.content.field_values import choose_media_type
 from blazeio.errors import Abort, LocalProtocolError, find_near
 from blazeio.loggers import escape_lines, get_logger
@@ -37,6 +38,10 @@ _TAKES_R = re.compile(
     r"((?:Deliver|Prepare|Simpleserve)\.\w+)\(\) missing [0-9]+ required positional"
 )
 _NO_ATTRIBUTE = re.compile(r"'BlazeioServerProtocol' object has no attribute '(\w+)'")
+_CHANGES_FIELDS = re.compile(
+    r"'Headers' object (?:does not support item "
+    r"|has no attribute '(?:add|append|extend|pop|set|setdefault|update)')"
+)
 _FIRST_ARGUMENT = ("Deliver.", "Prepare.", "Request.", "Simpleserve.")
 _ANSWERS = frozenset(
     """
@@ -105,15 +110,27 @@ def explain(error: BaseException) -> str:
         return f"{text}; {_find_unawaited(error)}"
     missing = _NO_ATTRIBUTE.match(text)
     if missing is not None and isinstance(error, AttributeError):
-        near = find_near(missing[1], dir(BlazeioServerProtocol), 0.75)
-        keep = "keep what is yours in `r.store`, a dict"
-        return f"{text}: {f'did you mean r.{near[0]}?' if near else keep}"
+        return f"{text}: {_find_meant(missing[1])}"
+    if _CHANGES_FIELDS.match(text):
+        way_out = "`r.add_header(name, value)` adds a field to the response"
+        return f"{text}: these fields were received; {way_out}"
     call = _find_call_without_r(error, text)
     if call is not None:
         return f"r is missing: {call} takes it first, write `await io.{call}(r, ...)`"
     if isinstance(error, LocalProtocolError) and "already begun" in text:
         return f"{text}; {_find_both_answers(error)}"
     return text
+
+
+def _find_meant(name: str) -> str:
+    """Say what was meant by an attribute that ``r`` does not have."""
+    if name in vars(Deliver):
+        return f"write `await io.Deliver.{name}(r, ...)`"
+    if near := find_near(name, dir(BlazeioServerProtocol), 0.75):
+        return f"did you mean r.{near[0]}?"
+    if near := find_near(name, [each for each in vars(Request) if each[0] != "_"]):
+        return f"did you mean io.Request.{near[0]}(r)?"
+    return "keep what is yours in `r.store`, a dict"
 
 
 def _first_line(error: BaseException) -> str:

@@ -53,6 +53,10 @@ def check_line(caplog: pytest.LogCaptureFixture, said: str) -> None:
     assert re.search(rf"{re.escape(__name__)}\.\S+ \({re.escape(__file__)}:\d+\)", line)
 
 
+async def set_field(r: Any) -> None:
+    r.headers["x"] = "y"
+
+
 d: Any = Deliver
 p: Any = Prepare
 abort: Any = Abort
@@ -178,6 +182,13 @@ MISTAKES: dict[str, tuple[Handler, str]] = {
         "5 octets more than the declared Content-Length: 0",
     ),
     "an attribute": (lambda r: r.pulll(), "'pulll': did you mean r.pull?"),
+    "an answer of r": (lambda r: r.json({}), "write `await io.Deliver.json(r, ...)`"),
+    "a form of r": (lambda r: r.form(), ": did you mean io.Request.form_data(r)?"),
+    "a field that is set": (set_field, "`r.add_header(name, value)` adds a field to"),
+    "fields that are set": (
+        lambda r: r.headers.update(a="b"),
+        "these fields were received; `r.add_header(name, value)` adds",
+    ),
     "a value on r": (keep_on_r, ": keep what is yours in `r.store`, a dict"),
     "used without await": (
         use_unawaited,
