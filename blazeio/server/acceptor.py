@@ -16,7 +16,7 @@ import errno
 import os
 import select
 import socket
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any
 
@@ -170,8 +170,8 @@ _SO_PASSRIGHTS = 83
 """Whether a unix socket takes descriptors; Python has no name for it."""
 
 
-_Begun = tuple[Coroutine[Any, None, object], asyncio.Future[Any], socket.socket]
-"""What makes a transport, the future of the loop that it waits for, the socket."""
+_Begun = tuple[Coroutine[Any, None, object], socket.socket]
+"""What makes the transport of an accepted socket, and that socket."""
 
 
 class _OfUvloop(socket.socket):
@@ -270,8 +270,8 @@ class Acceptor:
         self._proxy_headers = proxy_headers
         self._batch = batch
         self._tasks: dict[object, socket.socket] = {}
-        self._begun: list[_Begun] = []
-        self._is_settling = False
+        self._begun: dict[asyncio.Future[Any], _Begun] = {}
+        self._fresh: list[asyncio.Future[Any]] = []
         self._is_tcp = sock.family != socket.AF_UNIX
         is_uvloop = type(loop).__module__.partition(".")[0] == "uvloop"
         self._sets_nodelay = self._is_tcp and not is_uvloop
@@ -316,11 +316,14 @@ class Acceptor:
         if room <= 0:
             self._pause_for_a_while()
         self._unblock()
-        for count in range(min(self._batch, room)):
-            if self.is_closed or (count and not self._has_more()):
-                return
-            if not self._accept_one():
-                return
+        try:
+            for count in range(min(self._batch, room)):
+                if self.is_closed or (count and not self._has_more()):
+                    break
+                if not self._accept_one():
+                    break
+        finally:
+            self._settle_soon()
 
     def _has_more(self) -> bool:
         """Tell whether a connection waits: takes less than an accept that finds none.
@@ -379,28 +382,36 @@ class Acceptor:
             return
         # As asyncio.Task does: the future has to know that it is waited for.
         future._asyncio_future_blocking = False
-        if not self._is_settling:
-            self._is_settling = True
-            self._loop.call_soon(self._settle)
-        self._begun.append((work, future, connection))
+        self._begun[future] = work, connection
+        self._fresh.append(future)
 
-    def _settle(self, _: object = None) -> None:
-        """Those that were begun have their protocols now."""
-        self._is_settling = False
-        begun, self._begun = self._begun, []
-        for work, future, connection in begun:
-            if future.done():
-                try:
-                    future = work.send(None)
-                except StopIteration:
-                    continue
-                except BaseException as error:
-                    self._has_ended(error, connection)
-                    continue
-                future._asyncio_future_blocking = False
-            self._begun.append((work, future, connection))
-            future.add_done_callback(self._settle)  # of a loop that takes longer
+    def _settle_soon(self) -> None:
+        """Settle what was begun, in the next turn: after the loop has made it all."""
+        if self._fresh:
+            fresh, self._fresh = self._fresh, []
+            self._loop.call_soon(self._settle, fresh)
+
+    def _settle(self, futures: Sequence[asyncio.Future[Any]]) -> None:
+        """These have their protocols now."""
+        for future in futures:
+            if not future.done():  # of a loop that takes longer
+                future.add_done_callback(self._settle_one)
+                continue
+            work, connection = self._begun.pop(future)
+            try:
+                later: asyncio.Future[Any] = work.send(None)
+            except StopIteration:
+                continue
+            except BaseException as error:
+                self._has_ended(error, connection)
+                continue
+            later._asyncio_future_blocking = False
+            self._begun[later] = work, connection
+            later.add_done_callback(self._settle_one)
         self._settled()
+
+    def _settle_one(self, future: asyncio.Future[Any]) -> None:
+        self._settle([future])
 
     def _has_ended(self, error: BaseException, connection: socket.socket) -> None:
         """A transport was not made; the loop is told why."""
@@ -463,8 +474,11 @@ class Acceptor:
 
     def _accept_all(self) -> None:
         self._unblock()
-        while not self.is_closed and self._has_more() and self._accept_one():
-            pass
+        try:
+            while not self.is_closed and self._has_more() and self._accept_one():
+                pass
+        finally:
+            self._settle_soon()
 
     @property
     def pending(self) -> int:
@@ -472,7 +486,7 @@ class Acceptor:
         pending = len(self._tasks)
         if self._begun:
             # One that has its protocol is counted by that, and forgotten a turn later.
-            pending += sum(not future.done() for _, future, _ in self._begun)
+            pending += sum(not future.done() for future in self._begun)
         return pending
 
     def list_sockets(self) -> list[int]:
@@ -480,7 +494,7 @@ class Acceptor:
 
         Those that have a protocol are not listed.
         """
-        arrivals = [connection for _, _, connection in self._begun]
+        arrivals = [connection for _, connection in self._begun.values()]
         arrivals += self._tasks.values()
         return [each.fileno() for each in (self._sock, *arrivals)]
 

@@ -168,6 +168,13 @@ class TestAccepting:
         await wait_until(lambda: harness.settled > 0)
         assert harness.acceptors[0].pending == 0
 
+    async def test_they_are_settled_once_a_turn(self, harness: AcceptorHarness) -> None:
+        clients = harness.queue(40)
+        harness.accept(batch=16)
+        assert await harness.names(clients) == [b"a"] * 40
+        await asyncio.sleep(0)
+        assert harness.settled == 3
+
     async def test_at_most_a_batch_per_turn(self, harness: AcceptorHarness) -> None:
         clients = harness.queue(20)
         harness.accept(batch=3)
