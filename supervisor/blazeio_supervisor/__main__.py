@@ -168,17 +168,23 @@ def _run(live_settings: "LiveSettings", early: "EarlyForkserver | None") -> int:
         return report(error)
 
 
-_OF_COMMAND_LINE = frozenset(("click", "gettext"))
-"""The packages that only the command line needs."""
+_OF_COMMAND_LINE = (
+    *("blazeio_supervisor.cli", "blazeio_supervisor.ipc.control_api"),
+    *("click", "gettext"),
+)
+"""What only the command line needs; the second, the master again for a verb."""
 
 
 def _forget_command_line() -> None:
     """Free what has read the command line; what the master imports takes its place."""
+    below = tuple(f"{name}." for name in _OF_COMMAND_LINE)
     for name in [*sys.modules]:
-        is_ours = name.startswith("blazeio_supervisor.cli")
-        if is_ours or name.split(".")[0] in _OF_COMMAND_LINE:
+        if name in _OF_COMMAND_LINE or name.startswith(below):
             del sys.modules[name]
-    vars(sys.modules["blazeio_supervisor"]).pop("cli", None)
+    for name in _OF_COMMAND_LINE:
+        package, _, module = name.rpartition(".")
+        if package:  # which refers to it as well
+            vars(sys.modules[package]).pop(module, None)
     # What keeps click's functions and types alive. The second has no public name.
     typing.clear_overloads()
     for clear in getattr(typing, "_cleanups", ()):

@@ -12,7 +12,7 @@ import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 from msgspec import Struct
@@ -61,7 +61,6 @@ from blazeio_supervisor.config.processes import (
 from blazeio_supervisor.config.types import Choice, Flag, Many, Number, Plain
 from blazeio_supervisor.errors import UsageError
 from blazeio_supervisor.fleet.policy import Policy
-from blazeio_supervisor.ipc.control_api import SettingAnswer
 from blazeio_supervisor.ipc.messages import (
     Overrides,
 )
@@ -69,6 +68,9 @@ from blazeio_supervisor.log.formats import encode_json, escape_line
 from blazeio_supervisor.log.setup import note
 from blazeio_supervisor.sockets.address import UnixAddress
 from blazeio_supervisor.sockets.bind import UNIX_MODE
+
+if TYPE_CHECKING:
+    from blazeio_supervisor.ipc.control_api import SettingAnswer
 
 SECTIONS: tuple[type[Section], ...] = (
     Process,
@@ -448,7 +450,7 @@ _SHOWN_BY = "--show-env shows the values"
 
 def list_settings(
     configuration: Configuration, *, shows_env: bool = True
-) -> list[SettingAnswer]:
+) -> "list[SettingAnswer]":
     """Return every setting, in the order of ``--help``.
 
     Args:
@@ -462,7 +464,7 @@ def list_settings(
     return [_hide(each) if each.key in secret else each for each in settings]
 
 
-def _hide(setting: SettingAnswer) -> SettingAnswer:
+def _hide(setting: "SettingAnswer") -> "SettingAnswer":
     """Replace the values of ``NAME=VALUE`` texts by dots."""
     if not setting.value:
         return setting
@@ -470,7 +472,9 @@ def _hide(setting: SettingAnswer) -> SettingAnswer:
     return msgspec.structs.replace(setting, value=names, is_hidden=True)
 
 
-def _describe(option: Option, given: Given | None) -> SettingAnswer:
+def _describe(option: Option, given: Given | None) -> "SettingAnswer":
+    from blazeio_supervisor.ipc.control_api import SettingAnswer  # of verbs
+
     if given is None:
         return SettingAnswer(
             key=option.key, value=None, origin=DEFAULT, meaning="required"
@@ -487,14 +491,14 @@ def _describe(option: Option, given: Given | None) -> SettingAnswer:
     return SettingAnswer(key=option.key, value=value, origin=given.origin)
 
 
-def format_settings(settings: Iterable[SettingAnswer]) -> str:
+def format_settings(settings: "Iterable[SettingAnswer]") -> str:
     """Write a TOML file that sets the same, with each origin as a comment."""
     titles = {option.key: option.section for option in OPTIONS}
     return "\n".join(_iterate_lines(settings, titles)) + "\n"
 
 
 def _iterate_lines(
-    settings: Iterable[SettingAnswer], titles: dict[str, str]
+    settings: "Iterable[SettingAnswer]", titles: dict[str, str]
 ) -> Iterator[str]:
     last = ""
     for setting in settings:
@@ -506,7 +510,7 @@ def _iterate_lines(
         yield _format_line(setting)
 
 
-def _format_line(setting: SettingAnswer) -> str:
+def _format_line(setting: "SettingAnswer") -> str:
     if setting.value is None:
         meaning = escape_line(setting.meaning)
         return f"{f'# {setting.key} =':{_COLUMN}}  # default: {meaning}"

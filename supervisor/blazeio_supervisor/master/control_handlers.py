@@ -30,18 +30,19 @@ from blazeio_supervisor.ipc.socket_paths import Peer, read_peer
 from blazeio_supervisor.ipc.status_api import Profiled, ProfileWish, Sampled
 from blazeio_supervisor.log.events import EventRecord
 from blazeio_supervisor.log.formats import encode_json
-from blazeio_supervisor.master.dashboard import ask_stacks, describe_dashboard
-from blazeio_supervisor.master.guarded_server import Lasting, RefusedError, show
-from blazeio_supervisor.master.metrics import Exposition
-from blazeio_supervisor.master.reloads import ReloadOutcome
-from blazeio_supervisor.master.status import (
-    ServiceState,
+from blazeio_supervisor.master.dashboard import (
+    ask_stacks,
     describe_config,
+    describe_dashboard,
     describe_progress,
     describe_service,
     describe_status,
     describe_upgrade,
 )
+from blazeio_supervisor.master.guarded_server import Lasting, RefusedError, show
+from blazeio_supervisor.master.metrics import Exposition
+from blazeio_supervisor.master.reloads import ReloadOutcome
+from blazeio_supervisor.master.status import ServiceState
 
 PROGRESS_EVERY_S = 0.1
 ORDER_TIMEOUT_S = 5.0

@@ -4,12 +4,12 @@ from pathlib import Path
 from blazeio_supervisor.fleet.actions import Spawn
 from blazeio_supervisor.fleet.facts import ScaleAsked, StopAsked, WorkerForked
 from blazeio_supervisor.ipc.scoreboard import ThreadLoad
-from blazeio_supervisor.master.resources import Memory
-from blazeio_supervisor.master.status import (
+from blazeio_supervisor.master.dashboard import (
     describe_progress,
     describe_service,
     describe_status,
 )
+from blazeio_supervisor.master.resources import Memory
 from blazeio_supervisor.sockets.address import TcpAddress, UnixAddress
 from tests.supervisor.cli.master_harness import MasterHarness
 from tests.supervisor.fleet.driver import only
