@@ -55,7 +55,7 @@ EVENTS = {
     "cannot_bind": "an address cannot be had: the service ends",
     "pid_file_taken": "the pid file is another service's, or no file: the service ends",
     "address_kept": "the app asks for another address than the one it is served at",
-    "control": "the control socket is open",
+    "control": "the control socket is open, at its start or anew",
     "no_control": "no control socket could be made: no verb reaches this service",
     "stranger_refused": "another user asked the control socket; once a minute at most",
     "metrics": "the address of the metrics is open",

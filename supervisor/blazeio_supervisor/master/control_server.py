@@ -19,7 +19,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from blazeio_supervisor.errors import BindError, count_of
-from blazeio_supervisor.files import remove
+from blazeio_supervisor.files import look, remove
 from blazeio_supervisor.ipc.processes import trim_heap
 from blazeio_supervisor.ipc.socket_paths import (
     Peer,
@@ -49,6 +49,8 @@ REQUEST_TIMEOUT_S = 5.0
 """A request that is not whole by then is given up."""
 REFUSALS_NOTED_EVERY_S = 60.0
 """Refused peers are noted at most so often."""
+LOOK_EVERY_S = 1.0
+"""How often it is looked whether the file of the socket is still there."""
 _MODE = 0o600
 _ORDER_BYTES = 4096
 _LAST_ANSWERS_S = 0.2
@@ -80,7 +82,9 @@ class ControlServer:
         self._state = ControlState() if state is None else state
         self._server: GuardedServer | None = None
         self._loading: asyncio.Task[None] | None = None
-        self._remove_reader: Callable[[socket.socket], object] = _ignore
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._look_timer: asyncio.TimerHandle | None = None
+        self._is_lost = False
         self._refusals_noted_at = -REFUSALS_NOTED_EVERY_S
         self._refused_count = 0
 
@@ -113,10 +117,8 @@ class ControlServer:
                 continue
             why = f" ({'; '.join(failures)})" if failures else ""
             note("control", f"verbs reach this service at {place}{why}")
-            self._state.place, self._state.sock = place, sock
-            if not place.is_abstract:
-                self._state.identity = identify_path(place.text)
-            self._serve(sock, loop)
+            self._take(place, sock)
+            self._serve(loop)
             return
         # A read-only container has no place for a socket, and nothing is wrong with
         # that. Who has named one counts on it.
@@ -124,22 +126,71 @@ class ControlServer:
         text = f"no verb reaches this service: {'; '.join(failures)}"
         note("no_control", text, level)
 
-    def _serve(self, sock: socket.socket, loop: asyncio.AbstractEventLoop) -> None:
+    def _take(self, place: SocketPath, sock: socket.socket) -> None:
+        self._state.place, self._state.sock = place, sock
+        if not place.is_abstract:
+            self._state.identity = identify_path(place.text)
+
+    def _serve(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._wait_for_first(loop)
+        if self._state.identity is not None:
+            self._look_timer = loop.call_later(LOOK_EVERY_S, self._look, loop)
+
+    def _wait_for_first(self, loop: asyncio.AbstractEventLoop) -> None:
+        sock = self._state.sock
+        assert sock is not None
+
         def begin() -> None:
             loop.remove_reader(sock)
-            self._loading = loop.create_task(self._load(sock, loop))
+            self._loading = loop.create_task(self._load(loop))
 
         loop.add_reader(sock, begin)
-        self._remove_reader = loop.remove_reader
 
-    async def _load(self, sock: socket.socket, loop: asyncio.AbstractEventLoop) -> None:
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Make the file of the socket anew where somebody has removed it.
+
+        Else the service could be asked for nothing any more, not even for its end: what
+        tidies up /tmp removes what is old. Another file in its place is left alone.
+        """
+        self._look_timer = loop.call_later(LOOK_EVERY_S, self._look, loop)
+        place = self._state.place
+        if place is None or not _is_gone(place):
+            return
+        try:
+            sock = _open_socket(place)
+        except (BindError, OSError) as error:
+            if not self._is_lost:
+                text = f"no verb reaches this service: {place} was removed: {error}"
+                note("no_control", text, "WARNING")
+            self._is_lost = True
+            return
+        self._is_lost = False
+        note("control", f"{place} was removed: it is made anew", "WARNING")
+        self._replace(place, sock, loop)
+
+    def _replace(
+        self, place: SocketPath, sock: socket.socket, loop: asyncio.AbstractEventLoop
+    ) -> None:
+        before = self._state.sock
+        assert before is not None
+        self._take(place, sock)
+        if self._server is not None:
+            self._server.stop_accepting(before)
+            self._server.accept_from(sock)
+        elif self._loading is None:
+            loop.remove_reader(before)
+            self._wait_for_first(loop)
+        before.close()
+
+    async def _load(self, loop: asyncio.AbstractEventLoop) -> None:
         """Import what answers, then answer."""
         if self._prepare is not None:
             await self._prepare()
         try:
             if _HANDLERS not in sys.modules:
                 await loop.run_in_executor(None, _import_handlers)
-            self._answer(sock, loop)
+            self._answer(loop)
         except Exception as error:
             note(
                 "no_control",
@@ -148,12 +199,13 @@ class ControlServer:
                 traceback=traceback.format_exc(),
             )
 
-    def _answer(self, sock: socket.socket, loop: asyncio.AbstractEventLoop) -> None:
+    def _answer(self, loop: asyncio.AbstractEventLoop) -> None:
         from blazeio_supervisor.master.guarded_server import GuardedServer, Shares
 
         shares = Shares(CONNECTION_COUNT, USER_CONNECTION_COUNT)
         self._server = GuardedServer(self._make_app(), shares, self._identify, loop)
-        self._server.accept_from(sock)
+        assert self._state.sock is not None
+        self._server.accept_from(self._state.sock)
 
     async def drain(self) -> None:
         """Wait until those who follow something have read its end, for a moment."""
@@ -172,16 +224,18 @@ class ControlServer:
     def resume(self, loop: asyncio.AbstractEventLoop) -> None:
         """Answer where the image before has answered, if it has."""
         if self._state.sock is not None:
-            self._serve(self._state.sock, loop)
+            self._serve(loop)
 
     def stop_answering(self) -> None:
         """Accept no more, and close every connection."""
+        if self._look_timer is not None:
+            self._look_timer.cancel()
         if self._loading is not None:
             self._loading.cancel()
         if self._server is not None:
             self._server.close()
-        elif self._state.sock is not None and self._state.sock.fileno() >= 0:
-            self._remove_reader(self._state.sock)
+        elif self._loop is not None and self._state.sock is not None:
+            self._loop.remove_reader(self._state.sock)
 
     def close(self) -> None:
         """Stop answering, and remove the file if it is still ours."""
@@ -189,6 +243,7 @@ class ControlServer:
         state = self._state
         if state.sock is not None:
             state.sock.close()
+            state.sock = None
         if state.place and state.identity:
             # By its identity: a later service may have replaced the file by its own.
             remove(state.place.text, state.identity)
@@ -250,8 +305,13 @@ def _import_handlers() -> None:
     trim_heap()  # what an import has read: a thread's heap is kept by glibc, too
 
 
-def _ignore(sock: socket.socket) -> None:
-    """Nobody reads this socket yet."""
+def _is_gone(place: SocketPath) -> bool:
+    try:
+        return look(place.text) is None
+    except FileNotFoundError:  # its folder is
+        return True
+    except OSError:
+        return False  # nobody knows
 
 
 def _open_socket(place: SocketPath) -> socket.socket:

@@ -145,6 +145,11 @@ class GuardedServer:
         self._sockets.append(sock)
         self._loop.add_reader(sock, self._accept_some, sock)
 
+    def stop_accepting(self, sock: socket.socket) -> None:
+        """Accept from this socket no more; its connections stay."""
+        self._sockets.remove(sock)
+        self._loop.remove_reader(sock)
+
     @property
     def connection_count(self) -> int:
         """The number of open connections."""
@@ -204,7 +209,7 @@ class GuardedServer:
         self._loop.remove_reader(sock)
 
         def go_on() -> None:
-            if not self._is_closed:
+            if sock in self._sockets:
                 self._loop.add_reader(sock, self._accept_some, sock)
 
         self._loop.call_later(_RETRY_S, go_on)

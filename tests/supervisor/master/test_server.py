@@ -1,6 +1,7 @@
 import asyncio
 import contextlib
 import os
+import shutil
 import socket
 import stat
 import sys
@@ -66,6 +67,55 @@ async def test_the_file_of_a_later_service_is_left_alone(tmp_path: Path) -> None
         later.bind(control.place.text)
         control.server.close()
         assert os.path.exists(control.place.text)
+
+
+async def ask_at_last(control: ControlServerHarness) -> None:
+    await wait_until(lambda: os.path.exists(control.place.text))
+    assert (await control.ask("GET", "/service")).status == HTTPStatus.OK
+
+
+async def test_a_file_that_somebody_has_removed_is_made_anew(
+    control: ControlServerHarness, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = os.listdir("/proc/self/fd")
+    for _ in range(2):  # before the first connection, and after it
+        os.unlink(control.place.text)
+        await ask_at_last(control)
+    assert stat.S_IMODE(os.stat(control.place.text).st_mode) == 0o600
+    assert caplog.text.count("was removed: it is made anew") == 2
+    assert len(os.listdir("/proc/self/fd")) <= len(before) + 1
+    control.server.close()
+    assert not os.path.exists(control.place.text)
+
+
+async def test_whoever_has_connected_by_the_file_that_was_removed_is_answered(
+    control: ControlServerHarness,
+) -> None:
+    async with await control.connect() as peer:
+        await peer.send(serialize_request("GET", "/service", None))
+        assert (await peer.read_response()).status == HTTPStatus.OK
+        os.unlink(control.place.text)
+        await ask_at_last(control)
+        await peer.send(serialize_request("GET", "/service", None))
+        assert (await peer.read_response()).status == HTTPStatus.OK
+
+
+async def test_a_folder_that_is_removed_is_one_line_until_it_is_back(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(control_server, "LOOK_EVERY_S", 0.01)
+    folder = tmp_path / "run"
+    folder.mkdir()
+    control = ControlServerHarness(tmp_path, control="run/c.sock")
+    shutil.rmtree(folder)
+    await wait_until(lambda: "event=no_control" in caplog.text)
+    await asyncio.sleep(0.05)
+    folder.mkdir()
+    await ask_at_last(control)
+    assert caplog.text.count("event=no_control") == 1
+    control.server.close()
 
 
 async def test_what_a_killed_service_left_is_replaced(tmp_path: Path) -> None:
