@@ -408,6 +408,8 @@ class Rollout(Struct):
             context.act(ReloadUndone(self.target))
             return
         text = f"generation {self.target} was not taken, {kept} goes on: {reason}"
+        if kept == self.target:  # which has no way back
+            text = f"generation {self.target} does not serve in every slot: {reason}"
         context.report("reload_failed", text, "ERROR")
         self._answer(context, reason, is_reported=True)
 

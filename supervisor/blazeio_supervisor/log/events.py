@@ -103,7 +103,7 @@ EVENTS = {
     "recycle_refused": "a slot was to be recycled that has no worker",
     "blocked": "the loop of a worker stands still; with its stacks",
     "unblocked": "the loop of a blocked worker runs again",
-    "listener_dead": "a listener was shut down by the app: it is recreated",
+    "listener_dead": "a listener was shut down, or its file removed: it is recreated",
     "worker_deaf": "a worker has accepted nothing, though connections wait",
     "machine_late": "most workers are late at once: the machine is overloaded",
     "adopted": "a worker takes the queue of a slot that does not serve",

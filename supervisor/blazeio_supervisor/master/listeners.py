@@ -21,7 +21,7 @@ from blazeio_supervisor.master.worker_record import WorkerOrders, WorkerRecord
 from blazeio_supervisor.master.workers import WorkerReadings, Workers
 from blazeio_supervisor.sockets.address import Address, TcpAddress, UnixAddress
 from blazeio_supervisor.sockets.bind import AddressInUseError, identify_path
-from blazeio_supervisor.sockets.listeners import Listeners, renew
+from blazeio_supervisor.sockets.listeners import Dead, Listeners, renew
 from blazeio_supervisor.sockets.reuseport import Steerer
 
 # What is done to the slots: opened, adopted, steered, and shut in the end.
@@ -163,14 +163,7 @@ class ListenerWatch:
     def _renew_dead(self) -> None:
         renewed, failures = renew(self._listeners, self._listeners.backlog)
         for each in renewed:
-            whose = "" if each.slots is None else f" of slot {min(each.slots)}"
-            note(
-                "listener_dead",
-                f"{each.address} did not accept any more: its listener{whose} was shut "
-                "down, by the app or by a process of it; it is recreated, and what "
-                "waited there was lost",
-                "ERROR",
-            )
+            note("listener_dead", _explain_renewal(each), "ERROR")
             # The socket is the same one, and listens again. But a worker whose
             # ``accept`` has failed may have given it up, so it gets a descriptor that
             # it polls anew.
@@ -244,6 +237,17 @@ class ListenerWatch:
             self._renewed.add(record.worker)
             record.note("worker_deaf", f"{text}it gets its listener again", "ERROR")
             self._workers.hand_listeners({record.slot})
+
+
+def _explain_renewal(renewed: Dead) -> str:
+    if renewed.is_unlinked:
+        return f"{renewed.address} was removed: nobody could connect; it is made anew"
+    whose = "" if renewed.slots is None else f" of slot {min(renewed.slots)}"
+    return (
+        f"{renewed.address} did not accept any more: its listener{whose} was shut "
+        "down, by the app or by a process of it; it is recreated, and what waited "
+        "there was lost"
+    )
 
 
 # Listeners stay non-blocking, whatever those who hold them do.

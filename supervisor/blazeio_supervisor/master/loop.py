@@ -7,6 +7,7 @@ facts: they wait for the next turn, so no decision is begun in the midst of anot
 """
 
 import asyncio
+import errno
 import signal
 import time
 import traceback
@@ -234,17 +235,16 @@ class ControlLoop:
         try:
             self._execute(action)
         except Exception as error:
-            text = f"a fault of the supervisor, at {action!r}: {error}"
+            reason = _explain(error)
+            text = f"a fault of the supervisor, at {action!r}: {reason}"
             self._note_fault("action_failed", text[:MOST_CHARS])
             # The planner has noted that this process is there. Unless it hears of an
             # end, it waits for it until the boot timeout is over.
             if isinstance(action, Spawn):
-                reason = f"{type(error).__name__}: {error}"
                 self._facts.put_fact(
                     WorkerExited(action.worker, ExitCode.CRASHED, reason)
                 )
             elif isinstance(action, StartForkserver):
-                reason = f"{type(error).__name__}: {error}"
                 exited = ForkserverExited(action.generation, ExitCode.CRASHED, reason)
                 self._facts.put_fact(exited)
 
@@ -256,6 +256,12 @@ class ControlLoop:
             self._quiet_until[event] = now + QUIET_S
         level = "ERROR" if is_printed else "DEBUG"
         note(event, text, level, traceback=traceback.format_exc())
+
+
+def _explain(error: Exception) -> str:
+    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+        return f"{error.strerror} in the master: see `ulimit -n`, LimitNOFILE="
+    return f"{type(error).__name__}: {error}"
 
 
 # The end of the service: because it was asked to, or cannot go on.

@@ -15,7 +15,7 @@ from collections.abc import Container, Iterable, Iterator, Sequence
 from msgspec import Struct, field
 
 from blazeio_supervisor.errors import BindError
-from blazeio_supervisor.files import remove
+from blazeio_supervisor.files import look, remove
 from blazeio_supervisor.ipc.messages import (
     ListenerInfo,
 )
@@ -458,10 +458,12 @@ class Dead(Struct, frozen=True):
     Attributes:
         address: The address, as a person would type it.
         slots: The slots whose queue it was; None: all.
+        is_unlinked: It would accept still, but its path was removed.
     """
 
     address: str
     slots: frozenset[int] | None = None
+    is_unlinked: bool = False
 
 
 def find_dead(sockets: Iterable[socket.socket]) -> list[socket.socket]:
@@ -484,8 +486,9 @@ def renew(listeners: Listeners, backlog: int) -> tuple[list[Dead], list[str]]:
     for group in listeners.groups:
         _renew_group(listeners, group, backlog, renewed, failures)
     for listener in listeners.unix:
-        if find_dead([listener.sock]):
-            _renew_unix(listeners, listener, renewed, failures)
+        is_unlinked = not find_dead([listener.sock]) and _is_unlinked(listener)
+        if is_unlinked or find_dead([listener.sock]):
+            _renew_unix(listeners, listener, renewed, failures, is_unlinked=is_unlinked)
     return renewed, failures
 
 
@@ -544,11 +547,25 @@ def _replace(group: TcpGroup, at: int, backlog: int) -> bool:
     return True
 
 
+def _is_unlinked(listener: UnixListener) -> bool:
+    """Whether nobody finds it any more: what tidies up /tmp has removed its path."""
+    if listener.identity is None or listener.is_kept:
+        return False
+    try:
+        return look(listener.address.path) is None
+    except FileNotFoundError:  # its folder is gone
+        return True
+    except OSError:
+        return False  # nobody knows
+
+
 def _renew_unix(
     listeners: Listeners,
     listener: UnixListener,
     renewed: list[Dead],
     failures: list[str],
+    *,
+    is_unlinked: bool,
 ) -> None:
     path = listener.address.path
     if listener.is_kept:
@@ -570,4 +587,4 @@ def _renew_unix(
         return
     listener.sock.close()
     listener.sock, listener.identity = sock, identify_path(path)
-    renewed.append(Dead(str(listener)))
+    renewed.append(Dead(str(listener), is_unlinked=is_unlinked))

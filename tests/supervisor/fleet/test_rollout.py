@@ -336,6 +336,8 @@ def test_without_the_old_forkserver_there_is_no_way_back() -> None:
     actions = driver.exit(6, 3)
     reason = one(ReloadEnded, actions).reason
     assert reason.endswith("no way back: what forked the old workers is gone")
+    texts = [each.text for each in actions if isinstance(each, ReportStatus)]
+    assert f"generation 2 does not serve in every slot: {reason}" in texts
     driver.roll(actions)
     assert driver.generations == [2, 2, 2]
 

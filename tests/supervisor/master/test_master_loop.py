@@ -1,4 +1,6 @@
 import asyncio
+import errno
+import os
 
 import pytest
 
@@ -109,6 +111,17 @@ async def test_a_spawn_that_fails_is_the_end_of_its_worker(
     await loop_harness.wait_for(Spawn)
     assert loop_harness.inbox.take() == [WorkerExited(1, 1, "OSError: no room")]
     assert "event=action_failed a fault of the supervisor, at Spawn" in caplog.text
+    await loop_harness.close()
+
+
+async def test_a_master_without_descriptors_says_what_sets_their_number() -> None:
+    full = OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+    loop_harness = ControlLoopHarness(full, StartForkserver)
+    loop_harness.turns.begin()
+    loop_harness.inbox.put_fact(StartAsked(1))
+    await loop_harness.wait_for(StartForkserver)
+    reason = "Too many open files in the master: see `ulimit -n`, LimitNOFILE="
+    assert loop_harness.inbox.take() == [ForkserverExited(1, 1, reason)]
     await loop_harness.close()
 
 

@@ -5,7 +5,13 @@ import pytest
 
 from blazeio_supervisor.sockets import listeners as listeners_module
 from blazeio_supervisor.sockets.address import TcpAddress, UnixAddress
-from blazeio_supervisor.sockets.listeners import Listeners, TcpGroup, find_dead, renew
+from blazeio_supervisor.sockets.listeners import (
+    Dead,
+    Listeners,
+    TcpGroup,
+    find_dead,
+    renew,
+)
 from blazeio_supervisor.sockets.reuseport import (
     attach,
     draw_evenly,
@@ -237,5 +243,47 @@ def test_a_unix_path_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
     assert renew(listeners, BACKLOG)[1] == [
         f"unix:{path}: its path is another file by now"
     ]
+    assert path.read_text() == "theirs"
+    listeners.shut()
+
+
+def test_a_unix_socket_whose_path_was_removed_is_made_anew(tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    listeners = Listeners(1)
+    listeners.open(UnixAddress(str(path)))
+    assert renew(listeners, BACKLOG) == ([], [])
+    path.unlink()
+    assert renew(listeners, BACKLOG) == ([Dead(f"unix:{path}", is_unlinked=True)], [])
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(path))
+    assert renew(listeners, BACKLOG) == ([], [])
+    listeners.shut()
+
+
+def test_a_unix_socket_whose_folder_was_removed_is_a_failure_until_it_is_back(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "folder" / "socket"
+    path.parent.mkdir()
+    listeners = Listeners(1)
+    listeners.open(UnixAddress(str(path)))
+    path.unlink()
+    path.parent.rmdir()
+    failure = f"cannot bind unix:{path}: No such file or directory"
+    assert renew(listeners, BACKLOG) == ([], [failure])
+    path.parent.mkdir()
+    assert len(renew(listeners, BACKLOG)[0]) == 1
+    listeners.shut()
+
+
+def test_a_path_that_was_removed_and_taken_by_another_is_left_alone(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "socket"
+    listeners = Listeners(1)
+    listeners.open(UnixAddress(str(path)))
+    path.unlink()
+    path.write_text("theirs")
+    assert renew(listeners, BACKLOG) == ([], [])
     assert path.read_text() == "theirs"
     listeners.shut()
