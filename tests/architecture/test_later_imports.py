@@ -18,6 +18,7 @@ OF_THE_START = {
     "blazeio_supervisor.master.metrics": "where --metrics-bind is given",
     "blazeio.app.app": "with the handlers",
     "blazeio.errors": "by the settings",
+    "blazeio_supervisor.ipc.control_api": "with the handlers",
     "blazeio_supervisor.master.guarded_server": "with the handlers",
 }
 """What is imported before the image is kept, or with another module of it."""
