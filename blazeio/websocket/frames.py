@@ -90,6 +90,7 @@ TEXT: Final = 0x80 | Opcode.TEXT
 BINARY: Final = 0x80 | Opcode.BINARY
 _MASKED: Final = 0x80
 _LENGTH_16, _LENGTH_64 = 126, 127
+_LEAST_LONG: Final = _LENGTH_16 + 6
 
 
 def read_plain_frame(octets: bytes) -> str | bytes | None:
@@ -137,7 +138,11 @@ def write_plain_frame(message: str | bytes | bytearray | memoryview) -> bytes:
     """Serialize a whole message as one frame, as servers do: without a mask."""
     # Hot: runs once per message.
     if isinstance(message, str):
-        first, short, data = TEXT, _SHORT_TEXT, message.encode()
+        data = message.encode()
+        size = len(data)
+        if size < _LENGTH_16:
+            return _SHORT_TEXT[size] + data
+        first, short = TEXT, _SHORT_TEXT
     else:
         first, short = BINARY, _SHORT_BINARY
         # bytes(5) would be five octets; what is bytes already needs no view
@@ -392,10 +397,22 @@ class FrameEndpoint:
         Otherwise they wait for ``read_on``.
         """
         # Hot: runs once per read.
-        if self._may_be_plain:
-            message = read_plain_frame(octets)
-            if message is not None and len(octets) <= self._message_bytes:
-                return message
+        size = len(octets)
+        if self._may_be_plain and size <= self._message_bytes:
+            # Text of up to 125 octets, as ``read_plain_frame`` reads it.
+            if (
+                6 <= size < _LEAST_LONG
+                and octets[0] == TEXT
+                and octets[1] == size + 122
+            ):
+                try:
+                    return apply_mask(octets[6:], octets[2:6]).decode()
+                except UnicodeDecodeError:
+                    pass
+            else:
+                message = read_plain_frame(octets)
+                if message is not None:
+                    return message
         if not self.is_over:
             self._may_be_plain = False
             if self._at:

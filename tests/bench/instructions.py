@@ -23,7 +23,7 @@ import sys
 import tempfile
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from tests.bench.interpreter import read_interpreter
 from tests.bench.requests import ANSWERS, REQUESTS, make_request, prepare_folder
@@ -101,6 +101,25 @@ class NewConnections(Connections):
         super().__init__(server, octets)
         self._server = server
         self.close()
+
+
+class Echoes(Connections):
+    """WebSockets: each has one message under way, and gets it back."""
+
+    async def ask(self, turns: int = TURNS) -> int:
+        """Send a message on each in so many turns; the first call shakes hands."""
+        handshake, octets = self._octets
+        transports = [each.transport for each in self._all]
+        if not self._context.in_flight:
+            for each in self._all:
+                each.data_received(handshake)
+            await asyncio.sleep(0)  # the handlers begin
+        protocols = [cast(asyncio.Protocol, each.get_protocol()) for each in transports]
+        for _ in range(turns):
+            for protocol in protocols:
+                protocol.data_received(octets)
+            await asyncio.sleep(0)  # each handler is woken, and sends
+        return turns * len(protocols)
 
 
 async def count_in_turn(names: Sequence[str]) -> None:
@@ -288,6 +307,13 @@ def _with_fields(count: int) -> Maker:
     return make
 
 
+def _with_echoes(loop: asyncio.AbstractEventLoop) -> Made:
+    from tests.bench.apps.blazeio_cases import web
+    from tests.bench.websocket_echo import HANDSHAKE, SENT
+
+    return web.make_server(loop), Echoes, [HANDSHAKE, SENT]
+
+
 STEPS: dict[str, Maker] = {
     **{name: _of_the_app(name) for name in REQUESTS},
     "connection per request": _of_the_app("hello", NewConnections),
@@ -299,6 +325,7 @@ STEPS: dict[str, Maker] = {
     "all declared": _small_app(declares=True),
     "routes counted": _small_app(declares=False, counts_routes=True),
     "access log": _with_access_log,
+    "websocket echo": _with_echoes,
     "observed": _as_worker(_with_access_log),
     **{f"{n} routes": _with_routes(n, "/static3/page") for n in (10, 1000, 10_000)},
     **{f"{n} patterns": _with_routes(n, "/items3/7") for n in (10, 1000, 10_000)},
