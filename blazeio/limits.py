@@ -59,9 +59,10 @@ class Limits:
         head_timeout_s: From the first octet, or the accept, to the whole head;
             later: 408, close.
         keep_alive_timeout_s: How long an idle connection is kept; then it is closed.
-        progress_bytes_per_s: While content is due, and while our octets wait to
-            be read, at least this many must move per second: 408 to who sends more
-            slowly, a reset to who reads more slowly.
+        progress_bytes_per_s: While content is due, or the rest of a WebSocket's frame,
+            and while our octets wait to be read, at least this many must move per
+            second: 408 (a close with 1008) to who sends more slowly, a reset to who
+            reads more slowly.
         progress_window_s: ``progress_bytes_per_s`` is judged over each such window.
         handler_timeout_s: How long a handler may take; then it is cancelled,
             with everything it awaits, and 503 is answered if nothing was. None: no

@@ -102,7 +102,7 @@ class Socket(WebSocket):
             extensions=extensions,
             subprotocol=subprotocol,
         )
-        self.begin(endpoint, r.carrier, r.context.limits.receive_bytes)
+        self.begin(endpoint, r.carrier, r.context.limits)
         r.take_over(lines, self)
 
     def restart(self) -> None:

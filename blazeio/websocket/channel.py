@@ -4,6 +4,10 @@
 connection, with its flow control. Frames are read as they arrive: a ping is answered,
 and a close is confirmed, however busy the handler is. Messages wait for the handler, up
 to a bound; then reading pauses.
+
+A frame that has begun has to go on, as the content of a request has to: at the least
+rate of ``Limits.progress_bytes_per_s``. Between frames, those of one message too, a
+peer may be silent for as long as it answers pings.
 """
 
 import asyncio
@@ -12,13 +16,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol, Self
 
+from websockets.frames import CloseCode
+
 from blazeio.errors import (
     ClientDisconnected,
     LocalProtocolError,
     PeerGone,
     SessionClosed,
 )
+from blazeio.limits import Limits
 from blazeio.protocol.flow import CALL_BYTES, TURN_BYTES, WriteGate
+from blazeio.protocol.timeouts import MinRate
 from blazeio.websocket.frames import FrameEndpoint
 from blazeio.websocket.handover import FrameTrail
 
@@ -119,6 +127,10 @@ class Channel:
         self._is_heard = False
         self._is_pinged = False
         self._is_reading_on = False
+        self._is_ending = False
+        self._slow_bytes = 0
+        self._rate: MinRate | None = None
+        self._rate_timer: asyncio.TimerHandle | None = None
         self._trail: FrameTrail | None = None
         self._wants_trail = False
 
@@ -126,20 +138,29 @@ class Channel:
         state = "new" if self._endpoint is None else self._endpoint.state_name
         return f"<{type(self).__name__} {state}>"
 
-    def begin(self, endpoint: FrameEndpoint, carrier: Carrier, most_bytes: int) -> None:
+    def begin(
+        self,
+        endpoint: FrameEndpoint,
+        carrier: Carrier,
+        limits: Limits,
+        most_bytes: int | None = None,
+    ) -> None:
         """Begin: the handshake is done.
 
         Args:
             endpoint: Our end.
             carrier: The connection.
-            most_bytes: Reading pauses while more octets than this wait to be taken.
+            limits: The least rate of a frame that has begun.
+            most_bytes: Reading pauses while more octets than this wait to be taken;
+                None: ``limits.receive_bytes``.
         """
         self._endpoint = endpoint
         self._carrier = carrier
         self._transport = carrier.transport
         self._gate = carrier.gate
         self._reading = carrier.read_control
-        self._most_bytes = most_bytes
+        self._limits = limits
+        self._most_bytes = limits.receive_bytes if most_bytes is None else most_bytes
         self._loop = asyncio.get_running_loop()
         if self._ping_every_s is not None:
             self._set_timer(self._ping_every_s)
@@ -187,6 +208,7 @@ class Channel:
             self._trail.feed(octets)
         message = endpoint.receive(octets)
         if message is None:
+            self._slow_bytes += len(octets)
             self._read_on()
             return
         if waiter is not None:
@@ -228,6 +250,41 @@ class Channel:
             self._wait_for_turn()
         elif not self._reading.is_open:
             self._reading.resume()
+        self._watch_frame(endpoint)
+
+    # A frame that has begun
+
+    def _watch_frame(self, endpoint: FrameEndpoint) -> None:
+        """Have the rest of a frame keep coming; while we do not read, it cannot."""
+        is_due = endpoint.is_in_frame and endpoint.is_open
+        if not is_due or not self._reading.is_open:
+            self._rate = None
+        elif self._rate is None:
+            self._rate = self._new_rate()
+            if self._rate_timer is None:
+                judged_at = self._rate.judged_at
+                self._rate_timer = self._loop.call_at(judged_at, self._judge_rate)
+
+    def _new_rate(self) -> MinRate:
+        limits, now = self._limits, self._loop.time()
+        window_s, bytes_per_s = limits.progress_window_s, limits.progress_bytes_per_s
+        return MinRate(window_s, bytes_per_s, now, self._slow_bytes)
+
+    def _judge_rate(self) -> None:
+        """Close where a frame comes too slowly; one timer serves all frames."""
+        self._rate_timer = None
+        endpoint, rate = self._opened(), self._rate
+        if rate is None or not endpoint.is_open:
+            return
+        if not self._reading.is_open:  # paused by somebody else
+            rate = self._rate = self._new_rate()
+        elif not rate.keeps_up(self._loop.time(), self._slow_bytes):
+            endpoint.close(CloseCode.POLICY_VIOLATION, "a frame came too slowly")
+            self._flush(endpoint)
+            endpoint.end()
+            self._note_end()
+            return
+        self._rate_timer = self._loop.call_at(rate.judged_at, self._judge_rate)
 
     def _wait_for_turn(self) -> None:
         """Stop reading until the loop has served others."""
@@ -260,9 +317,12 @@ class Channel:
 
     def _note_end(self) -> None:
         """Wake the receiver: nothing more will come. A busy one has a little time."""
+        if self._is_ending:  # octets behind the end give it no more time
+            return
         self._unset_timer()
         self._wake()
         if not self.is_awaited:
+            self._is_ending = True
             self._timer = self._loop.call_later(CLOSE_TIMEOUT_S, self._carrier.abort)
 
     def _wake(self) -> None:
@@ -512,9 +572,10 @@ class Channel:
         self._timer = self._loop.call_later(span_s, self._note_silence)
 
     def _unset_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        for timer in (self._timer, self._rate_timer):
+            if timer is not None:
+                timer.cancel()
+        self._timer = self._rate_timer = None
 
     def _note_silence(self) -> None:
         """Ping, or cut, a peer of which nothing has arrived for a while."""

@@ -387,6 +387,11 @@ class FrameEndpoint:
         )
 
     @property
+    def is_in_frame(self) -> bool:
+        """Whether a frame has begun that is not whole."""
+        return not self._bounds.is_at_start
+
+    @property
     def has_unread(self) -> bool:
         """Whether ``read_on`` has something to read."""
         return bool(self._unread)

@@ -250,7 +250,7 @@ class WebSocket(Channel):
         )
         if not self.r.content.is_whole:
             await self.r.read(limit=READ_PAST_BYTES)
-        self.begin(endpoint, self.r.carrier, self.r.context.limits.receive_bytes)
+        self.begin(endpoint, self.r.carrier, self.r.context.limits)
         self.r.take_over(agreement.field_lines, self)
         self.r.on_shutdown(self._close_when_draining)
         return self
@@ -442,7 +442,8 @@ class ClientWebSocket(Channel):
             extensions=judge.extensions,
             subprotocol=judge.subprotocol,
         )
-        self.begin(endpoint, _ResponseCarrier(response), HELD_BYTES)
+        limits = response.context.limits
+        self.begin(endpoint, _ResponseCarrier(response), limits, HELD_BYTES)
         response.take_over(self)
 
     async def __aexit__(

@@ -91,6 +91,20 @@ def test_content_is_hashed_where_it_is_known(is_known: bool) -> None:
     assert f"\r\nAuthorization: {answer}\r\n".encode() in message.end(b"ab")
 
 
+@pytest.mark.parametrize(
+    ("proxy", "is_sent"), [(None, True), ("socks5h://u:p@proxy.example:1080", False)]
+)
+def test_credentials_for_a_proxy_are_not_for_who_is_behind_its_tunnel(
+    proxy: str | None, is_sent: bool
+) -> None:
+    origin = URL.origin._replace(proxy=parse_proxy(proxy) if proxy else None)
+    headers = {"Proxy-Authorization": "Basic eDp5", "x-other": "1"}
+    request = ClientRequest("GET", URL, serialize_fields(headers))
+    head = write(request, origin)
+    assert (b"Proxy-Authorization: Basic eDp5" in head) is is_sent
+    assert b"x-other: 1" in head
+
+
 def test_a_proxy_is_told_its_credentials_besides() -> None:
     proxy = parse_proxy("http://u:p@proxy.example:3128")
     origin = Origin("http", "proxy.example", 3128, proxy=proxy)

@@ -8,6 +8,7 @@ from websockets.frames import Opcode
 from websockets.protocol import Side
 
 from blazeio.errors import ClientDisconnected, LocalProtocolError
+from blazeio.limits import Limits
 from blazeio.protocol.flow import WriteGate
 from blazeio.websocket.channel import UNREAD_ANSWERS_BYTES, Carrier, Channel
 from blazeio.websocket.frames import FrameEndpoint
@@ -42,7 +43,7 @@ class ChannelHarness(asyncio.Protocol):
         self.gate = WriteGate()
         self.channel = Channel(ping_every_s=None, ping_timeout_s=1)
         end = FrameEndpoint(Side.SERVER, message_bytes=1000)
-        self.channel.begin(end, cast(Carrier, self), MOST_BYTES)
+        self.channel.begin(end, cast(Carrier, self), Limits(), MOST_BYTES)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         pass
