@@ -37,9 +37,11 @@ from blazeio_supervisor.ipc.control_api import (
     ServiceAnswer,
 )
 from blazeio_supervisor.ipc.socket_paths import (
+    Home,
     Peer,
     Search,
     SocketPath,
+    find_home,
     find_runtime_directory,
     list_listening,
     parse_place,
@@ -47,7 +49,6 @@ from blazeio_supervisor.ipc.socket_paths import (
     search,
 )
 from blazeio_supervisor.log.formats import encode_json
-from blazeio_supervisor.master.service_name import Home, find_home
 
 _GONE_POLL_S = 0.1
 _PIECE_BYTES = 65536

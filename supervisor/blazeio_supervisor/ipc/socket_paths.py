@@ -306,3 +306,41 @@ def search(
         looked_at,
         [SocketPath(each.name) for each in names if each.name not in ours],
     )
+
+
+# Where a process lives: another container has other paths and names.
+
+
+class Home(Struct, frozen=True):
+    """Where a process lives: another home is another container.
+
+    Attributes:
+        pid_namespace: As ``/proc/self/ns/pid`` has it; "" where that is hidden.
+        root: Device and inode of its root directory; "" where that is hidden.
+    """
+
+    pid_namespace: str = ""
+    root: str = ""
+
+    def is_same(self, other: "Home") -> bool:
+        """Whether both are one, as far as is known of them."""
+        return _agree(self.pid_namespace, other.pid_namespace) and _agree(
+            self.root, other.root
+        )
+
+
+def find_home() -> Home:
+    """Return where this process lives."""
+    try:
+        namespace = os.readlink("/proc/self/ns/pid")
+    except OSError:
+        namespace = ""
+    try:
+        found = os.stat("/")
+    except OSError:
+        return Home(namespace)
+    return Home(namespace, f"{found.st_dev}:{found.st_ino}")
+
+
+def _agree(one: str, other: str) -> bool:
+    return not one or not other or one == other

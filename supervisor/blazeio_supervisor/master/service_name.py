@@ -19,7 +19,9 @@ from blazeio_supervisor.ipc.processes import refuse_descriptors
 from blazeio_supervisor.ipc.socket_paths import (
     NAME_CHARS,
     PREFIX,
+    Home,
     SocketPath,
+    find_home,
     list_listening,
     read_peer,
 )
@@ -29,24 +31,6 @@ _NUMBERED_COUNT = 99
 that nobody who takes names in advance can take all of them."""
 # Room for a number such as "-1000".
 _ROOM_CHARS = 5
-
-
-class Home(Struct, frozen=True):
-    """Where a process lives: another home is another container.
-
-    Attributes:
-        pid_namespace: As ``/proc/self/ns/pid`` has it; "" where that is hidden.
-        root: Device and inode of its root directory; "" where that is hidden.
-    """
-
-    pid_namespace: str = ""
-    root: str = ""
-
-    def is_same(self, other: "Home") -> bool:
-        """Whether both are one, as far as is known of them."""
-        return _agree(self.pid_namespace, other.pid_namespace) and _agree(
-            self.root, other.root
-        )
 
 
 class Naming(Struct):
@@ -112,23 +96,6 @@ class Naming(Struct):
         for sock in self.sockets:
             sock.close()
         self.sockets.clear()
-
-
-def find_home() -> Home:
-    """Return where this process lives."""
-    try:
-        namespace = os.readlink("/proc/self/ns/pid")
-    except OSError:
-        namespace = ""
-    try:
-        found = os.stat("/")
-    except OSError:
-        return Home(namespace)
-    return Home(namespace, f"{found.st_dev}:{found.st_ino}")
-
-
-def _agree(one: str, other: str) -> bool:
-    return not one or not other or one == other
 
 
 def _iterate_names(wanted: str) -> Sequence[str]:
