@@ -3,7 +3,7 @@
 In ``$RUNTIME_DIRECTORY``, which systemd makes for a unit, it is a file with
 mode 0600; elsewhere a name of the abstract namespace, which leaves no file
 behind and works on a read-only disk. Such a name holds the uid and the name of
-the instance (``master/service_name.py``). Anybody may take any abstract name: only what
+the instance (``master/status.py``). Anybody may take any abstract name: only what
 the kernel says of its owner is believed.
 """
 

@@ -57,11 +57,13 @@ from blazeio_supervisor.master.output import (
 )
 from blazeio_supervisor.master.reloads import Reloads
 from blazeio_supervisor.master.resources import LoadWatch, MemorySampler
-from blazeio_supervisor.master.service_name import ControlState, MetricsState, Naming
 from blazeio_supervisor.master.status import (
     Banner,
+    ControlState,
     EventHistory,
     EventRing,
+    MetricsState,
+    Naming,
     ServiceState,
 )
 from blazeio_supervisor.master.systemd import FdStore, SystemdNotifier

@@ -28,8 +28,8 @@ from blazeio_supervisor.ipc.socket_paths import (
     read_peer,
 )
 from blazeio_supervisor.log.setup import note
-from blazeio_supervisor.master.service_name import ControlState
 from blazeio_supervisor.master.status import (
+    ControlState,
     ServiceState,
 )
 from blazeio_supervisor.sockets.address import UnixAddress

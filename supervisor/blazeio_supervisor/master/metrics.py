@@ -43,8 +43,7 @@ from blazeio_supervisor.master.guarded_server import (
     identify_by_user,
     show,
 )
-from blazeio_supervisor.master.service_name import MetricsState
-from blazeio_supervisor.master.status import ServiceState
+from blazeio_supervisor.master.status import MetricsState, ServiceState
 from blazeio_supervisor.master.worker_record import BroadcastCounts
 from blazeio_supervisor.sockets.address import (
     Address,

@@ -26,7 +26,7 @@ from blazeio_supervisor.master.control_server import (
     ControlServer,
 )
 from blazeio_supervisor.master.guarded_server import LASTING_COUNT
-from blazeio_supervisor.master.service_name import ControlState
+from blazeio_supervisor.master.status import ControlState
 from tests.supervisor.cli.control_harness import ControlServerHarness
 from tests.supervisor.cli.master_harness import MasterHarness
 from tests.support.clock import wait_until, within

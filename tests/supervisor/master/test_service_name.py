@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from blazeio_supervisor.ipc.socket_paths import NAME_CHARS, Home, find_home, is_name
-from blazeio_supervisor.master import service_name as module
-from blazeio_supervisor.master.service_name import Naming
+from blazeio_supervisor.master import status as module
+from blazeio_supervisor.master.status import Naming
 from tests.supervisor.copies import copy
 
 UID = os.geteuid()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from blazeio_supervisor.master.service_name import Naming
+from blazeio_supervisor.master.status import Naming
 from blazeio_supervisor.sockets.address import UnixAddress
 from blazeio_supervisor.sockets.bind import open_unix, take_inherited
 
