@@ -230,6 +230,8 @@ _cached_pairs: Final[BoundedCache[tuple[str, str], Pair]] = BoundedCache(1024)
 # From a ``Headers``, of which one serves many equal requests, to all of it. By its
 # identity, which nothing else can have as long as it is kept here.
 _cached_lists: Final[BoundedCache[int, tuple[Headers, list[Pair]]]] = BoundedCache(256)
+_LONGEST_VALUE_CHARS: Final = 256
+_MOST_KEPT_FIELDS: Final = 32
 
 
 def encode_fields(headers: Headers) -> list[Pair]:
@@ -243,7 +245,8 @@ def encode_fields(headers: Headers) -> list[Pair]:
     if encoded and encoded[-1] is None:  # a browser's Cookie, which is never kept
         encoded[-1] = _encode_pair(pairs[-1])
     elif all(encoded):
-        _cached_lists.keep(id(headers), (headers, encoded))
+        if len(encoded) <= _MOST_KEPT_FIELDS:
+            _cached_lists.keep(id(headers), (headers, encoded))
         return encoded.copy()
     if not all(encoded):  # to look at each takes as long as all the rest
         for at, octets in enumerate(encoded):
@@ -259,7 +262,9 @@ def _encode_pair(pair: tuple[str, str]) -> Pair:
     known = _cached_pairs.recall(pair)
     if known is None:
         known = name.encode(), value.encode("latin-1")
-        _cached_pairs.keep(pair, known)
+        # Whatever clients send, 2,048 of them are no more than a megabyte or two.
+        if len(value) <= _LONGEST_VALUE_CHARS:
+            _cached_pairs.keep(pair, known)
     return known
 
 

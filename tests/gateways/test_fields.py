@@ -42,6 +42,21 @@ def test_fields_that_are_shared_are_encoded_once() -> None:
     assert scope._cached_lists.recent[id(headers)][0] is headers
 
 
+@pytest.mark.parametrize(
+    "pairs",
+    [[("accept", "a" * 257)], [("accept", f"{n}") for n in range(33)]],
+    ids=["a long value", "many fields"],
+)
+def test_what_is_kept_for_later_requests_is_bounded(
+    pairs: list[tuple[str, str]],
+) -> None:
+    headers = Headers(pairs)
+    for _ in range(2):
+        assert encode_fields(headers) == [(b"accept", v.encode()) for _, v in pairs]
+    assert id(headers) not in scope._cached_lists.recent
+    assert ("accept", "a" * 257) not in scope._cached_pairs.recent
+
+
 def test_fields_of_a_response_are_written_as_the_app_has_them() -> None:
     written = write_fields([[b"X-One", b"1"], (b"set-cookie", b"a"), (b"x-ONE", b"2")])
     assert written.lines == b"X-One: 1\r\nset-cookie: a\r\nx-ONE: 2\r\n"
