@@ -35,6 +35,7 @@ def test_an_address_is_read_and_shown(text: str, address: Address, shown: str) -
     ("text", "hint"),
     [
         ("127.0.0.1", "write `127.0.0.1:8000` or `unix:/path`"),
+        ("8000", "no host: write `127.0.0.1:8000`, or `:8000` for all"),
         ("::1:80", "write an IPv6 address in brackets, `[::1]:8000`"),
         ("[::1:80", "write an IPv6 address in brackets, `[::1]:8000`"),
         ("a:65536", "0 to 65535, not '65536'"),

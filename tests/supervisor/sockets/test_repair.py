@@ -20,6 +20,7 @@ from blazeio_supervisor.sockets.reuseport import (
     read_queue,
     steer,
 )
+from tests.supervisor.sockets.test_reuseport_weights import count_connections
 from tests.support.users import NOBODY, need_filters, need_root
 
 BACKLOG = 16
@@ -122,6 +123,17 @@ def test_steering_goes_past_one_that_is_shut_down(dead: int) -> None:
     listeners.shut()
 
 
+def test_the_draw_is_given_back_past_one_that_is_shut_down() -> None:
+    listeners = open_listeners(3)
+    group = listeners.groups[0]
+    shut(listeners, 0)
+    steer(group.sockets, [0, 1, 0])
+    assert count_connections(group.sockets[1:], 20) == [20, 0]
+    draw_evenly(group.sockets)
+    assert min(count_connections(group.sockets[1:], 100)) > 0
+    listeners.shut()
+
+
 def test_those_that_are_all_shut_down_are_not_steered() -> None:
     listeners = open_listeners(2)
     shut(listeners, 0, 1)
@@ -142,6 +154,9 @@ def test_one_that_the_kernel_has_put_aside_is_replaced(dead: int) -> None:
     assert [each.slots for each in renewed] == [frozenset([dead])]
     assert sock.fileno() == -1
     assert not find_dead(group.sockets)
+    queue = read_queue(group.sockets[dead])
+    assert queue is not None
+    assert queue.limit == BACKLOG
     assert [reach(listeners, number) for number in range(3)] == group.list_ranks()
     listeners.shut()
 
