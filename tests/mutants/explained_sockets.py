@@ -9,6 +9,12 @@ SOCKETS: tuple[Explained, ...] = (
         *(f"{_SOCKETS}/address.py", "resolve", ("-*type=socket.SOCK_STREAM,",)),
     ),
     Explained(
+        "a name in ASCII is the same one as octets and as a text, which costs more",
+        f"{_SOCKETS}/address.py",
+        "resolve",
+        ("(host.encode() if (host.isascii()) * else host) or None,",),
+    ),
+    Explained(
         "an option is set by any number but 0",
         f"{_SOCKETS}/bind.py",
         "*",
