@@ -45,8 +45,12 @@ from blazeio_supervisor.ipc.control_api import (
 )
 from blazeio_supervisor.ipc.socket_paths import Search, SocketPath
 from blazeio_supervisor.log import formats
-from blazeio_supervisor.log.events import EventRecord
-from blazeio_supervisor.log.formats import LogConfig, LogOrigin, make_formatter
+from blazeio_supervisor.log.formats import (
+    EventRecord,
+    LogConfig,
+    LogOrigin,
+    make_formatter,
+)
 from blazeio_supervisor.log.setup import LineHandler, install_excepthooks, note
 from blazeio_supervisor.master.metrics import Exposition
 from blazeio_supervisor.master.status import EventRing

@@ -48,8 +48,8 @@ from blazeio_supervisor.ipc.control_api import (
     WorkerStack,
 )
 from blazeio_supervisor.ipc.status_api import StatusAnswer
-from blazeio_supervisor.log.events import EventRecord
 from blazeio_supervisor.log.formats import (
+    EventRecord,
     continue_lines,
     escape_line,
     escape_lines,

@@ -26,7 +26,7 @@ from blazeio_supervisor.ipc.status_api import (
     Profiled,
     StatusAnswer,
 )
-from blazeio_supervisor.log.events import EventRecord
+from blazeio_supervisor.log.formats import EventRecord
 
 ANSWER_TIMEOUT_S = 5.0
 """How long a verb waits for an answer, which comes at once: else the master is stopped

@@ -12,8 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from blazeio_supervisor.ipc.processes import Identity
-from blazeio_supervisor.log.events import WORKER_EVENTS
-from blazeio_supervisor.log.formats import LogConfig
+from blazeio_supervisor.log.formats import WORKER_EVENTS, LogConfig
 
 CHANNEL_CLOSED = 70
 """Exit status of a child whose channel was closed by code of the app."""

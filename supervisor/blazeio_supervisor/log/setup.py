@@ -14,9 +14,9 @@ from typing import Any, TextIO
 
 from blazeio_supervisor.errors import UsageError
 from blazeio_supervisor.files import examine_to_append
-from blazeio_supervisor.log.events import EventRecord
 from blazeio_supervisor.log.formats import (
     STDERR,
+    EventRecord,
     LogConfig,
     LogOrigin,
     escape_answer,

@@ -28,8 +28,7 @@ from blazeio_supervisor.ipc import control_api as api
 from blazeio_supervisor.ipc import status_api
 from blazeio_supervisor.ipc.socket_paths import Peer, read_peer
 from blazeio_supervisor.ipc.status_api import Profiled, ProfileWish, Sampled
-from blazeio_supervisor.log.events import EventRecord
-from blazeio_supervisor.log.formats import encode_json
+from blazeio_supervisor.log.formats import EventRecord, encode_json
 from blazeio_supervisor.master.dashboard import (
     ask_stacks,
     describe_config,

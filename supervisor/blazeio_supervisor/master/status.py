@@ -28,7 +28,7 @@ from blazeio_supervisor.ipc.socket_paths import (
     list_listening,
     read_peer,
 )
-from blazeio_supervisor.log.events import EventRecord
+from blazeio_supervisor.log.formats import EventRecord
 from blazeio_supervisor.log.setup import EVENT_LOG, note
 from blazeio_supervisor.master.forkservers import Forkservers
 from blazeio_supervisor.master.reloads import Reloads

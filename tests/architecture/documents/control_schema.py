@@ -8,7 +8,7 @@ import msgspec
 
 from blazeio_supervisor.cli.doctor import DoctorReport
 from blazeio_supervisor.ipc import control_api, status_api
-from blazeio_supervisor.log.events import EventRecord
+from blazeio_supervisor.log.formats import EventRecord
 
 OF_WORKERS = {status_api.ProfileWish, status_api.Sampled}
 """What goes between master and worker only."""

@@ -18,7 +18,7 @@ from blazeio_supervisor.cli.verbs import list_verbs
 from blazeio_supervisor.config.http import WorkerLimits, format_default
 from blazeio_supervisor.config.option import list_options
 from blazeio_supervisor.errors import EXIT_MEANINGS
-from blazeio_supervisor.log.events import EVENTS
+from blazeio_supervisor.log.formats import EVENTS
 from blazeio_supervisor.master.metrics import list_families
 from tests.architecture.documents.control_schema import write_schema
 from tests.architecture.documents.manual import write_manual

@@ -16,7 +16,7 @@ from blazeio.server.tls import TlsSettings
 from blazeio_supervisor.cli.serve import command
 from blazeio_supervisor.cli.verbs import list_verbs, verbs
 from blazeio_supervisor.config.settings import OPTIONS
-from blazeio_supervisor.log.events import EVENTS
+from blazeio_supervisor.log.formats import EVENTS
 from tests.support.tree import REPOSITORY, iterate_files, iterate_modules
 
 NOW = [

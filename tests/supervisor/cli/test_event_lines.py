@@ -4,7 +4,7 @@ from blazeio_supervisor.cli.queries import format_events
 from blazeio_supervisor.ipc.control_api import (
     EventsAnswer,
 )
-from blazeio_supervisor.log.events import EventRecord
+from blazeio_supervisor.log.formats import EventRecord
 
 
 def test_each_event_is_a_line_with_local_time_level_and_identity() -> None:

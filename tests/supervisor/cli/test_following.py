@@ -10,7 +10,7 @@ from blazeio_supervisor.ipc.control_api import (
     EventsAnswer,
 )
 from blazeio_supervisor.ipc.socket_paths import SocketPath
-from blazeio_supervisor.log.events import EventRecord
+from blazeio_supervisor.log.formats import EventRecord
 from blazeio_supervisor.log.setup import note
 from tests.supervisor.cli.small_servers import answer, answered
 from tests.supervisor.cli.verb_harness import VerbHarness, invoke

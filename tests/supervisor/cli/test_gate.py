@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from blazeio_supervisor.cli.queries import find_gate_reason
 from blazeio_supervisor.ipc.status_api import Progress, SlotAnswer, StatusAnswer
-from blazeio_supervisor.log.events import EventRecord
+from blazeio_supervisor.log.formats import EventRecord
 
 WELL = StatusAnswer(
     pid=1,

@@ -17,7 +17,7 @@ from blazeio_supervisor.ipc.status_api import (
     Progress,
     SlotAnswer,
 )
-from blazeio_supervisor.log.events import EventRecord
+from blazeio_supervisor.log.formats import EventRecord
 from tests.architecture.documents.control_schema import list_structs
 
 ORDERS_AND_ANSWERS = list_structs()

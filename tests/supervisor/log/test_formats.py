@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from blazeio_supervisor.log.events import EventRecord
 from blazeio_supervisor.log.formats import (
+    EventRecord,
     LogConfig,
     LogOrigin,
     find_subject,

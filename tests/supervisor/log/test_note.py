@@ -2,8 +2,7 @@ import logging
 
 import pytest
 
-from blazeio_supervisor.log.events import EventRecord
-from blazeio_supervisor.log.formats import format_event
+from blazeio_supervisor.log.formats import EventRecord, format_event
 from blazeio_supervisor.log.setup import note
 
 

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator, Sequence
 from functools import cache
 
-from blazeio_supervisor.log.events import EVENTS, WORKER_EVENTS
+from blazeio_supervisor.log.formats import EVENTS, WORKER_EVENTS
 from tests.support.tree import Module, iterate_modules
 
 NOTERS = {"note", "report", "ReportStatus", "WorkerEvent"}

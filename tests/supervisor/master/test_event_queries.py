@@ -6,7 +6,7 @@ import pytest
 from blazeio_supervisor.ipc.control_api import (
     EventsAnswer,
 )
-from blazeio_supervisor.log.events import EventRecord
+from blazeio_supervisor.log.formats import EventRecord
 from blazeio_supervisor.log.setup import note
 from tests.supervisor.cli.control_harness import ControlServerHarness
 from tests.support.clock import wait_until

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from blazeio_supervisor.log.events import EventRecord
+from blazeio_supervisor.log.formats import EventRecord
 from blazeio_supervisor.log.setup import (
     EVENT_LOG,
     TEXT_CHARS,
