@@ -18,6 +18,7 @@ from tests.bench.measures import (
     reload_s,
     us_per_echo,
     us_per_event,
+    us_per_field,
     us_per_request,
 )
 
@@ -67,6 +68,7 @@ CASES = (
         1.65,
         peers=("floor", "fastpysgi", *PYTHONS),
     ),
+    Case("alone", "us", us_per_request(ask(connections=1)), 1.65, peers=PYTHONS),
     Case("supervised", "us", HELLO, 1.03, base="blazeio", ours="supervised"),
     Case("observed", "us", HELLO, 1.20, base="blazeio", ours="observed"),
     Case("12-fields", "us", us_per_request(ask(fields=FIELDS)), 1.65, peers=PYTHONS),
@@ -78,6 +80,7 @@ CASES = (
         peers=PYTHONS,
     ),
     Case("query", "us", us_per_request(ask(script=UNIQUE_QUERY)), 1.8, peers=PYTHONS),
+    Case("unknown-names", "us", us_per_field, 0.5, base=""),
     Case(
         "parameters", "us", us_per_request(ask("/users/7/posts/9")), 2.1, peers=PYTHONS
     ),

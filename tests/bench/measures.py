@@ -54,6 +54,17 @@ request = function()
   return wrk.format("GET", "/?n=" .. count)
 end
 """
+UNKNOWN_COUNT = 10
+UNKNOWN_NAMES = f"""
+local count = 0
+request = function()
+  count = count + 1
+  local fields = {{}}
+  for i = 1, {UNKNOWN_COUNT} do fields["X-Unknown-" .. i] = i .. "-" .. count end
+  return wrk.format("GET", "/", fields)
+end
+"""
+"""Fields that no cache knows: each value is another one."""
 PIPELINED = """
 local batch
 init = function(args)
@@ -122,6 +133,13 @@ def us_per_request(load: Callable[[Served, float], Load]) -> Measure:
         return (served.cpu_s() - before_s) * 1e6 / count
 
     return measure
+
+
+def us_per_field(served: Served, span_s: float) -> float:
+    """CPU microseconds for a field of an unknown name, beside the request without."""
+    plain_us = us_per_request(ask())(served, span_s)
+    whole_us = us_per_request(ask(script=UNKNOWN_NAMES))(served, span_s)
+    return (whole_us - plain_us) / UNKNOWN_COUNT
 
 
 def p99_ms(load: Callable[[Served, float], Load]) -> Measure:

@@ -21,24 +21,40 @@ from tests.bench.gateway_cases import GATEWAY_CASES
 from tests.bench.gateway_servers import GATEWAY_SERVERS
 from tests.bench.interpreter import read_interpreter
 from tests.bench.measures import SERVER_CORE, bind_span
+from tests.bench.other_cases import OTHER_CASES, OtherCase
 from tests.bench.pairs import Samples, pair, take_rounds
 from tests.bench.serving import DidNotServeError, serving
 
-ALL_CASES = (*CASES, *GATEWAY_CASES)
+ALL_CASES: tuple[Case | OtherCase, ...] = (*CASES, *OTHER_CASES, *GATEWAY_CASES)
 ALL_SERVERS = SERVERS | GATEWAY_SERVERS
 Line = dict[str, object]
+REASONS_PAGE = "docs/explanation/measurements.md"
+REASONS = {
+    "supervised": "Supervised",
+    "observed": "Supervised, with access log",
+    "close": "A connection per request",
+    "parameters": "A path with parameters",
+    "client": "The client",
+    "download": "Download",
+    "download-same-core": "Download",
+    "tls-download": "Download over TLS",
+    "websocket": "WebSocket, 64 octets",
+}
+"""By case, the words with which its page begins to say why a bar is not met."""
 HEAD = (
     f"{'case':18} {'unit':6} {'ours':>8} {'ratio [spread]':>32} {'bar':>5} met? others"
 )
 
 
-def measure_case(case: Case, rounds: int, span_s: float) -> Samples:
+def measure_case(case: Case | OtherCase, rounds: int, span_s: float) -> Samples:
     """Start its servers, and measure them in turns; one that cannot run is left out.
 
     Raises:
         DidNotServeError: Ours did not come up, or the one it is compared with.
     """
     with contextlib.ExitStack() as stack:
+        if isinstance(case, OtherCase):
+            return take_rounds(stack.enter_context(case.prepare()), rounds)
         takers = {}
         for name in case.servers:
             server = ALL_SERVERS[name]
@@ -55,7 +71,7 @@ def measure_case(case: Case, rounds: int, span_s: float) -> Samples:
         return take_rounds(takers, rounds)
 
 
-def judge(case: Case, samples: Samples) -> Line:
+def judge(case: Case | OtherCase, samples: Samples) -> Line:
     """One line of the table, as values."""
     ours = samples[case.ours]
     figure = statistics.median(ours)
@@ -84,10 +100,18 @@ def format_line(line: Line) -> str:
     assert isinstance(others, dict)
     beside = ", ".join(f"{name} {ratio}" for name, ratio in others.items())
     verdict = "yes" if line["is_met"] else "no"
-    return (
+    text = (
         f"{line['case']:18} {line['unit']:6} {line['ours']:8.2f} {line['ratio']:>32}"
         f" {line['bar']:5.2f} {verdict:4} {beside}"
     )
+    return text if line["is_met"] else f"{text}\n  {explain(str(line['case']))}"
+
+
+def explain(name: str) -> str:
+    """Where it is written why the bar of a case is not met."""
+    if name in REASONS:
+        return f'why not: "{REASONS[name]}" in {REASONS_PAGE}'
+    return "why not: nobody has written it down; perf and tests.bench.instructions tell"
 
 
 def parse_options(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -114,7 +138,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         except (
             DidNotServeError,
             WrongCountError,
-            subprocess.CalledProcessError,
+            subprocess.SubprocessError,
             OSError,
             RuntimeError,
         ) as error:
