@@ -148,8 +148,16 @@ class StreamTransport(asyncio.Transport):
         self._stream.end()
 
     def get_write_buffer_size(self) -> int:
-        """Octets that wait for a window, or for the connection's transport."""
-        return self._stream.state.waiting_bytes
+        """Octets that wait for a window, or for the connection's transport.
+
+        While the window of the stream is shut it is full: who has a large write to cut
+        gives the least piece of it, and not all that a transport would take.
+        """
+        state = self._stream.state
+        if state.send_window > 0 or state.is_written:
+            return state.waiting_bytes
+        limits = self._stream.connection.context.limits
+        return max(state.waiting_bytes, limits.high_water_bytes)
 
 
 class Http2Stream:

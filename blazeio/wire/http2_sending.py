@@ -171,7 +171,7 @@ class Sending:
 
     Args:
         user: Told what happens.
-        limits: ``high_water_bytes``: of a stream, from where on it is blocked.
+        limits: A quarter of ``high_water_bytes``: so much of a stream blocks it.
 
     Attributes:
         streams: Those that are open on one side at least, by their numbers.
@@ -182,8 +182,8 @@ class Sending:
         "_control",
         "_first_window",
         "_frame_bytes",
-        "_high_water_bytes",
         "_is_full",
+        "_most_waiting_bytes",
         "_out",
         "_out_bytes",
         "_owes_table_update",
@@ -200,7 +200,10 @@ class Sending:
             "control frames", limits.control_frames, limits.control_frames_per_s
         )
         self.streams: dict[int, StreamState] = {}
-        self._high_water_bytes = limits.high_water_bytes
+        # What waits for a window leaves when the client likes, and not within
+        # milliseconds as what a transport holds. So it is no more than what is left in
+        # a transport when it asks for more: a client may have many streams blocked.
+        self._most_waiting_bytes = max(limits.high_water_bytes // 4, 1)
         self._window = self._first_window = DEFAULT_WINDOW_BYTES
         self._frame_bytes = LEAST_FRAME_BYTES
         self._out: list[bytes | memoryview] = []
@@ -326,8 +329,8 @@ class Sending:
         self._send_waiting()
         # While the transport is full, what waits here waits behind what waits there:
         # the user is told to stop at once, and not after another high-water mark.
-        most_bytes = 0 if self._is_full else self._high_water_bytes
-        stream.is_blocked = stream.waiting_bytes > most_bytes
+        most_bytes = 1 if self._is_full else self._most_waiting_bytes
+        stream.is_blocked = stream.waiting_bytes >= most_bytes
         if stream.waiting_bytes:
             self._user.stream_waits(stream)
 
@@ -386,7 +389,7 @@ class Sending:
                 else:
                     self._user.stream_waits(stream)
                 if not stream.is_blocked or (
-                    stream.waiting_bytes > self._high_water_bytes
+                    stream.waiting_bytes >= self._most_waiting_bytes
                 ):
                     continue
             stream.is_blocked = False

@@ -174,6 +174,40 @@ async def test_answers_that_nobody_reads(path: str, window_bytes: int) -> None:
             assert peak_bytes() - before < MOST_BYTES
 
 
+@pytest.mark.parametrize("size", [1000, 64 * 1024, 1024 * 1024])
+async def test_what_a_blocked_stream_holds(size: int) -> None:
+    """Beside what its handler has made: a quarter of the mark, also once it is nudged.
+
+    A client that opens no window costs us so much for each of its streams.
+    """
+    web = make_app()
+
+    @web.route.get("/endless")
+    async def endless(r: R) -> None:
+        await r.prepare({"Content-Type": "text/plain"})
+        while True:
+            await r.write(bytes(size))
+
+    opening = OPENING + settings((4, 0))
+    async with (
+        served(web) as site,
+        await Http2Peer.connect(site.port, opening=opening) as peer,
+    ):
+        streams = range(1, 21, 2)
+        for number in streams:
+            peer.ask(number, to("/endless"))
+        await peer.until(lambda: all(peer.at(number).heads for number in streams))
+        (connection,) = site.server.context.connections
+        wire = cast(Http2Connection, connection).wire
+        least = web.limits.high_water_bytes // 4
+        for _ in range(3):
+            await peer.ping()
+            waiting = [each.waiting_bytes for each in wire.streams.values()]
+            assert len(waiting) == len(streams)
+            assert max(waiting) < least + least  # one step more, once it was nudged
+            peer.send(*(window_update(number, 1) for number in streams))
+
+
 def _list_streams(site: Site) -> list[object]:
     connections = site.server.context.connections
     return [

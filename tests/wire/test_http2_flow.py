@@ -223,7 +223,7 @@ def test_content_waits_while_the_transport_is_full() -> None:
     assert talk.unblocked == [1, 0]
 
 
-def test_a_stream_is_blocked_above_the_high_water_mark() -> None:
+def test_a_stream_is_blocked_from_a_quarter_of_the_mark_on() -> None:
     talk = Talk(
         Limits(high_water_bytes=1000),
         answer=None,
@@ -231,13 +231,30 @@ def test_a_stream_is_blocked_above_the_high_water_mark() -> None:
     )
     talk.exchange(headers(1))
     stream = talk.requests[1].stream
-    talk.wire.send(stream, bytes(1000))
+    talk.wire.send(stream, bytes(249))
     assert not stream.is_blocked
-    talk.wire.send(stream, bytes(1))
+    talk.wire.send(stream, bytes(2))
+    assert stream.is_blocked
+    talk.exchange(window_update(1, 1))
+    assert talk.unblocked == []
     assert stream.is_blocked
     talk.exchange(window_update(1, 1))
     assert talk.unblocked == [1]
     assert not stream.is_blocked
+
+
+def test_the_least_mark_blocks_by_the_first_octet() -> None:
+    talk = Talk(
+        Limits(high_water_bytes=1),
+        answer=None,
+        opening=PREFACE + settings((4, 0)),
+    )
+    talk.exchange(headers(1))
+    stream = talk.requests[1].stream
+    talk.wire.send(stream, b"")
+    assert not stream.is_blocked
+    talk.wire.send(stream, b"a")
+    assert stream.is_blocked
 
 
 def test_what_waits_is_dropped_with_its_stream() -> None:
