@@ -174,6 +174,8 @@ def us_per_event(clients: int) -> Measure:
             count_events(selector, 1.0)  # all have begun
             before_s = served.cpu_s()
             count = count_events(selector, span_s)
+            if not count:
+                raise RuntimeError("no event came within the round")
             return (served.cpu_s() - before_s) * 1e6 / count
 
     return measure
