@@ -15,6 +15,7 @@ import sys
 import time
 import traceback
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -246,7 +247,9 @@ class ControlServer:
             state.sock = None
         if state.place and state.identity:
             # By its identity: a later service may have replaced the file by its own.
-            remove(state.place.text, state.identity)
+            # It stays where its folder is not ours any more.
+            with suppress(OSError):
+                remove(state.place.text, state.identity)
         self._service.naming.close()
 
     def _make_app(self) -> "App":

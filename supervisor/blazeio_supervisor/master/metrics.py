@@ -9,6 +9,7 @@ import asyncio
 import platform
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from itertools import accumulate
 
 import msgspec
@@ -489,7 +490,8 @@ class MetricsServer:
         for sock in self._state.sockets:
             sock.close()
         if self._state.path is not None:
-            remove(*self._state.path)
+            with suppress(OSError):  # it stays, as its folder is not ours any more
+                remove(*self._state.path)
 
     def _make_app(self) -> App:
         app = App(

@@ -11,6 +11,7 @@ import errno
 import select
 import socket
 from collections.abc import Container, Iterable, Iterator, Sequence
+from contextlib import suppress
 
 from msgspec import Struct, field
 
@@ -328,10 +329,14 @@ class Listeners(Struct):
     # How it ends
 
     def unlink(self) -> None:
-        """Remove the unix paths, unless a later service owns them by now."""
+        """Remove the unix paths, unless a later service owns them by now.
+
+        One that cannot be removed any more stays: nothing at the end depends on it.
+        """
         for listener in self.unix:
             if not listener.is_kept:
-                remove(listener.address.path, listener.identity)
+                with suppress(OSError):
+                    remove(listener.address.path, listener.identity)
 
     def stop_handshakes(self) -> None:
         """Let no new TCP connection begin; those under way go on.

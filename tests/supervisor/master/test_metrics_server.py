@@ -78,6 +78,21 @@ async def test_the_path_goes_with_it(tmp_path: Path, open_server: Open) -> None:
     assert not os.path.exists(tmp_path / "m.sock")
 
 
+async def test_it_ends_where_its_path_cannot_be_removed_any_more(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    harness = MasterHarness(tmp_path)
+    server = MetricsServer(harness.service, Exposition(harness.service))
+    address = UnixAddress(str(folder / "m.sock"))
+    server.open(address, asyncio.get_running_loop())
+    (folder / "m.sock").unlink()
+    folder.rmdir()
+    folder.write_text("no folder any more")
+    server.close()
+
+
 async def test_it_answers_on_tcp_and_says_where(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

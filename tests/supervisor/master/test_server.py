@@ -169,6 +169,18 @@ async def test_where_the_first_place_is_taken_the_second_serves_and_it_is_one_li
     )
 
 
+async def test_it_ends_where_its_path_cannot_be_removed_any_more(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    control = ControlServerHarness(tmp_path, control=str(folder / "c.sock"))
+    (folder / "c.sock").unlink()
+    folder.rmdir()
+    folder.write_text("no folder any more")
+    control.server.close()
+
+
 async def test_it_answers_in_the_abstract_namespace_too(tmp_path: Path) -> None:
     control = ControlServerHarness(
         tmp_path, control=f"@blazeio-test/{os.getpid()}/{tmp_path.name}"

@@ -302,3 +302,30 @@ def test_a_path_that_was_removed_and_taken_by_another_is_left_alone(
     assert renew(listeners, BACKLOG) == ([], [])
     assert path.read_text() == "theirs"
     listeners.shut()
+
+
+@pytest.mark.parametrize("field", ["is_kept", "identity"])
+def test_a_removed_path_that_is_not_ours_is_left_alone(
+    tmp_path: Path, field: str
+) -> None:
+    path = tmp_path / "socket"
+    listeners = Listeners(1)
+    listeners.open(UnixAddress(str(path)))
+    setattr(listeners.unix[0], field, True if field == "is_kept" else None)
+    path.unlink()
+    assert renew(listeners, BACKLOG) == ([], [])
+    listeners.shut()
+
+
+def test_a_path_that_cannot_be_looked_up_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "folder" / "socket"
+    path.parent.mkdir()
+    listeners = Listeners(1)
+    listeners.open(UnixAddress(str(path)))
+    path.unlink()
+    path.parent.rmdir()
+    path.parent.write_text("no folder any more")
+    sock = listeners.unix[0].sock
+    assert renew(listeners, BACKLOG) == ([], [])
+    listeners.shut()
+    assert sock.fileno() == -1
