@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from blazeio.app.deliver import HTML, JSON, Deliver
-from blazeio.app.request import Request
 from blazeio.content.field_values import choose_media_type
 from blazeio.errors import Abort, LocalProtocolError, find_near
 from blazeio.loggers import escape_lines, get_logger
@@ -124,6 +123,8 @@ def explain(error: BaseException) -> str:
 
 def _find_meant(name: str) -> str:
     """Say what was meant by an attribute that ``r`` does not have."""
+    from blazeio.app.request import Request  # with the forms: a worker starts without
+
     if name in vars(Deliver):
         return f"write `await io.Deliver.{name}(r, ...)`"
     if near := find_near(name, dir(BlazeioServerProtocol), 0.75):

@@ -38,6 +38,7 @@ SELDOM_USED = {"difflib", "email.utils", "html", "opentelemetry", "prometheus_cl
         (
             FORKSERVER,
             {
+                "blazeio.app.request",
                 "blazeio.client.session",
                 "blazeio.gateways.asgi",
                 "blazeio.gateways.wsgi",
