@@ -210,7 +210,7 @@ def test_rotation_leads_root_to_no_other_file(
         cwd=folders.folder,
         ready="^$",
     )
-    block_until(lambda: log.exists() and "event=ready " in log.read_text(), 10, "ready")
+    block_until(lambda: log.exists() and "event=ready " in log.read_text(), 60, "ready")
     old = log.rename(folders.app / "log.1")
     if kind == "symbolic":
         log.symlink_to(victim)
