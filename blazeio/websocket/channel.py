@@ -576,6 +576,7 @@ class Channel:
             if timer is not None:
                 timer.cancel()
         self._timer = self._rate_timer = None
+        self._is_ending = False
 
     def _note_silence(self) -> None:
         """Ping, or cut, a peer of which nothing has arrived for a while."""

@@ -141,6 +141,19 @@ async def test_octets_behind_a_close_do_not_put_off_the_end(slow: SlowHarness) -
     assert slow.transport.was_aborted
 
 
+async def test_a_handler_that_goes_on_behind_a_close_is_cut_after_the_fin(
+    slow: SlowHarness,
+) -> None:
+    """It was busy when the close came, took the end, and is busy again."""
+    slow.feed(masked(Opcode.CLOSE, b"\x03\xe8"))
+    assert [message async for message in slow.channel] == []
+    slow.time.advance(2 * CLOSE_TIMEOUT_S)
+    assert not slow.transport.was_aborted
+    slow.channel.eof_received()
+    slow.time.advance(CLOSE_TIMEOUT_S + 0.1)
+    assert slow.transport.was_aborted
+
+
 async def test_a_slow_link_that_keeps_up_is_waited_for(slow: SlowHarness) -> None:
     """A large frame may take as long as it takes."""
     size = 10 * LEAST_BYTES
