@@ -115,9 +115,13 @@ def write_fields(pairs: Iterable[Any]) -> ResponseFields:
 
 
 def _may_keep(pairs: Iterable[Any], fields: ResponseFields) -> bool:
-    """Tell whether these hold nothing of one client alone, and are not too long."""
+    """Tell whether these hold nothing of one client alone, and are not too long.
+
+    Only tuples are what they were: an iterator is spent by now, and an app's own object
+    may give other fields the next time.
+    """
     return len(fields.lines) <= _LONGEST_FIELDS_BYTES and all(
-        name.lower() in _SHARED for name, _ in pairs
+        isinstance(pair, tuple) and pair[0].lower() in _SHARED for pair in pairs
     )
 
 

@@ -1,3 +1,4 @@
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -98,6 +99,24 @@ def test_no_fields_are_no_lines() -> None:
 def test_any_iterable_of_pairs_will_do() -> None:
     pairs = (iter(pair) for pair in [(b"a", b"1"), (b"b", b"2")])
     assert write_fields(pairs).lines == b"a: 1\r\nb: 2\r\n"
+
+
+def test_a_list_of_any_iterables_will_do() -> None:
+    pairs = [iter(pair) for pair in [(b"vary", b"a"), (b"content-type", b"b")]]
+    assert write_fields(pairs).lines == b"vary: a\r\ncontent-type: b\r\n"
+
+
+def test_what_an_apps_own_pair_has_given_is_not_kept() -> None:
+    class Pair:
+        value = b"text/c"
+
+        def __iter__(self) -> Iterator[bytes]:
+            return iter((b"content-type", self.value))
+
+    pair = Pair()
+    assert write_fields([pair]).lines == b"content-type: text/c\r\n"
+    pair.value = b"text/d"
+    assert write_fields([pair]).lines == b"content-type: text/d\r\n"
 
 
 def test_connection_specific_fields_are_the_servers_own() -> None:
