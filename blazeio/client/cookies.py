@@ -127,6 +127,26 @@ def parse_set_cookie(field: str) -> SetCookie | None:
     )
 
 
+def list_cookies(fields: Iterable[str], now: float) -> dict[str, str]:
+    """Return the cookies that a response sets, by name, without those it deletes.
+
+    Args:
+        fields: Its Set-Cookie fields.
+        now: Unix time.
+    """
+    found: dict[str, str] = {}
+    for field in fields:
+        cookie = parse_set_cookie(field)
+        if cookie is None:
+            continue
+        expiry = cookie.expiry(now)
+        if expiry is None or expiry > now:
+            found[cookie.name] = cookie.value
+        else:
+            found.pop(cookie.name, None)
+    return found
+
+
 def _read_domain_attribute(text: str) -> str:
     """Return a domain without its leading dot; what is not ASCII is read as UTF-8."""
     try:

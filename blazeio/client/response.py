@@ -22,7 +22,7 @@ from blazeio.client.content import (
     decode_all,
     iterate_events,
 )
-from blazeio.client.cookies import parse_set_cookie
+from blazeio.client.cookies import list_cookies
 from blazeio.client.download import Progress, save_content
 from blazeio.client.request import (
     ClientRequest,
@@ -199,7 +199,7 @@ class ClientResponse(RequestExchange):
         The session's ``CookieJar`` has those of all responses, with their domains
         and paths, and sends them back.
         """
-        return list_cookies(self.headers)
+        return list_cookies(self.headers.get_all("set-cookie"), time.time())
 
     @property
     def content_coding(self) -> str | None:
@@ -452,22 +452,6 @@ class ClientResponse(RequestExchange):
 
 
 # What is made of the head
-
-
-def list_cookies(headers: Headers) -> dict[str, str]:
-    """Return the cookies that a response sets, by name, without those it deletes."""
-    now = time.time()
-    found: dict[str, str] = {}
-    for field in headers.get_all("set-cookie"):
-        cookie = parse_set_cookie(field)
-        if cookie is None:
-            continue
-        expiry = cookie.expiry(now)
-        if expiry is None or expiry > now:
-            found[cookie.name] = cookie.value
-        else:
-            found.pop(cookie.name, None)
-    return found
 
 
 def check_same(resp: "ClientResponse", again: "ClientResponse") -> None:

@@ -18,7 +18,6 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from blazeio.content.codings import Encoder
 from blazeio.errors import (
     BlazeioError,
     ClientDisconnected,
@@ -36,6 +35,7 @@ from blazeio.protocol.response_writer import (
     OFF_LOOP_BYTES,
     TEXT,
     ResponseWriter,
+    encode_in_thread,
 )
 from blazeio.protocol.toolset import ExtraToolset
 from blazeio.wire.framing import OutgoingMessage
@@ -422,24 +422,3 @@ class BlazeioServerProtocol(
             response.content_bytes = message.content_bytes
         if interrupted is not None:
             raise interrupted
-
-
-async def encode_in_thread(
-    encoder: Encoder, octets: bytes
-) -> tuple[bytes, asyncio.CancelledError | None]:
-    """Encode in a thread, to the end even where the task is cancelled meanwhile.
-
-    The octets are in the coded stream then, and what follows would not fit otherwise.
-
-    Returns:
-        What was encoded, and the cancellation, which the caller has to raise.
-    """
-    loop = asyncio.get_running_loop()
-    work = loop.run_in_executor(None, encoder.encode, octets)
-    interrupted = None
-    while not work.done():
-        try:
-            await asyncio.wait((work,))
-        except asyncio.CancelledError as error:
-            interrupted = error
-    return work.result(), interrupted

@@ -4,6 +4,7 @@
 request. It decides what leaves, has the carrier send it, and never sleeps.
 """
 
+import asyncio
 from collections.abc import Container
 from typing import TYPE_CHECKING
 
@@ -503,3 +504,24 @@ class ResponseWriter:
         if framing is Framing.CHUNKED and self._carrier.frames_content:
             return Framing.STREAM
         return framing
+
+
+async def encode_in_thread(
+    encoder: Encoder, octets: bytes
+) -> tuple[bytes, asyncio.CancelledError | None]:
+    """Encode in a thread, to the end even where the task is cancelled meanwhile.
+
+    The octets are in the coded stream then, and what follows would not fit otherwise.
+
+    Returns:
+        What was encoded, and the cancellation, which the caller has to raise.
+    """
+    loop = asyncio.get_running_loop()
+    work = loop.run_in_executor(None, encoder.encode, octets)
+    interrupted = None
+    while not work.done():
+        try:
+            await asyncio.wait((work,))
+        except asyncio.CancelledError as error:
+            interrupted = error
+    return work.result(), interrupted
