@@ -101,28 +101,18 @@ NEXT_STATE: Final[tuple[dict[int, int], ...]] = (
 )
 """By state: from an event to the next state."""
 
+_NEXT_REQUEST: Final = (HEAD_BEGUN, REQUEST, REQUEST_WITH_CONTENT)
+
 ILLEGAL: Final = frozenset(
     (state, event)
     for state, events in (
         (OPENED, (CONTENT_END, RESPONSE_END)),
         (IDLE, (CONTENT_END, RESPONSE_END, HTTP_LEFT)),
         (HEAD, (CONTENT_END, RESPONSE_END, HTTP_LEFT)),
-        (CONTENT, (HEAD_BEGUN, REQUEST, REQUEST_WITH_CONTENT, HTTP_LEFT)),
-        (WHOLE, (HEAD_BEGUN, REQUEST, REQUEST_WITH_CONTENT, CONTENT_END)),
-        (
-            DISCARD,
-            (
-                *(HEAD_BEGUN, REQUEST, REQUEST_WITH_CONTENT),
-                *(RESPONSE_END, HTTP_LEFT),
-            ),
-        ),
-        (
-            RAW,
-            (
-                *(HEAD_BEGUN, REQUEST, REQUEST_WITH_CONTENT),
-                *(CONTENT_END, RESPONSE_END, HTTP_LEFT),
-            ),
-        ),
+        (CONTENT, (*_NEXT_REQUEST, HTTP_LEFT)),
+        (WHOLE, (*_NEXT_REQUEST, CONTENT_END)),
+        (DISCARD, (*_NEXT_REQUEST, RESPONSE_END, HTTP_LEFT)),
+        (RAW, (*_NEXT_REQUEST, CONTENT_END, RESPONSE_END, HTTP_LEFT)),
         (LINGER, (*range(HTTP_LEFT + 1), OUTPUT_SHUT)),
         (CLOSED, EVENTS),
     )
