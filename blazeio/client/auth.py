@@ -17,6 +17,7 @@ Nothing is drawn by chance here, and no clock is read: the caller passes both.
 import hashlib
 import re
 from collections.abc import Iterable, Mapping
+from copy import copy
 from typing import Final
 from urllib.parse import quote as percent_encode
 
@@ -56,7 +57,6 @@ _HASHES: Final = {
 LONGEST_VALUE_CHARS: Final = 4096
 """Bound of realm, nonce and opaque, which are sent back with each request: longer
 values would make our requests larger than other servers accept."""
-_ORDER: Final = {name: rank for rank, name in enumerate(_HASHES)}
 _SESSION: Final = "-SESS"
 
 
@@ -132,7 +132,7 @@ class DigestChallenge(Struct, frozen=True):
     @property
     def rank(self) -> int:
         """The place of its algorithm; lower is better."""
-        return _ORDER[_plain(self.algorithm)]
+        return list(_HASHES).index(_plain(self.algorithm))
 
     def _hash(self, data: str | bytes) -> str:
         octets = data if isinstance(data, bytes) else data.encode()
@@ -172,12 +172,9 @@ def explain_refusal(fields: Iterable[str]) -> str | None:
         None where one can be, or where there is none.
     """
     challenges = [_read(each) for field in fields for each in _parse_digests(field)]
-    if any(isinstance(each, DigestChallenge) for each in challenges):
+    if not challenges or any(isinstance(each, DigestChallenge) for each in challenges):
         return None
-    reasons = [each for each in challenges if isinstance(each, str)]
-    return (
-        f"a Digest challenge that cannot be answered: {reasons[0]}" if reasons else None
-    )
+    return f"a Digest challenge that cannot be answered: {challenges[0]}"
 
 
 def _parse_digests(field: str) -> list[dict[str, str]]:
@@ -325,17 +322,13 @@ def check_auth(auth: object) -> None:
     """
     if auth is None or isinstance(auth, DigestAuth):
         return
-    is_pair = isinstance(auth, tuple) and len(auth) == 2
-    if not is_pair or not all(isinstance(each, str) for each in auth):  # type: ignore[attr-defined]
-        kind = type(auth).__name__
-        if isinstance(auth, tuple):
-            kind += (
-                f" of {', '.join(type(each).__name__ for each in auth) or 'nothing'}"
-            )
-        message = (
-            f"auth: expected (name, password), each a str, or a DigestAuth, not {kind}"
-        )
-        raise InvalidArgument(message)
+    kind = type(auth).__name__
+    if isinstance(auth, tuple):
+        if len(auth) == 2 and all(isinstance(each, str) for each in auth):
+            return
+        kind += f" of {', '.join(type(each).__name__ for each in auth) or 'nothing'}"
+    wanted = "(name, password), each a str, or a DigestAuth"
+    raise InvalidArgument(f"auth: expected {wanted}, not {kind}")
 
 
 class Credentials:
@@ -371,10 +364,7 @@ class Credentials:
 
     def copy(self) -> "Credentials":
         """Return an independent copy, with the same jar and digest."""
-        twin = Credentials.__new__(Credentials)
-        for name in Credentials.__slots__:
-            setattr(twin, name, getattr(self, name))
-        return twin
+        return copy(self)
 
     def serialize(
         self,
