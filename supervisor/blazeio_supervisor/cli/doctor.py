@@ -3,7 +3,7 @@
 import os
 import ssl
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -133,10 +133,9 @@ def _examine_both(client: "ControlClient") -> DoctorReport:
     status = client.ask(STATUS)
     config = client.ask(CONFIG)
     settings = {each.key: each.value for each in config.settings}
-    endpoints = [each for each in map(read_endpoint, status.addresses) if each]
     pids = [each.pid for each in status.workers if each.pid is not None]
     wanted = sum(not slot.is_parked for slot in status.slots)
-    ports = [endpoint.port for endpoint in endpoints]
+    ports = [endpoint.port for endpoint in list_endpoints(status)]
     loop = str(settings.get("loop") or DEFAULT_LOOP)
     return DoctorReport(
         pid=status.pid,
@@ -160,7 +159,6 @@ def _examine_both(client: "ControlClient") -> DoctorReport:
 
 RENEW_BEFORE = timedelta(days=14)
 HANDSHAKE_TIMEOUT_S = 2.0
-_SCHEMES = ("http://", "https://")
 
 
 def examine_service(status: StatusAnswer, config: ConfigAnswer) -> Iterator[Finding]:
@@ -172,7 +170,7 @@ def examine_service(status: StatusAnswer, config: ConfigAnswer) -> Iterator[Find
     yield examine_group(status)
     now = datetime.now(UTC)
     yield from examine_certificates(settings, now, config.folder)
-    for endpoint in list_tls_endpoints(status)[:1]:  # all have the same
+    for endpoint in list_endpoints(status, ("https",))[:1]:  # all have the same
         yield examine_served_certificate(endpoint, now)
 
 
@@ -241,7 +239,7 @@ def examine_settings(config: ConfigAnswer) -> Finding:
 def examine_group(status: StatusAnswer) -> Finding:
     """Examine whether another process is in the same SO_REUSEPORT group."""
     name = "listening alone"
-    endpoints = [each for each in map(read_endpoint, status.addresses) if each]
+    endpoints = list_endpoints(status)
     if not endpoints:
         return ok(name, "no TCP address")
     for endpoint in endpoints:
@@ -329,12 +327,6 @@ def examine_served_certificate(endpoint: TcpEndpoint, now: datetime) -> Finding:
     return _judge_end(name, endpoint.write_url("https"), ends_at, now)
 
 
-def list_tls_endpoints(status: StatusAnswer) -> list[TcpEndpoint]:
-    """Return the addresses where TLS is spoken."""
-    texts = [each for each in status.addresses if each.startswith("https://")]
-    return [each for each in map(read_endpoint, texts) if each]
-
-
 def _judge_end(name: str, what: str, ends_at: datetime, now: datetime) -> Finding:
     if ends_at - now > RENEW_BEFORE:
         days = (ends_at - now).days
@@ -348,10 +340,15 @@ def _judge_end(name: str, what: str, ends_at: datetime, now: datetime) -> Findin
     )
 
 
-def read_endpoint(address: str) -> TcpEndpoint | None:
-    """Read an address as ``status`` shows it; None for a unix socket."""
-    for scheme in _SCHEMES:
-        if address.startswith(scheme):
-            parsed = parse_address(address.removeprefix(scheme))
-            return resolve(parsed)[0] if isinstance(parsed, TcpAddress) else None
-    return None
+def list_endpoints(
+    status: StatusAnswer, schemes: Container[str] = ("http", "https")
+) -> list[TcpEndpoint]:
+    """Read the addresses that ``status`` shows; without unix sockets.
+
+    Args:
+        status: Of the service.
+        schemes: ``https`` alone: where TLS is spoken.
+    """
+    split = (each.partition("://") for each in status.addresses)
+    parsed = [parse_address(rest) for scheme, _, rest in split if scheme in schemes]
+    return [resolve(each)[0] for each in parsed if isinstance(each, TcpAddress)]

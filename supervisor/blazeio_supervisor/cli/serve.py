@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
@@ -42,7 +42,7 @@ class SectionedCommand(click.Command):
     Args:
         sections: All options of the command; those that click adds come last.
         usages: The ways to call it, without its name; empty: what click writes.
-        settings: The arguments of ``click.Command``.
+        settings: The other arguments of ``click.Command``.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class SectionedCommand(click.Command):
     ) -> None:
         options = [option for section in sections for option in section.options]
         params = [*settings.pop("params", []), *options]
-        super().__init__(params=params, **settings)
+        super().__init__(params=params, context_settings=CONTEXT_SETTINGS, **settings)
         self._sections = sections
         self._usages = usages
 
@@ -170,7 +170,6 @@ CONFIG_OPTIONS = OptionGroup(
         ),
     ),
 )
-OptionT = TypeVar("OptionT", bound=click.Option)
 
 
 class Switch(click.Option):
@@ -180,7 +179,7 @@ class Switch(click.Option):
         listed: The spelling that changes the default.
     """
 
-    listed = ""
+    listed: str
 
     def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
         """Return the listed spelling and the help text."""
@@ -190,23 +189,19 @@ class Switch(click.Option):
 
 def make_click_option(option: Option) -> click.Option:
     """Declare an option to click, which only splits the words; we read the values."""
-    if not isinstance(option.kind, Flag):
-        return _make(click.Option, option)
-    switch = _make(Switch, option)
-    switch.listed = option.listed_flag
-    return switch
-
-
-def _make(kind: type[OptionT], option: Option) -> OptionT:
-    return kind(
+    is_flag = isinstance(option.kind, Flag)
+    declared = (Switch if is_flag else click.Option)(
         option.spellings,
         default=None,
-        type=bool if isinstance(option.kind, Flag) else str,
-        is_flag=isinstance(option.kind, Flag) or None,
+        type=bool if is_flag else str,
+        is_flag=is_flag or None,
         multiple=isinstance(option.kind, Many),
         metavar=option.kind.metavar or None,
         help=_explain(option),
     )
+    if isinstance(declared, Switch):
+        declared.listed = option.listed_flag
+    return declared
 
 
 def _explain(option: Option) -> str:
@@ -267,7 +262,6 @@ command = SectionedCommand(
     help=_HELP,
     usages=("[OPTIONS] APP", "VERB [OPTIONS]"),
     epilog=_EPILOG,
-    context_settings=CONTEXT_SETTINGS,
 )
 click.version_option(find_version(), prog_name=PROGRAM)(command)
 
@@ -309,7 +303,6 @@ check = SectionedCommand(
     callback=run_check,
     help=run_check.__doc__,
     epilog=_CHECK_EPILOG,
-    context_settings=CONTEXT_SETTINGS,
 )
 
 
@@ -352,5 +345,4 @@ serve_folder = SectionedCommand(
     callback=run_folder,
     help=run_folder.__doc__,
     epilog=_FOLDER_EPILOG,
-    context_settings=CONTEXT_SETTINGS,
 )

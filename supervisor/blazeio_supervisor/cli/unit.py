@@ -21,7 +21,6 @@ from blazeio_supervisor.cli.serve import (
     find_sources,
     print_config,
 )
-from blazeio_supervisor.cli.verbs import CONTEXT_SETTINGS
 from blazeio_supervisor.config.environment import find_folder
 from blazeio_supervisor.config.settings import Settings
 from blazeio_supervisor.errors import ExitCode, SupervisorError, UsageError
@@ -491,5 +490,4 @@ unit = UnitCommand(
     params=[click.Argument(["app"], required=False)],
     callback=run_unit,
     help=run_unit.__doc__,
-    context_settings=CONTEXT_SETTINGS,
 )

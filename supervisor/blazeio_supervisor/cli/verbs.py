@@ -21,12 +21,10 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, TextIO, TypeVar
 
 import click
-import msgspec
 from msgspec import Struct
 
 from blazeio_supervisor.cli.output import format_bar, say
@@ -57,7 +55,7 @@ if TYPE_CHECKING:
 
 _SLOT = re.compile(r"\d{1,6}", re.ASCII)
 _CLEAR_LINE = "\r\x1b[2K"
-ShownT = TypeVar("ShownT", bound=msgspec.Struct)
+ShownT = TypeVar("ShownT", bound=Struct)
 _EPILOG = f"""
 \b
 Exit codes:
@@ -105,8 +103,7 @@ class ServiceTarget(Struct, frozen=True):
         return find_service(self.control, self.instance)
 
 
-@dataclass(frozen=True, slots=True)
-class Verb:
+class Verb(Struct, frozen=True):
     """One verb.
 
     Attributes:

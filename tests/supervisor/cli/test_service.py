@@ -14,7 +14,7 @@ from blazeio_supervisor.cli.doctor import (
     examine_served_certificate,
     examine_settings,
     examine_workers,
-    list_tls_endpoints,
+    list_endpoints,
 )
 from blazeio_supervisor.ipc.control_api import (
     ConfigAnswer,
@@ -123,7 +123,9 @@ async def test_the_certificate_that_is_served_is_looked_at(tmp_path: Path) -> No
     ) as server:
         port = server.sockets[0].getsockname()[1]
         addresses = [f"https://127.0.0.1:{port}", "http://127.0.0.1:1", "unix:/a"]
-        (endpoint,) = list_tls_endpoints(make_status([], [], addresses=addresses))
+        (endpoint,) = list_endpoints(
+            make_status([], [], addresses=addresses), ("https",)
+        )
         finding = await asyncio.to_thread(examine_served_certificate, endpoint, NOW)
     assert finding.verdict == "warn"
     assert finding.seen.startswith(f"https://127.0.0.1:{port} ends on 2030-01-06")
