@@ -42,7 +42,10 @@ _KILLED_S = 0.25  # for one that is killed to be gone
 
 def list_descendants(pid: int) -> list[int]:
     """List the living processes below a process; none where there is no /proc."""
-    return list(_iterate(pid))
+    found: list[int] = []
+    for child in list_children(pid):
+        found += (child, *list_descendants(child))
+    return found
 
 
 def list_children(pid: int) -> list[int]:
@@ -117,12 +120,6 @@ def find_process(pid: int, pattern: re.Pattern[str], started_before: float) -> b
     return is_running and is_older and pattern.search(command) is not None
 
 
-def _iterate(pid: int) -> Iterator[int]:
-    for child in list_children(pid):
-        yield child
-        yield from _iterate(child)
-
-
 def end_descendants(span_s: float) -> list[int]:
     """End every process below this one: SIGTERM, then SIGKILL.
 
@@ -172,10 +169,8 @@ def _wait_for(pidfds: dict[int, int], span_s: float) -> None:
 def reap(pids: Iterable[int]) -> None:
     """Reap those of these children that have ended."""
     for pid in pids:
-        try:
+        with suppress(ChildProcessError):  # somebody has reaped it already
             os.waitpid(pid, os.WNOHANG)
-        except ChildProcessError:
-            pass  # somebody has reaped it already
 
 
 def list_orphans(known: Iterable[int]) -> list[int]:
@@ -216,10 +211,9 @@ def _open(pid: int) -> int | None:
 
 def _send(pidfds: Iterable[int], number: int) -> None:
     for fd in pidfds:
-        try:
+        # It may end in this instant, or have become another user.
+        with suppress(ProcessLookupError, PermissionError):
             signal.pidfd_send_signal(fd, number)
-        except (ProcessLookupError, PermissionError):
-            pass  # it ended in this instant, or has become another user
 
 
 # System calls that Python's ``os`` does not offer
@@ -311,9 +305,6 @@ def refuse_descriptors(sock: socket.socket) -> None:
 # Whether a process is a child of ours, and as which user it runs
 
 
-MOST_ANCESTORS = 16
-
-
 class NotOurChildError(ProcessLookupError):
     """A pid in a message is not that of a child that may be watched."""
 
@@ -362,15 +353,6 @@ def _read_uids(pid: int) -> set[int]:
         return set()
     found = [line.split()[1:] for line in lines if line.startswith(b"Uid:")]
     return {int(each) for each in found[0]} if found else set()
-
-
-def iterate_ancestors(pid: int) -> Iterator[int]:
-    """Iterate over a process and its ancestors, up to this process or a dead one."""
-    for _ in range(MOST_ANCESTORS):
-        if pid <= 1 or pid == os.getpid():
-            return
-        yield pid
-        pid = read_parent(pid)
 
 
 # Who the app's processes run as: chosen by the master, taken on before the import.

@@ -19,6 +19,7 @@ from zlib import crc32
 
 import msgspec
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from blazeio.app.metric_series import (
     CELL_COUNT,
@@ -118,7 +119,7 @@ class RowCells:
         """
         with self._lock:
             if family.name not in self._families:
-                self._write(family.name, msgspec.json.encode(family))
+                self._write(family.name, family)
                 self._families[family.name] = len(self._families), family
             index, declared = self._families[family.name]
             if not _is_same(declared, family):
@@ -129,13 +130,12 @@ class RowCells:
                 raise ConfigurationError(describe_full(family.name, CELL_COUNT))
             # Surrogates of a broken text are no Unicode.
             texts = tuple(v.encode("utf-8", "replace").decode() for v in values)
-            place = SeriesPlace(index, texts, first)
-            self._write(family.name, msgspec.json.encode(place))
+            self._write(family.name, SeriesPlace(index, texts, first))
             self._used = used
             return first
 
-    def _write(self, name: str, line: bytes) -> None:
-        at, line = int(self._region.extent), line + b"\n"
+    def _write(self, name: str, described: MetricFamily | SeriesPlace) -> None:
+        at, line = int(self._region.extent), msgspec.json.encode(described) + b"\n"
         if at + len(line) > TEXT_BYTES:
             text = f"metric {name!r}: the names and labels of all series together"
             raise ConfigurationError(f"{text} have more than {TEXT_BYTES:,} octets")
@@ -213,12 +213,11 @@ def _check_cells(family: MetricFamily, cells: list[float]) -> list[float]:
     """Read what a counter cannot be as 0; a gauge may be anything."""
     if family.kind == "gauge":
         return cells
-    if family.kind == "counter":
-        return [each if 0.0 <= each <= MOST else 0.0 for each in cells]
-    total, *counts = cells
-    if not math.isfinite(total):  # of negative values it is below 0
-        total = 0.0
-    return [total, *(each if 0.0 <= each <= MOST else 0.0 for each in counts)]
+    checked = [each if 0.0 <= each <= MOST else 0.0 for each in cells]
+    # The first cell of the others is a sum: of negative values it is below 0.
+    if family.kind != "counter" and math.isfinite(cells[0]):
+        checked[0] = cells[0]
+    return checked
 
 
 class FamilyTotal(Struct):
@@ -251,11 +250,8 @@ class AppTotals(Struct):
     def copy(self) -> "AppTotals":
         """Return one that can be added to on its own."""
         families = {
-            name: FamilyTotal(
-                each.family,
-                each.worker,
-                {values: cells[:] for values, cells in each.series.items()},
-            )
+            # The cells of a series are replaced, and never changed in place.
+            name: replace(each, series=each.series.copy())
             for name, each in self.families.items()
         }
         return AppTotals(families, self.cell_count, self.dropped)
@@ -306,7 +302,7 @@ class AppTotals(Struct):
 
 def _is_same(a: MetricFamily, b: MetricFamily) -> bool:
     """Whether the values of both can be added up."""
-    return msgspec.structs.replace(a, help="") == msgspec.structs.replace(b, help="")
+    return replace(a, help="") == replace(b, help="")
 
 
 def _combine(how: Combine, a: list[float], b: list[float]) -> list[float]:
@@ -341,8 +337,6 @@ _FAILING = struct.Struct(f"dd{ROUTE_TEXT_BYTES}s")
 _FAILING_AT = ANSWERED_COUNT * _ANSWERED.size
 ROUTES_BYTES = _FAILING_AT + FAILING_COUNT * _FAILING.size
 """Of both tables."""
-
-Check = Callable[[float], float]
 
 
 class RouteReading(Struct, frozen=True):
@@ -411,7 +405,7 @@ class RouteTallies:
         at = _FAILING_AT + place * _FAILING.size
         _FAILING.pack_into(self._octets, at, key, count, octets)
 
-    def read(self, check: Check) -> list[RouteReading]:
+    def read(self, check: Callable[[float], float]) -> list[RouteReading]:
         """Read all routes that are counted.
 
         Args:

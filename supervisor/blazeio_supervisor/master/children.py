@@ -10,7 +10,7 @@ of the service.
 import asyncio
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from msgspec import Struct, field
@@ -19,10 +19,10 @@ from blazeio_supervisor.fleet.facts import Fact
 from blazeio_supervisor.ipc.channel import MOST_UNREAD, ChildChannel, FromChildT
 from blazeio_supervisor.ipc.processes import (
     NotOurChildError,
-    iterate_ancestors,
     list_children,
     open_child,
     read_command,
+    read_parent,
 )
 from blazeio_supervisor.log.setup import FramesPrinter, note
 from blazeio_supervisor.master.output import CapturedOutput
@@ -205,6 +205,18 @@ class OrphanReaper:
 
 OnFault = Callable[[str], None]
 """A function that takes what a child of the master did."""
+
+
+MOST_ANCESTORS = 16
+
+
+def iterate_ancestors(pid: int) -> Iterator[int]:
+    """Iterate over a process and its ancestors, up to this process or a dead one."""
+    for _ in range(MOST_ANCESTORS):
+        if pid <= 1 or pid == os.getpid():
+            return
+        yield pid
+        pid = read_parent(pid)
 
 
 class ChildFaults:

@@ -10,11 +10,11 @@ import pytest
 
 from blazeio_supervisor.ipc.processes import (
     find_process,
-    iterate_ancestors,
     read_command,
     read_cpu_s,
     read_parent,
 )
+from blazeio_supervisor.master.children import iterate_ancestors
 from tests.support.clock import block_until
 from tests.support.live import run_to_exit
 
