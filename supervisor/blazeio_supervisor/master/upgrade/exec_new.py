@@ -18,7 +18,6 @@ from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
 
-import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -33,7 +32,7 @@ from blazeio_supervisor.version import find_version
 # One upgrade: who asked for it, and what became of it.
 
 
-class UpgradeRun(msgspec.Struct, frozen=True, kw_only=True):
+class UpgradeRun(Struct, frozen=True, kw_only=True):
     """The upgrade itself.
 
     Attributes:
@@ -228,10 +227,8 @@ class Upgrades:
         kept = f"pid {os.getpid()} and {count_of(workers, 'worker')} kept"
         if failure:
             self.keeper.use(left)
-            text = (
-                f"the new code did not begin: {failure}; the old code is back, {kept}"
-            )
-            _note_failure(run.by, text)
+            text = f"the new code did not begin: {failure}"
+            _note_failure(run.by, f"{text}; the old code is back, {kept}")
             return
         text = f"blazeio {program} in place of {left.program}, {kept}"
         note("upgraded", f"asked for by {run.by}: {text}")
@@ -300,16 +297,15 @@ class Upgrades:
         """
         image = await self._settle()
         state_fd, fds = self._write(run, image)
-        pipes = os.pipe(), os.pipe()
-        (_, new_fd), (_, old_fd) = pipes
-        new = Launch.of_new(image, state_fd, self.timeout_s, new_fd)
-        old = Launch.of_old(image, state_fd, self.timeout_s, old_fd)
+        new_pipe, old_pipe = os.pipe(), os.pipe()
+        new = Launch.of_new(image, state_fd, self.timeout_s, new_pipe[1])
+        old = Launch.of_old(image, state_fd, self.timeout_s, old_pipe[1])
         try:
             # The way back is rehearsed as well, and at the same time: a new image that
             # fails after the exec has nothing else.
             there, back = await asyncio.gather(
-                rehearse(self._reaper, new, pipes[0], fds),
-                rehearse(self._reaper, old, pipes[1], fds),
+                rehearse(self._reaper, new, new_pipe, fds),
+                rehearse(self._reaper, old, old_pipe, fds),
                 return_exceptions=True,
             )
         finally:
@@ -337,15 +333,14 @@ class Upgrades:
             if obstacle and not self._planner.is_held:
                 raise RehearsalError(obstacle)
             image = self.keeper.image
-            is_settled = all(party.is_settled for party in self._parts)
-            if not obstacle and image is not None and is_settled:
-                return image
+            if not obstacle:
+                if image is None:
+                    obstacle = "the running program is being kept"
+                elif not all(party.is_settled for party in self._parts):
+                    obstacle = "a process does not read its orders"
+                else:
+                    return image
             if time.monotonic() >= give_up_at:
-                obstacle = obstacle or (
-                    "a process does not read its orders"
-                    if image is not None
-                    else "the running program is being kept"
-                )
                 raise RehearsalError(f"{obstacle}: try again")
 
     def _why_not_kept(self) -> str:
@@ -373,8 +368,7 @@ class Upgrades:
         with _signals_blocked() as before:
             try:
                 image = await self._settle()
-                blocked = replace(run, signal_mask=before)
-                self._exec(blocked, image)
+                self._exec(replace(run, signal_mask=before), image)
             except RehearsalError as error:
                 reason = str(error)
             except OSError as error:
