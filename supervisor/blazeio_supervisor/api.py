@@ -4,9 +4,13 @@ An ``App`` has its own: ``add_task(once=True)`` and ``broadcast``. What another 
 declares is kept here until a worker that serves takes it. Where it is served by
 another server, or imported by a test, no task runs, and the process that sends a
 message is the only one that gets it.
+
+What a service has by its name, as the app of ``serve FOLDER``, is here as well: it
+keeps that name over an upgrade, and the next reload looks there.
 """
 
 import inspect
+import os
 from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar, overload
@@ -145,3 +149,21 @@ def on_broadcast(handler: HandlerT) -> HandlerT:
 def add_to(app: App) -> None:
     """Let what is sent here reach the workers of this app, and its handlers too."""
     app.broadcasts.include(_own)
+
+
+# The app of ``serve FOLDER``.
+
+
+FOLDER_VARIABLE = "BLAZEIO_SERVED_FOLDER"
+"""The environment names the folder: a worker imports the app by its name."""
+
+
+def make_folder_app() -> App:
+    """Make the App of ``serve FOLDER``: that folder, with listings.
+
+    Raises:
+        blazeio.errors.ConfigurationError: There is no such folder.
+    """
+    app: App = App("127.0.0.1", 8000)
+    app.add_static("/", os.environ.get(FOLDER_VARIABLE) or ".", listing=True)
+    return app

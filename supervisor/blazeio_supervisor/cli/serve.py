@@ -309,7 +309,8 @@ check = SectionedCommand(
 # The verb ``serve``: a folder, without an app.
 
 
-_FOLDER_APP = "blazeio_supervisor.worker.overrides:make_folder_app"
+FOLDER_APP = "blazeio_supervisor.api:make_folder_app"
+"""A running service has this name over each upgrade: it stays."""
 _FOLDER_VARIABLE = "BLAZEIO_SERVED_FOLDER"
 _FOLDER_EPILOG = f"""
 \b
@@ -332,7 +333,7 @@ def run_folder(**words: Any) -> int | LiveSettings:
         raise UsageError(f"{folder} is not a folder")
     # The app is imported by its name, in another process: the folder goes there by the
     # environment.
-    words["app"] = _FOLDER_APP
+    words["app"] = FOLDER_APP
     words["env"] = (*(words["env"] or ()), f"{_FOLDER_VARIABLE}={folder}")
     words["name"] = words["name"] or os.path.basename(folder) or "root"
     return serve(**words)

@@ -25,6 +25,9 @@ _REASON_CHARS = 500
 _OUR_FOLDER = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _OUR_FRAMES = (_OUR_FOLDER + os.sep, "<frozen ", importlib.__file__, runpy.__file__)
 _FRAMEWORK = "blazeio"  # looked up, not imported: the app brings it
+_MOVED = {"blazeio_supervisor.worker.overrides": "blazeio_supervisor.api"}
+"""Where ``serve FOLDER`` had its app, and where it is: a service that was upgraded has
+the name of its start."""
 
 
 class LoadError(Exception):
@@ -215,7 +218,7 @@ def _describe_error(error: BaseException) -> str:
 
 def _import(path: AppPath) -> object:
     try:
-        return importlib.import_module(path.module)
+        return importlib.import_module(_MOVED.get(path.module, path.module))
     except ModuleNotFoundError as error:
         if error.name is None or not _is_prefix(error.name, path.module):
             raise _describe_import(error, path) from error

@@ -292,22 +292,7 @@ def configure_foreign(app: App, config: GatewayConfig) -> "list[WsgiGateway]":
 #
 # Before the app is served they become its own, beside those that it has declared
 # itself. The tasks of both wait until the master grants the lease, and end when the
-# worker drains. Of ``serve FOLDER`` the app itself is the operator's.
-
-
-FOLDER_VARIABLE = "BLAZEIO_SERVED_FOLDER"
-"""The environment names the folder: a worker imports the app by its name."""
-
-
-def make_folder_app() -> App:
-    """Make the App of ``serve FOLDER``: that folder, with listings.
-
-    Raises:
-        ConfigurationError: There is no such folder.
-    """
-    app: App = App("127.0.0.1", 8000)
-    app.add_static("/", os.environ.get(FOLDER_VARIABLE) or ".", listing=True)
-    return app
+# worker drains. Of ``serve FOLDER`` the app itself is the operator's (``api.py``).
 
 
 def add_to_app(app: App, additions: Additions) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from blazeio_supervisor.cli.serve import FOLDER_APP
 from blazeio_supervisor.config.command_line import parse_app_path
 from blazeio_supervisor.errors import ExitCode
 from blazeio_supervisor.worker.import_app import (
@@ -75,6 +76,18 @@ def test_an_app_or_a_factory_is_found_by_its_path(folder: Path, text: str) -> No
         "    make = staticmethod(make)\n",
     )
     assert is_app(load(text))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [FOLDER_APP, "blazeio_supervisor.worker.overrides:make_folder_app"],
+)
+def test_the_app_of_a_folder_is_found_by_each_name_that_a_service_may_have(
+    folder: Path, name: str
+) -> None:
+    # It keeps the name of its start over each upgrade, until a reload needs it.
+    assert FOLDER_APP == "blazeio_supervisor.api:make_folder_app"
+    assert is_app(load_app(parse_app_path(name), adopt))
 
 
 def test_where_a_factory_is_asked_for_an_app_is_none(folder: Path) -> None:
