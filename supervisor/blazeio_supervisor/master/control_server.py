@@ -52,6 +52,8 @@ REFUSALS_NOTED_EVERY_S = 60.0
 """Refused peers are noted at most so often."""
 LOOK_EVERY_S = 1.0
 """How often it is looked whether the file of the socket is still there."""
+REMOVALS_NOTED_EVERY_S = 60.0
+"""That it was not is noted at most so often."""
 _MODE = 0o600
 _ORDER_BYTES = 4096
 _LAST_ANSWERS_S = 0.2
@@ -86,6 +88,7 @@ class ControlServer:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._look_timer: asyncio.TimerHandle | None = None
         self._is_lost = False
+        self._removal_noted_at = -REMOVALS_NOTED_EVERY_S
         self._refusals_noted_at = -REFUSALS_NOTED_EVERY_S
         self._refused_count = 0
 
@@ -135,7 +138,8 @@ class ControlServer:
     def _serve(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._wait_for_first(loop)
-        if self._state.identity is not None:
+        place = self._state.place
+        if place is not None and not place.is_abstract:
             self._look_timer = loop.call_later(LOOK_EVERY_S, self._look, loop)
 
     def _wait_for_first(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -166,8 +170,12 @@ class ControlServer:
                 note("no_control", text, "WARNING")
             self._is_lost = True
             return
+        now = time.monotonic()
+        # Whoever removes it all the time writes no log of it.
+        if self._is_lost or now >= self._removal_noted_at + REMOVALS_NOTED_EVERY_S:
+            self._removal_noted_at = now
+            note("control", f"{place} was removed: it is made anew", "WARNING")
         self._is_lost = False
-        note("control", f"{place} was removed: it is made anew", "WARNING")
         self._replace(place, sock, loop)
 
     def _replace(

@@ -110,6 +110,8 @@ EVERY_S = 0.25
 """Between two looks."""
 RETRY_S = 1.0
 """Between two tries to make a listener anew that could not be."""
+REMOVALS_NOTED_EVERY_S = 60.0
+"""That the path of a unix socket was removed is noted at most so often."""
 STUCK_S = 1.5
 """If a queue has stood for so long, while its worker is well and has nothing to do,
 then no process accepts from it."""
@@ -151,6 +153,7 @@ class ListenerWatch:
         self._failures: list[str] = []
         self._standing: dict[int, tuple[float, int]] = {}
         self._renewed: set[int] = set()
+        self._removal_noted_at: dict[str, float] = {}
 
     def look(self, now: float) -> None:
         """Look at every listener, if it is time again; ``now`` is monotonic seconds."""
@@ -163,7 +166,8 @@ class ListenerWatch:
     def _renew_dead(self) -> None:
         renewed, failures = renew(self._listeners, self._listeners.backlog)
         for each in renewed:
-            note("listener_dead", _explain_renewal(each), "ERROR")
+            if not each.is_unlinked or self._may_note_removal(each.address):
+                note("listener_dead", _explain_renewal(each), "ERROR")
             # The socket is the same one, and listens again. But a worker whose
             # ``accept`` has failed may have given it up, so it gets a descriptor that
             # it polls anew.
@@ -177,6 +181,14 @@ class ListenerWatch:
         if renewed:
             self._steerer.apply_again(self._listeners)
         self._report(failures)
+
+    def _may_note_removal(self, address: str) -> bool:
+        """Whether it is long ago: who removes a path all the time writes no log."""
+        now, noted_at = time.monotonic(), self._removal_noted_at.get(address)
+        if noted_at is not None and now < noted_at + REMOVALS_NOTED_EVERY_S:
+            return False
+        self._removal_noted_at[address] = now
+        return True
 
     def _report(self, failures: list[str]) -> None:
         if failures:

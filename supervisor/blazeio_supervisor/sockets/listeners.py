@@ -169,7 +169,7 @@ class UnixListener(Struct):
 
     Attributes:
         identity: The identity of its path, so that that of a later service is not
-            removed.
+            removed; None: it was gone as soon as it was made.
         is_kept: It outlives the service, and so does its path.
         scheme: The scheme of this address; "": that of all.
     """
@@ -554,7 +554,7 @@ def _replace(group: TcpGroup, at: int, backlog: int) -> bool:
 
 def _is_unlinked(listener: UnixListener) -> bool:
     """Whether nobody finds it any more: what tidies up /tmp has removed its path."""
-    if listener.identity is None or listener.is_kept:
+    if listener.is_kept:
         return False
     try:
         return look(listener.address.path) is None

@@ -1,5 +1,6 @@
 import asyncio
 import os
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -11,8 +12,9 @@ from blazeio_supervisor.ipc.messages import (
     Ready,
     Release,
 )
-from blazeio_supervisor.master.listeners import SlotListeners
+from blazeio_supervisor.master.listeners import EVERY_S, ListenerWatch, SlotListeners
 from blazeio_supervisor.master.systemd import FdStore, SystemdNotifier
+from blazeio_supervisor.sockets.address import UnixAddress
 from blazeio_supervisor.sockets.reuseport import Steerer
 from tests.supervisor.master.workers_harness import WorkersHarness
 from tests.support.clock import wait_until
@@ -103,3 +105,27 @@ async def test_at_the_last_call_a_slot_without_a_worker_refuses(
     assert served.getsockopt(1, 30) == 1  # SO_ACCEPTCONN: it listens yet
     assert alone.getsockopt(1, 30) == 0
     assert port
+
+
+async def test_a_path_that_is_removed_again_and_again_is_one_line_a_minute(
+    slots_harness: SlotListenersHarness,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    harness, path = slots_harness.harness, tmp_path / "socket"
+    harness.listeners.open(UnixAddress(str(path)))
+    watch = ListenerWatch(
+        harness.listeners,
+        harness.workers,
+        harness.readings,
+        slots_harness.slots,
+        Steerer(),
+        lambda: False,
+        lambda fact: None,
+    )
+    now = time.monotonic()
+    for turn in range(3):
+        path.unlink()
+        watch.look(now + turn * EVERY_S)
+        assert path.exists()
+    assert caplog.text.count("was removed") == 1

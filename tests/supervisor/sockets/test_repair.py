@@ -5,6 +5,7 @@ import pytest
 
 from blazeio_supervisor.sockets import listeners as listeners_module
 from blazeio_supervisor.sockets.address import TcpAddress, UnixAddress
+from blazeio_supervisor.sockets.bind import identify_path
 from blazeio_supervisor.sockets.listeners import (
     Dead,
     Listeners,
@@ -304,16 +305,26 @@ def test_a_path_that_was_removed_and_taken_by_another_is_left_alone(
     listeners.shut()
 
 
-@pytest.mark.parametrize("field", ["is_kept", "identity"])
-def test_a_removed_path_that_is_not_ours_is_left_alone(
-    tmp_path: Path, field: str
+def test_a_removed_path_that_is_not_ours_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    listeners = Listeners(1)
+    listeners.open(UnixAddress(str(path)))
+    listeners.unix[0].is_kept = True
+    path.unlink()
+    assert renew(listeners, BACKLOG) == ([], [])
+    listeners.shut()
+
+
+def test_a_path_that_was_gone_as_soon_as_it_was_made_is_made_anew(
+    tmp_path: Path,
 ) -> None:
     path = tmp_path / "socket"
     listeners = Listeners(1)
     listeners.open(UnixAddress(str(path)))
-    setattr(listeners.unix[0], field, True if field == "is_kept" else None)
+    listeners.unix[0].identity = None  # nobody saw which file it was
     path.unlink()
-    assert renew(listeners, BACKLOG) == ([], [])
+    assert len(renew(listeners, BACKLOG)[0]) == 1
+    assert listeners.unix[0].identity == identify_path(str(path))
     listeners.shut()
 
 
