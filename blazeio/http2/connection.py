@@ -23,7 +23,7 @@ from blazeio.http2.stream import Http2Stream, StreamOwner
 from blazeio.loggers import get_logger
 from blazeio.protocol.carrier import ConnectionOrigin
 from blazeio.protocol.context import ServerContext
-from blazeio.protocol.kernel import ReadControl
+from blazeio.protocol.kernel import ReadControl, end_output
 from blazeio.protocol.request import BlazeioServerProtocol
 from blazeio.protocol.timeouts import NEVER, ConnectionTimeouts
 from blazeio.wire.headers import Headers
@@ -472,7 +472,7 @@ class Http2Connection(asyncio.BufferedProtocol, asyncio.Protocol):
         self._timeouts.end_state_in(limits.linger_timeout_s)
         self.read_control.resume()
         if not self.transport.is_closing():
-            self.transport.write_eof()
+            end_output(self.transport)
 
     def _receive_late(self, nbytes: int) -> None:
         """Octets that come while we linger are dropped, up to a bound."""

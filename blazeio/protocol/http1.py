@@ -41,7 +41,12 @@ from blazeio.protocol.http1_states import (
     WHOLE,
     ReceivedContent,
 )
-from blazeio.protocol.kernel import HAS_SENDFILE, ReadControl, send_past_transport
+from blazeio.protocol.kernel import (
+    HAS_SENDFILE,
+    ReadControl,
+    end_output,
+    send_past_transport,
+)
 from blazeio.protocol.request import BlazeioServerProtocol
 from blazeio.protocol.timeouts import ConnectionTimeouts
 from blazeio.wire.framing import OutgoingMessage
@@ -495,7 +500,7 @@ class Http1Connection(ReceivedContent, asyncio.BufferedProtocol, asyncio.Protoco
         self.timeouts.end_state_in(limits.linger_timeout_s)
         if self._is_paused:
             self.read_control.resume()
-        self.transport.write_eof()
+        end_output(self.transport)
 
     def _close(self) -> None:
         if self._is_paused:

@@ -67,6 +67,18 @@ PEER_HAS_ENDED = getattr(select, "POLLRDHUP", 0)
 """Else poll(2) tells of a FIN by POLLIN alone."""
 
 
+def end_output(transport: asyncio.Transport) -> None:
+    """Send FIN after what was written; cut a connection that the peer has reset.
+
+    The kernel knows of the reset before the loop does: asyncio then raises what its
+    shutdown(2) says, ENOTCONN. (uvloop takes it for the loss that it is.)
+    """
+    try:
+        transport.write_eof()
+    except OSError:
+        transport.abort()
+
+
 def find_real_path(descriptor: int) -> str:
     """Return the path of an open file, without links.
 

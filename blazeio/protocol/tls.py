@@ -41,6 +41,7 @@ from msgspec import Struct
 from blazeio.loggers import get_logger
 from blazeio.protocol.carrier import Handover
 from blazeio.protocol.context import ServerContext
+from blazeio.protocol.kernel import end_output
 from blazeio.protocol.timeouts import NEVER
 from blazeio.wire.headers import serialize_error
 
@@ -531,7 +532,7 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
         self._phase = phase
         if self._raw.is_closing():
             return  # it was cut meanwhile
-        self._raw.write_eof()
+        end_output(self._raw)
         self._raw.resume_reading()  # where it was paused
         self._end_in(self._config.shutdown_timeout_s)
 

@@ -26,6 +26,7 @@ from tests.protocol.serving import (
 )
 from tests.support.clock import scaled, wait_until
 from tests.support.live import iterate_open_files
+from tests.support.peer import RawPeer
 
 CHUNKED = request("POST", "/", "Transfer-Encoding: chunked")
 UNDUE = post(b"x" * 10)[:-5]
@@ -129,6 +130,32 @@ class TestReset:
         await peer.exchange(GET)
         peer.reset()
         await wait_until(lambda: not served.server.connection_count)
+        assert not caplog.records
+
+    @pytest.mark.parametrize("fields", [[("Connection", "close")], []])
+    async def test_between_the_response_and_our_fin_is_no_fault(
+        self,
+        serve: Serve,
+        caplog: pytest.LogCaptureFixture,
+        fields: list[tuple[str, str]],
+    ) -> None:
+        """The kernel knows of it before the loop does."""
+        peers: list[RawPeer] = []
+
+        async def handler(r: R) -> None:
+            r.reply(b"the last", headers=fields)
+            peers[0].reset()
+
+        served = serve(handler)
+        peers.append(await served.connect())
+        if not fields:
+            served.server.start_draining(1.0)
+        await peers[0].send(GET)
+        await wait_until(lambda: served.server.request_count)
+        await wait_until(lambda: not served.connections)
+        await asyncio.sleep(0)
+        gc.collect()  # of a task that has failed
+        assert not served.server.in_flight
         assert not caplog.records
 
 
