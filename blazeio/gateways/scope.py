@@ -69,7 +69,54 @@ def make_http_scope(
         state: What the app's lifespan has left; copied, not deeply.
         extensions: What is announced; the caller's own, given to the scope.
     """
-    # Hot: runs once per request.
+    # Hot: runs once per request. To copy the scope of an equal request takes 0.7x.
+    known = _cached_scopes.recent.get(id(head))
+    if known is not None and known[0] is head and known[1] == root_path:
+        scope = known[2].copy()
+        scope["asgi"] = {"version": ASGI_VERSION, "spec_version": SPEC_VERSION}
+        scope["http_version"] = facts.http_version
+        scope["scheme"] = facts.scheme
+        scope["headers"] = scope["headers"].copy()
+        scope["client"] = facts.client
+        scope["server"] = facts.server
+        scope["state"] = state.copy()
+        scope["extensions"] = extensions
+        return scope
+    scope = _make_scope(head, facts, root_path, state, extensions)
+    if (
+        not head.query
+        and head.end <= _LONGEST_KEPT_HEAD_BYTES
+        and id(head.headers) in _cached_lists.recent  # so nothing of one client alone
+    ):
+        _keep_scope(head, root_path, scope, is_known=known is not None)
+    return scope
+
+
+def _keep_scope(
+    head: RequestHead, root_path: str, scope: Scope, *, is_known: bool
+) -> None:
+    """Keep a scope, where its head has come before; else note that it has come."""
+    kept: Scope = {}
+    root: str | None = None
+    if is_known:
+        kept = {**scope, "headers": scope["headers"].copy()}
+        kept.update(dict.fromkeys(_OWN_KEYS))
+        root = root_path
+    _cached_scopes.keep(id(head), (head, root, kept))
+
+
+_OWN_KEYS: Final = ("asgi", "scheme", "client", "server", "state", "extensions")
+"""What of a scope is not of its head, but of its connection or this request."""
+_LONGEST_KEPT_HEAD_BYTES: Final = 1024
+
+
+def _make_scope(
+    head: RequestHead,
+    facts: ConnectionFacts,
+    root_path: str,
+    state: dict[str, Any],
+    extensions: dict[str, Any],
+) -> Scope:
     path, target, query = head.path, head.target, head.query
     if "%" not in target and target[:1] == "/":  # as most are; 0.1 us less
         raw_path = path.encode()
@@ -230,6 +277,11 @@ _cached_pairs: Final[BoundedCache[tuple[str, str], Pair]] = BoundedCache(1024)
 # From a ``Headers``, of which one serves many equal requests, to all of it. By its
 # identity, which nothing else can have as long as it is kept here.
 _cached_lists: Final[BoundedCache[int, tuple[Headers, list[Pair]]]] = BoundedCache(256)
+# From a head that many equal requests share to their ``root_path``, which is None until
+# it has come twice, and their scope.
+_cached_scopes: Final[BoundedCache[int, tuple[RequestHead, str | None, Scope]]] = (
+    BoundedCache(128)
+)
 _LONGEST_VALUE_CHARS: Final = 256
 _MOST_KEPT_FIELDS: Final = 32
 

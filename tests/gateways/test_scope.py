@@ -2,6 +2,7 @@ from typing import Any
 
 import pytest
 
+from blazeio.gateways import scope as module
 from blazeio.gateways.scope import (
     ConnectionFacts,
     make_http_scope,
@@ -113,6 +114,58 @@ def test_what_one_request_changes_does_not_show_in_the_next() -> None:
     assert second["asgi"]["version"] == "3.0"
     assert second["headers"] == [(b"host", b"a")]
     assert second["state"] == second["extensions"] == {}
+
+
+SAME = "GET /same HTTP/1.1\r\nHost: same.example\r\n\r\n"
+
+
+def test_the_scope_of_a_head_that_comes_again_is_like_the_first() -> None:
+    head = read(SAME)
+    first = make_http_scope(head, FACTS, "", {}, {})
+    for number in range(5):
+        extensions: dict[str, Any] = {"tls": {}}
+        state = {"pool": number}
+        scope = make_http_scope(head, FACTS, "", state, extensions)
+        assert scope["extensions"] is extensions
+        assert scope["state"] == state is not scope["state"]
+        assert scope == {**first, "state": state, "extensions": extensions}
+        assert list(scope) == list(first)
+        scope["path"] = "/changed"
+        scope["headers"].append((b"a", b"b"))
+        scope["asgi"].clear()
+        del scope["method"]
+    assert id(head) in module._cached_scopes.recent
+
+
+def test_it_has_the_connection_and_the_root_path_of_the_request() -> None:
+    head = read(SAME)
+    secure = ConnectionFacts("2", "https", ("192.0.2.1", 1), ("192.0.2.2", 443))
+    for _ in range(3):
+        plain = make_http_scope(head, FACTS, "", {}, {})
+        other = make_http_scope(head, secure, "/api", {}, {})
+        again = make_http_scope(head, secure, "/api", {}, {})
+        assert (plain["path"], plain["root_path"]) == ("/same", "")
+        assert plain["client"] == ("127.0.0.1", 4711)
+        assert other == again
+        assert (other["path"], other["root_path"]) == ("/api/same", "/api")
+        assert (other["http_version"], other["scheme"]) == ("2", "https")
+        assert (other["client"], other["server"]) == (secure.client, secure.server)
+
+
+@pytest.mark.parametrize(
+    "request_text",
+    [
+        "GET /own?token=1 HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET /own HTTP/1.1\r\nHost: a\r\nCookie: a=1\r\n\r\n",
+        "GET /own HTTP/1.1\r\nHost: a\r\nX-Token: 1\r\n\r\n",
+        f"GET /{'o' * 1024} HTTP/1.1\r\nHost: a\r\n\r\n",
+    ],
+)
+def test_no_scope_of_one_client_alone_is_kept(request_text: str) -> None:
+    head = read(request_text)
+    for _ in range(3):
+        make_http_scope(head, FACTS, "", {}, {})
+    assert id(head) not in module._cached_scopes.recent
 
 
 def test_the_scope_of_a_websocket_has_its_own_scheme_and_subprotocols() -> None:
