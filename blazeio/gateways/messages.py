@@ -324,6 +324,10 @@ class ResponseStart(Struct, frozen=True, gc=False):
     has_trailers: bool
 
 
+# As ``_cached_fields``, and of those alone: the start that the fields came with last.
+_cached_starts: Final[BoundedCache[Any, ResponseStart]] = BoundedCache(256)
+
+
 def read_start(message: Message) -> ResponseStart:
     """Read ``http.response.start``, or that of a WebSocket's denial.
 
@@ -332,11 +336,24 @@ def read_start(message: Message) -> ResponseStart:
     """
     # Hot: runs once per response.
     status = message.get("status")
+    headers = message.get("headers")
+    key: Any = None
+    if headers.__class__ is list and not message.get("trailers"):
+        # As ``write_fields``, and the start is there as well.
+        try:
+            key = tuple(headers)
+            known = _cached_starts.recent.get(key) or _cached_starts.recall(key)
+        except TypeError:
+            key = known = None
+        if known is not None and known.status == status and status.__class__ is int:
+            return known
     if status.__class__ is not int or not 200 <= status <= 599:
         status = _read_status(message)
-    headers = message.get("headers")
     fields = NO_FIELDS if not headers else write_fields(headers)
-    return ResponseStart(status, fields, bool(message.get("trailers")))
+    start = ResponseStart(status, fields, bool(message.get("trailers")))
+    if key is not None and fields.is_usual and _cached_fields.recent.get(key) is fields:
+        _cached_starts.keep(key, start)
+    return start
 
 
 def _read_status(message: Message) -> int:

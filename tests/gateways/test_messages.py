@@ -68,6 +68,35 @@ def test_a_start_has_status_fields_and_word_of_trailers() -> None:
     assert read_start({"type": START, "status": 200}).fields.lines == b""
 
 
+def test_equal_starts_are_read_once() -> None:
+    def read(status: Any, *values: bytes, trailers: bool = False) -> Any:
+        headers = [(b"content-type", value) for value in values]
+        message = {"type": START, "status": status, "headers": headers}
+        return read_start({**message, "trailers": trailers})
+
+    for _ in range(3):
+        first = read(200, b"text/s")
+    assert read(200, b"text/s") is first
+    assert (first.status, first.has_trailers) == (200, False)
+    assert first.fields.lines == b"content-type: text/s\r\n"
+    assert read(404, b"text/s").status == 404
+    assert read(200, b"text/s").status == 200
+    assert read(200, b"text/s", trailers=True).has_trailers
+    assert not read(200, b"text/s").has_trailers
+    assert read(200, b"text/t").fields.lines == b"content-type: text/t\r\n"
+    with pytest.raises(LocalProtocolError):
+        read(200.0, b"text/s")
+
+
+@pytest.mark.parametrize("pair", [(b"set-cookie", b"s=1"), (b"server", b"app")])
+def test_a_start_that_is_not_like_others_is_not_kept(pair: tuple[bytes, bytes]) -> None:
+    headers = [(b"content-type", b"text/u"), pair]
+    for _ in range(3):
+        start = read_start({"type": START, "status": 200, "headers": headers})
+        assert pair[1] in start.fields.lines
+    assert tuple(headers) not in messages._cached_starts.recent
+
+
 @pytest.mark.parametrize(
     "status", [None, 99, 100, 103, 199, 600, 1000, "200", 2.0, True]
 )
