@@ -144,7 +144,11 @@ MOMENT_S: Final = 0.0002
 HELD_BYTES: Final = 16 * 1024
 """So many octets do not wait."""
 
-_STARTS: Final = tuple(b"%x\r\n" % size for size in range(512))
+_SMALL_BYTES: Final = 512
+"""Pieces of less are not counted where they wait: a task may give no more of them
+before the loop turns than ``HttpExchange.send`` lets it, which is 64."""
+
+_STARTS: Final = tuple(b"%x\r\n" % size for size in range(_SMALL_BYTES))
 """By the size of a chunk that is small, how it begins (RFC 9112 section 7.1)."""
 
 
@@ -179,23 +183,26 @@ class ChunkWriter:
         size = len(piece)
         if not size:
             return
-        if size < len(_STARTS):  # 0.6x of the other
-            chunk = _STARTS[size] + piece + b"\r\n"
+        # Each without the line end behind it, which comes by joining them.
+        if size < _SMALL_BYTES:  # 0.6x of the other
+            chunk = _STARTS[size] + piece
         else:
-            chunk = b"%x\r\n%b\r\n" % (size, piece)
+            chunk = b"%x\r\n%b" % (size, piece)
         self._message.content_bytes += size
-        held, now = self._held, self._now()
+        held = self._held
+        now = self._now()
         if now - self._at < MOMENT_S and size < HELD_BYTES:
             if not held:
                 self._r.context.loop.call_soon(self.flush, context=self._context)
             held.append(chunk)
-            self._held_bytes += size
-            if self._held_bytes >= HELD_BYTES:
-                self.flush()
+            if size >= _SMALL_BYTES:
+                self._held_bytes += size
+                if self._held_bytes >= HELD_BYTES:
+                    self.flush()
         else:
             if held:
                 self.flush()
-            self._r.transport.write(chunk)
+            self._r.transport.write(chunk + b"\r\n")
         self._at = now
 
     def flush(self) -> None:
@@ -204,12 +211,15 @@ class ChunkWriter:
         if held:
             self._held, self._held_bytes = [], 0
             if not self._r.transport.is_closing():
-                self._r.transport.write(b"".join(held))
+                held.append(b"")  # the line end of the last one
+                self._r.transport.write(b"\r\n".join(held))
 
     def end(self, piece: bytes) -> None:
         """Write the last piece, which may be empty, and the end of the response."""
         held, self._held = self._held, []
-        self._r.response.end_chunks(self._message, b"".join(held), piece)
+        if held:
+            held.append(b"")
+        self._r.response.end_chunks(self._message, b"\r\n".join(held), piece)
 
 
 log = get_logger("blazeio.app")

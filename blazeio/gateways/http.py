@@ -217,7 +217,7 @@ class HttpExchange(Struct, eq=False):
         """
         # Hot: runs twice per request, or once per piece of a stream.
         transport = self._r.transport
-        gate, chunks = self._gate, self._chunks
+        chunks = self._chunks
         if (
             chunks is not None
             and message["type"] == "http.response.body"
@@ -227,14 +227,15 @@ class HttpExchange(Struct, eq=False):
             body = message.get("body", b"")
             if body.__class__ is not bytes:
                 body = read_body(message)
-            if not message.get("more_body"):
-                self._end_chunks(chunks, body)
-            else:
+            gate = self._gate
+            if message.get("more_body"):
                 chunks.write(body)
                 gate.spent_bytes = spent_bytes = gate.spent_bytes + SEND_BYTES
                 if spent_bytes >= TURN_BYTES:
                     gate.spent_bytes = 0
                     await asyncio.sleep(0)
+            else:
+                self._end_chunks(chunks, body)
             if not gate.is_open:
                 await self._pass(gate)
             return
@@ -242,6 +243,11 @@ class HttpExchange(Struct, eq=False):
             await asyncio.sleep(0)  # who catches it and goes on holds up nobody
             raise ClientLost("the client is gone")
         state = self.state
+        if state == START and message["type"] == "http.response.start":
+            self._start = read_start(message)
+            self.state = BODY
+            return
+        gate = self._gate
         if state == BODY and message["type"] == "http.response.body":
             body = message.get("body", b"")
             if body.__class__ is not bytes:
@@ -255,10 +261,6 @@ class HttpExchange(Struct, eq=False):
                 if gate.spent_bytes >= TURN_BYTES:
                     gate.spent_bytes = 0
                     await asyncio.sleep(0)
-        elif state == START and message["type"] == "http.response.start":
-            self._start = read_start(message)
-            self.state = BODY
-            return
         else:
             kind = check_order(message, HTTP_EXPECTED[state], HTTP_MESSAGES)
             await self._send_other(kind, message)
