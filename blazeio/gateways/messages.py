@@ -68,14 +68,13 @@ class ResponseFields(Struct, frozen=True, gc=False):
         Args:
             needs_names: Other fields may have to give way to these.
         """
-        if self.is_usual and not needs_names:
-            names = _NO_NAMES
-            return FieldBlock(self.lines, self.content_length, self.wants_close, names)
-        names = frozenset(
-            line.partition(b":")[0].decode("ascii").lower()
-            for line in self.lines.split(b"\r\n")
-            if line
-        )
+        names = _NO_NAMES
+        if needs_names or not self.is_usual:
+            names = frozenset(
+                line.partition(b":")[0].decode("ascii").lower()
+                for line in self.lines.split(b"\r\n")
+                if line
+            )
         return FieldBlock(self.lines, self.content_length, self.wants_close, names)
 
 
@@ -191,8 +190,7 @@ _KINDS: Final = {
 def _read_unusual(
     block: bytes, length: int | None, unusual: list[tuple[int, bytes]]
 ) -> ResponseFields:
-    wants_close = False
-    is_usual = True
+    wants_close, is_usual = False, True
     for kind, value in unusual:
         if not isinstance(value, bytes):
             _refuse_pairs(TypeError(f"a value is a {type(value).__name__}"))
@@ -253,29 +251,21 @@ HTTP_MESSAGES: Final = (
 
 HTTP_EXPECTED: Final = {
     START: ("http.response.start", "http.response.early_hint"),
-    BODY: (
-        "http.response.body",
-        "http.response.zerocopysend",
-        "http.response.pathsend",
-    ),
+    BODY: HTTP_MESSAGES[1:4],
     TRAILERS: ("http.response.trailers",),
     OVER: (),
 }
 
 WEBSOCKET_MESSAGES: Final = (
-    "websocket.accept",
     "websocket.send",
+    "websocket.accept",
     "websocket.close",
     "websocket.http.response.start",
     "websocket.http.response.body",
 )
 
 WEBSOCKET_EXPECTED: Final = {
-    CONNECTING: (
-        "websocket.accept",
-        "websocket.close",
-        "websocket.http.response.start",
-    ),
+    CONNECTING: WEBSOCKET_MESSAGES[1:4],
     DENYING: ("websocket.http.response.body",),
     OPEN: ("websocket.send", "websocket.close"),
     CLOSED: (),
@@ -339,7 +329,6 @@ def read_start(message: Message) -> ResponseStart:
     headers = message.get("headers")
     key: Any = None
     if headers.__class__ is list and not message.get("trailers"):
-        # As ``write_fields``, and the start is there as well.
         try:
             key = tuple(headers)
             known = _cached_starts.recent.get(key) or _cached_starts.recall(key)
