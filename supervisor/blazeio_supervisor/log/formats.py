@@ -69,7 +69,7 @@ EVENTS = {
     "control": "the control socket is open, at its start or anew",
     "no_control": "no control socket could be made: no verb reaches this service",
     "stranger_refused": "another user asked the control socket; once a minute at most",
-    "metrics": "the address of the metrics is open",
+    "metrics": "the address of the metrics is open, at its start or anew",
     "ready": "the first worker serves",
     "boot_failed": "the first boot failed: the service ends",
     "boot_waits": "the first boot failed with --reload: a change tries it again",

@@ -20,7 +20,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from blazeio_supervisor.errors import BindError, count_of
-from blazeio_supervisor.files import look, remove
+from blazeio_supervisor.files import remove
 from blazeio_supervisor.ipc.processes import trim_heap
 from blazeio_supervisor.ipc.socket_paths import (
     Peer,
@@ -34,7 +34,7 @@ from blazeio_supervisor.master.status import (
     ServiceState,
 )
 from blazeio_supervisor.sockets.address import UnixAddress
-from blazeio_supervisor.sockets.bind import BACKLOG, identify_path, open_unix
+from blazeio_supervisor.sockets.bind import BACKLOG, identify_path, is_gone, open_unix
 
 if TYPE_CHECKING:
     from blazeio.app.app import App
@@ -160,7 +160,7 @@ class ControlServer:
         """
         self._look_timer = loop.call_later(LOOK_EVERY_S, self._look, loop)
         place = self._state.place
-        if place is None or not _is_gone(place):
+        if place is None or not is_gone(place.text):
             return
         try:
             sock = _open_socket(place)
@@ -314,15 +314,6 @@ class ControlServer:
 def _import_handlers() -> None:
     import_module(_HANDLERS)
     trim_heap()  # what an import has read: a thread's heap is kept by glibc, too
-
-
-def _is_gone(place: SocketPath) -> bool:
-    try:
-        return look(place.text) is None
-    except FileNotFoundError:  # its folder is
-        return True
-    except OSError:
-        return False  # nobody knows
 
 
 def _open_socket(place: SocketPath) -> socket.socket:

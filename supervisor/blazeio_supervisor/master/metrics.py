@@ -55,6 +55,7 @@ from blazeio_supervisor.sockets.address import (
 from blazeio_supervisor.sockets.bind import (
     UNIX_MODE,
     identify_path,
+    is_gone,
     open_first,
     open_unix,
 )
@@ -398,6 +399,10 @@ REQUEST_TIMEOUT_S = 5.0
 """A request that is not whole by then is given up."""
 ANSWER_TIMEOUT_S = 30.0
 """An answer that is not read by then is cut."""
+LOOK_EVERY_S = 1.0
+"""How often it is looked whether the path of a unix socket is still there."""
+REMOVALS_NOTED_EVERY_S = 60.0
+"""That it was not is noted at most so often."""
 _RETRY_AFTER = {"Retry-After": "1"}
 _CONTENT_BYTES = 1024
 
@@ -437,6 +442,8 @@ class MetricsServer:
         self.exposition = exposition
         self._state = MetricsState() if state is None else state
         self._server: GuardedServer | None = None
+        self._look_timer: asyncio.TimerHandle | None = None
+        self._removal_noted_at = -REMOVALS_NOTED_EVERY_S
         self._answering = 0
 
     def open(self, address: Address, loop: asyncio.AbstractEventLoop) -> None:
@@ -460,6 +467,35 @@ class MetricsServer:
         self._server = GuardedServer(self._make_app(), shares, identify, loop)
         for sock in self._state.sockets:
             self._server.accept_from(sock)
+        if self._state.path is not None:
+            self._look_timer = loop.call_later(LOOK_EVERY_S, self._look, loop)
+
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Make the path of a unix socket anew where somebody has removed it.
+
+        Who probes the service there would take it for dead.
+        """
+        self._look_timer = loop.call_later(LOOK_EVERY_S, self._look, loop)
+        assert self._server is not None
+        assert self._state.path is not None
+        path, _ = self._state.path
+        if not is_gone(path):
+            return
+        now, text = time.monotonic(), "it is made anew"
+        try:
+            sock = open_unix(UnixAddress(path), self._choose_mode())
+        except BindError as error:
+            text = f"nobody can ask for them: {error}"
+        else:
+            self._state.path = (path, identify_path(path))
+            (before,) = self._state.sockets
+            self._state.sockets[:] = [sock]
+            self._server.stop_accepting(before)
+            self._server.accept_from(sock)
+            before.close()
+        if now >= self._removal_noted_at + REMOVALS_NOTED_EVERY_S:
+            self._removal_noted_at = now
+            note("metrics", f"unix:{path} was removed: {text}", "WARNING")
 
     def resume(self, loop: asyncio.AbstractEventLoop) -> None:
         """Answer where the image before has answered, if it has."""
@@ -485,6 +521,8 @@ class MetricsServer:
 
     def close(self) -> None:
         """Stop answering, and remove the path if it is still ours."""
+        if self._look_timer is not None:
+            self._look_timer.cancel()
         if self._server is not None:
             self._server.close()
         for sock in self._state.sockets:

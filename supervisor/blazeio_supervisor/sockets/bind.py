@@ -17,7 +17,7 @@ from contextlib import ExitStack, contextmanager
 from msgspec import Struct
 
 from blazeio_supervisor.errors import BindError, UsageError
-from blazeio_supervisor.files import identify, remove
+from blazeio_supervisor.files import identify, look, remove
 from blazeio_supervisor.ipc.processes import (
     files_made_as,
     read_command,
@@ -194,6 +194,16 @@ def _give(path: str, owner: tuple[int, int], *, is_sure: bool) -> None:
 def identify_path(path: str) -> tuple[int, int] | None:
     """Tell one file from a later one of the same name; None when there is none."""
     return identify(path)
+
+
+def is_gone(path: str) -> bool:
+    """Tell whether somebody has removed a path; where nobody can tell, it is there."""
+    try:
+        return look(path) is None
+    except FileNotFoundError:  # its folder is gone
+        return True
+    except OSError:
+        return False
 
 
 def _make_tcp(family: socket.AddressFamily | int) -> socket.socket:

@@ -16,7 +16,7 @@ from contextlib import suppress
 from msgspec import Struct, field
 
 from blazeio_supervisor.errors import BindError
-from blazeio_supervisor.files import look, remove
+from blazeio_supervisor.files import remove
 from blazeio_supervisor.ipc.messages import (
     ListenerInfo,
 )
@@ -33,6 +33,7 @@ from blazeio_supervisor.sockets.bind import (
     InheritedSocket,
     ListenAddress,
     identify_path,
+    is_gone,
     name_for_store,
     open_first,
     open_member,
@@ -554,14 +555,7 @@ def _replace(group: TcpGroup, at: int, backlog: int) -> bool:
 
 def _is_unlinked(listener: UnixListener) -> bool:
     """Whether nobody finds it any more: what tidies up /tmp has removed its path."""
-    if listener.is_kept:
-        return False
-    try:
-        return look(listener.address.path) is None
-    except FileNotFoundError:  # its folder is gone
-        return True
-    except OSError:
-        return False  # nobody knows
+    return not listener.is_kept and is_gone(listener.address.path)
 
 
 def _renew_unix(

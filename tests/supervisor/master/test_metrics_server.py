@@ -1,6 +1,7 @@
 import asyncio
 import contextlib
 import os
+import shutil
 import stat
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -20,7 +21,7 @@ from blazeio_supervisor.master.metrics import (
 )
 from blazeio_supervisor.sockets.address import TcpAddress, UnixAddress
 from tests.supervisor.cli.master_harness import MasterHarness
-from tests.support.clock import scaled, within
+from tests.support.clock import scaled, wait_until, within
 from tests.support.peer import RawPeer
 from tests.support.response import Response
 from tests.support.served import serialize_request
@@ -90,6 +91,43 @@ async def test_it_ends_where_its_path_cannot_be_removed_any_more(
     (folder / "m.sock").unlink()
     folder.rmdir()
     folder.write_text("no folder any more")
+    server.close()
+
+
+async def test_a_path_that_somebody_has_removed_is_made_anew(
+    tmp_path: Path,
+    open_server: Open,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(metrics, "LOOK_EVERY_S", 0.01)
+    server = open_server(MasterHarness(tmp_path))
+    path = tmp_path / "m.sock"
+    for _ in range(2):
+        path.unlink()
+        await wait_until(path.exists)
+        assert (await get(tmp_path, "/livez")).status == 200
+    assert caplog.text.count("was removed: it is made anew") == 1  # in a minute
+    server.close()
+    assert not path.exists()
+
+
+async def test_a_path_whose_folder_is_gone_is_made_when_that_is_back(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(metrics, "LOOK_EVERY_S", 0.01)
+    folder = tmp_path / "run"
+    folder.mkdir()
+    harness = MasterHarness(tmp_path)
+    server = MetricsServer(harness.service, Exposition(harness.service))
+    address = UnixAddress(str(folder / "m.sock"))
+    server.open(address, asyncio.get_running_loop())
+    shutil.rmtree(folder)
+    await wait_until(lambda: "nobody can ask for them: cannot bind" in caplog.text)
+    folder.mkdir()
+    await wait_until((folder / "m.sock").exists)
     server.close()
 
 
