@@ -516,7 +516,7 @@ WIRE: tuple[Explained, ...] = (
         "no program sends all shared names at once",
         f"{_WIRE}/headers.py",
         "_serialize_pairs",
-        ("if key and seen < SHARED_RESPONSE_NAMES and *",),
+        ("and seen < SHARED_RESPONSE_NAMES",),
     ),
     Explained(
         "a line begins with PROXY",
