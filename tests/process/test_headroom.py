@@ -92,7 +92,8 @@ def start(
 def wait_until_measured(service: Service) -> None:
     """Each worker is measured every two seconds."""
     block_until(
-        lambda: all(each["own_bytes"] for each in read_status(service)["workers"])
+        lambda: all(each["own_bytes"] for each in read_status(service)["workers"]),
+        60,
     )
 
 

@@ -182,6 +182,7 @@ def test_reloads_leak_neither_descriptors_nor_processes_nor_threads(
 ) -> None:
     service.reload(2)
     service.wait_count(2)
+    service.wait_kept()  # some twenty descriptors hold the running program
     block_until(lambda: len(service.server.children()) == 3)
     master = psutil.Process(service.server.pid)
     before = master.num_fds()
