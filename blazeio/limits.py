@@ -84,7 +84,8 @@ class Limits:
         control_frames: How many frames in a row may carry nothing: PING, SETTINGS,
             PRIORITY, empty DATA, WINDOW_UPDATE below 1 KiB, unknown frames, and
             those for streams that are over; more: GOAWAY (ENHANCE_YOUR_CALM). Each
-            request earns one back, a DATA frame in either direction two.
+            request earns one back, a DATA frame in either direction two; of content
+            that waited for its client each KiB does.
         control_frames_per_s: How many of ``control_frames`` a second earns back.
         continuations: Most CONTINUATION frames of a header block, which has at most
             four times ``head_bytes``; more: GOAWAY (ENHANCE_YOUR_CALM).

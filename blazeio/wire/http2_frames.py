@@ -288,7 +288,7 @@ class Budget:
             message = f"too many {self._name}"
             raise Http2ConnectionError(ErrorCode.ENHANCE_YOUR_CALM, message)
 
-    def earn(self, count: int = 1) -> None:
+    def earn(self, count: float = 1.0) -> None:
         """Get some of it back."""
         if self._left < self._most:
             # It may exceed ``_most`` by less than ``count``: the next second takes that

@@ -37,12 +37,13 @@ a stream would learn too late that the transport is full."""
 MOST_TURN_BYTES: Final = 64 * 1024
 """The largest frame that we send, so that each stream soon has its turn."""
 
-DATA_EARNS: Final = 2
+DATA_EARNS: Final = 2.0
 """Control frames that a client may send for each DATA frame: it acknowledges each
 to stream and connection, and a gRPC client sends a PING as well."""
 EARNING_BYTES: Final = 1024
-"""Content that waited earns its client a control frame from here on: windows of a
-few octets do not."""
+"""So much content that waited earns its client as much as one DATA frame, in frames of
+any size: those of a client that credits each by itself become small, and stay so, but
+not on the average. Windows of a few octets earn nothing to speak of."""
 
 
 class StreamState:
@@ -417,8 +418,7 @@ class Sending:
             parts.append(octets)
             size += len(octets)
         stream.waiting_bytes -= size
-        if size >= EARNING_BYTES:
-            self._control.earn(DATA_EARNS)
+        self._control.earn(size * DATA_EARNS / EARNING_BYTES)
         # Section 8.1: where trailers follow, END_STREAM belongs to their HEADERS.
         is_last = stream.ends and not waiting
         trailers = stream.trailers if is_last else b""

@@ -491,12 +491,6 @@ WIRE: tuple[Explained, ...] = (
         ),
     ),
     Explained(
-        "a WINDOW_UPDATE of 1,024 octets costs nothing",
-        f"{_WIRE}/http2_sending.py",
-        "Sending._send_turn",
-        ("if size > EARNING_BYTES:",),
-    ),
-    Explained(
         "what is kept is not looked up, and made again",
         f"{_WIRE}/headers.py",
         "*",

@@ -16,6 +16,7 @@ from tests.support.http2 import (
     POST,
     PREFACE,
     PRIORITY,
+    Frame,
     data,
     frame,
     headers,
@@ -88,6 +89,33 @@ def test_a_window_of_a_kibibyte_costs_nothing() -> None:
     talk.exchange(*[window_update(0, 1024)] * 100)
     assert talk.failure is None
     assert count_until_end(talk, window_update(0, 1023)) < 10
+
+
+def test_each_frame_of_a_download_is_credited_by_itself() -> None:
+    """What was once cut small, at the end of a write, stays small: credit of two octets
+    lets two more octets through. It is the average that tells a client from a flood.
+    """
+    talk = Talk(answer=None)
+    talk.exchange(headers(1))
+    stream = talk.requests[1].stream
+    left, frames = 3_000_000, list[Frame]()
+    for size in range(1, 60):  # small pieces to begin with
+        talk.wire.send(stream, bytes(size))
+        left -= size
+        frames += talk.take()
+    smallest = 0
+    while left or stream.waiting_bytes:
+        if left and stream.waiting_bytes < 16_384:
+            size = min(left, 16_384)
+            talk.wire.send(stream, bytes(size))
+            left -= size
+            frames += talk.take()
+        if frames:
+            size = len(frames.pop(0).payload)
+            smallest += size < 1024
+            frames += talk.exchange(window_update(1, size), window_update(0, size))
+        assert talk.failure is None
+    assert smallest > 1000
 
 
 def test_settings_of_many_pairs() -> None:
