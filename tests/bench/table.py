@@ -42,6 +42,10 @@ REASONS = {
     "download-same-core": "Download",
     "tls-download": "Download over TLS",
     "websocket": "WebSocket, 64 octets",
+    "asgi-browser": "ASGI, a browser's fields",
+    "asgi-websocket": "ASGI, WebSocket",
+    "asgi-fastapi": "FastAPI",
+    "asgi-fastapi-model": "FastAPI",
 }
 """By case, the words with which its page begins to say why a bar is not met."""
 HEAD = (
