@@ -337,9 +337,13 @@ def _block_loops(service: Service) -> None:
 
     def have_come() -> bool:
         with contextlib.ExitStack() as stack:
-            peers = [stack.enter_context(service.server.connect()) for _ in range(160)]
-            for peer in peers:
+            peers = []
+            for _ in range(160):
+                peer = stack.enter_context(service.server.connect())
+                # At once: the loops stand still while the next ones connect. Else a
+                # quiet machine has accepted all of them before the first one asks.
                 peer.send(serialize_get("/block?0.05", "Connection: close"))
+                peers.append(peer)
             for peer in peers:
                 assert peer.read_response().status == 200
         return "event=scaled " in service.server.log

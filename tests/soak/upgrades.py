@@ -52,6 +52,7 @@ def upgrade_onto_broken_code(run: Run) -> None:
         run.serve(*UPGRADE_TIMEOUT, env=installed.env) as service,
         traffic(run, service),
     ):
+        service.wait_kept()  # files that change sooner are of no image
         for code, reason in (
             ("raise ImportError('half installed')\n", "half installed"),
             ("import time\ntime.sleep(600)\n", "did not begin within"),
