@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING
 import click
 
 from blazeio_supervisor.cli.output import discard, say
-from blazeio_supervisor.cli.verbs import CONTEXT_SETTINGS, list_verbs, verbs
+from blazeio_supervisor.cli.verbs import (
+    CONTEXT_SETTINGS,
+    check_app_word,
+    list_verbs,
+    verbs,
+)
 from blazeio_supervisor.config.command_line import CALLED_HERE, PROGRAM, expand
 from blazeio_supervisor.errors import ExitCode, OutputError, SupervisorError
 from blazeio_supervisor.log.formats import escape_line
@@ -95,11 +100,16 @@ def _choose_command(words: list[str]) -> tuple[click.Command, bool]:
 
     Also whether it has the options of an app. Only what is needed is imported: a verb
     answers in a tenth of a second.
+
+    Raises:
+        UsageError: The first word is neither a verb nor an app.
     """
     first = words[0] if words else "-"
     is_word = not first.startswith("-") and not is_app_path(first)
     if is_word and first in list_verbs():
         return verbs, list_verbs()[first].has_app
+    if is_word:
+        check_app_word(first)  # before its options: those of a verb are none of an app
     from blazeio_supervisor.cli.serve import command
 
     return command, True

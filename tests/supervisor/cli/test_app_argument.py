@@ -1,5 +1,6 @@
 import pytest
 
+from blazeio_supervisor.cli.program import run_words
 from blazeio_supervisor.cli.serve import command, find_sources
 from blazeio_supervisor.errors import ExitCode, UsageError
 from tests.supervisor.typed import configure
@@ -35,6 +36,15 @@ def test_a_word_that_is_no_app_is_refused_in_one_line(word: str, line: str) -> N
         find_sources(typed).read()
     assert str(caught.value) == line
     assert caught.value.exit_code is ExitCode.USAGE
+
+
+def test_a_verb_with_a_slip_is_told_before_its_options(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """They are unknown to the command that serves, which would speak of its own."""
+    assert run_words(["relaod", "--wait"]) == ExitCode.USAGE
+    line = "'relaod' is neither an APP nor a verb: did you mean `reload`, or the app"
+    assert line in capsys.readouterr().err
 
 
 def test_a_verb_of_the_environment_is_the_name_of_a_module() -> None:
